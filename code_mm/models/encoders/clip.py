@@ -1,0 +1,94 @@
+"""CLIP: both towers in one module."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from mmengine.logging import print_log
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from code_mm.registry import MODELS
+
+from .clip_image_encoder import CLIPImageEncoder
+from .clip_text_encoder import CLIPTextEncoder
+from .clip_weights import load_clip_weights
+
+
+@MODELS.register_module()
+class CLIP(BaseModule):
+    """One CLIP that serves every use in CoDe; the defaults are ViT-B/16.
+
+    Args:
+        embed_dim (int): Channels of the joint embedding.
+        image_size (int): Side of the training images in pixels.
+        patch_size (int): Side of a patch in pixels.
+        vision_width, vision_layers, vision_heads: Size of the image tower.
+        context_length (int): Text positions.
+        vocab_size (int): Rows of the token embedding.
+        text_width, text_layers, text_heads: Size of the text tower.
+        frozen (bool): Parameters never move (gradients still flow through to the inputs).
+        init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=path)``; the file may be
+            OpenAI's archive, a plain state dict or safetensors with OpenAI's names.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int = 512,
+        image_size: int = 224,
+        patch_size: int = 16,
+        vision_width: int = 768,
+        vision_layers: int = 12,
+        vision_heads: int | None = None,
+        context_length: int = 77,
+        vocab_size: int = 49408,
+        text_width: int = 512,
+        text_layers: int = 12,
+        text_heads: int | None = None,
+        frozen: bool = True,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.embed_dim, self.frozen = embed_dim, frozen
+        self.visual = CLIPImageEncoder(
+            image_size, patch_size, vision_width, vision_layers, embed_dim, vision_heads, frozen
+        )
+        self.text = CLIPTextEncoder(
+            context_length, vocab_size, text_width, text_layers, embed_dim, text_heads, frozen
+        )
+        # ln(1 / temperature), CLIP's own start value
+        self.logit_scale = nn.Parameter(
+            torch.tensor(math.log(1 / 0.07)), requires_grad=not frozen
+        )
+
+    def init_weights(self) -> None:
+        """Load the file that ``init_cfg`` names; random weights, said aloud, without one."""
+        if not self.init_cfg:
+            if self.frozen:
+                print_log(
+                    'the frozen CLIP has no `init_cfg`: its weights are random unless a '
+                    'checkpoint is loaded afterwards',
+                    logger='current',
+                    level='WARNING',
+                )
+            return
+        if self.init_cfg.get('type') != 'Pretrained' or 'checkpoint' not in self.init_cfg:
+            raise ValueError(
+                "expected init_cfg=dict(type='Pretrained', checkpoint=...) for CLIP, but got "
+                f'{self.init_cfg}'
+            )
+        load_clip_weights(self, self.init_cfg['checkpoint'])
+        self._is_init = True
+
+    def encode_image(self, image: Tensor) -> Tensor:
+        """Embed whole images [b, 3, H, W] -> [b, c], not normalised."""
+        return self.visual.encode(image)
+
+    def encode_text(self, token_ids: Tensor) -> Tensor:
+        """Embed texts given as token ids [b, l] -> [b, c], not normalised."""
+        return self.text(token_ids)
+
+    def forward(self, image: Tensor) -> tuple[Tensor]:
+        """Dense image features as a mmseg backbone gives them: a tuple of one map [b, c, h, w]."""
+        return self.visual(image)

@@ -1,0 +1,89 @@
+"""The text tower of CLIP, fed with tokens or with word embeddings."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from code_mm.registry import MODELS
+
+from ..layers import Transformer
+
+
+# mmseg has a CLIPTextEncoder of its own (tokens only, no gradient): ours has the scope in front.
+@MODELS.register_module()
+class CLIPTextEncoder(BaseModule):
+    """CLIP's causal text transformer (Radford et al., 2021).
+
+    Gradients pass through to its inputs even when its parameters are frozen, which the learnt
+    contexts (thesis §3.2) and the word highlighting prompt (§3.3) need.
+
+    Args:
+        context_length (int): Text positions, at most.
+        vocab_size (int): Rows of the token embedding.
+        width (int): Channels of the tokens.
+        layers (int): Transformer blocks.
+        embed_dim (int): Channels of the joint embedding.
+        heads (int, optional): Attention heads; ``width // 64`` (at least 1) by default.
+        frozen (bool): Take all parameters out of training.
+        init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=...)`` with a CLIP file.
+    """
+
+    def __init__(
+        self,
+        context_length: int = 77,
+        vocab_size: int = 49408,
+        width: int = 512,
+        layers: int = 12,
+        embed_dim: int = 512,
+        heads: int | None = None,
+        frozen: bool = True,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.context_length, self.width, self.embed_dim = context_length, width, embed_dim
+        self.heads = heads or max(width // 64, 1)
+        self.token_embedding = nn.Embedding(vocab_size, width)
+        self.positional_embedding = nn.Parameter(0.01 * torch.randn(context_length, width))
+        self.transformer = Transformer(width, layers, self.heads)
+        self.ln_final = nn.LayerNorm(width)
+        self.text_projection = nn.Parameter(width**-0.5 * torch.randn(width, embed_dim))
+        nn.init.normal_(self.token_embedding.weight, std=0.02)
+        if frozen:
+            self.requires_grad_(False)
+
+    def forward(self, token_ids: Tensor) -> Tensor:
+        """Embed texts: token ids [b, l] -> [b, c], not normalised."""
+        return self.encode_words(self.token_embedding(token_ids), end_of_text(token_ids))
+
+    def encode_words(self, words: Tensor, end: Tensor) -> Tensor:
+        """Embed texts given as word embeddings, before positions are added.
+
+        Args:
+            words (Tensor): [b, l, width].
+            end (Tensor): Index of the end-of-text position of each text, [b].
+
+        Returns:
+            Tensor: [b, c], read at the end-of-text position, not normalised.
+        """
+        hidden = self._transform(words)
+        at_end = hidden[torch.arange(len(hidden), device=hidden.device), end]
+        return self.ln_final(at_end) @ self.text_projection
+
+    def hidden_states(self, token_ids: Tensor) -> Tensor:
+        """Last hidden state of every position, before the final norm: [b, l, width]."""
+        return self._transform(self.token_embedding(token_ids))
+
+    def _transform(self, words: Tensor) -> Tensor:
+        if words.shape[1] > self.context_length:
+            raise ValueError(
+                f'expected texts of at most {self.context_length} tokens, but got '
+                f'{words.shape[1]}; set context_length in the tokenising transform'
+            )
+        return self.transformer(words + self.positional_embedding[: words.shape[1]], causal=True)
+
+
+def end_of_text(token_ids: Tensor) -> Tensor:
+    """Index of the (first) end-of-text token, the largest id of CLIP's vocabulary: [b, l] -> [b]."""
+    return token_ids.argmax(dim=-1)

@@ -1,0 +1,104 @@
+"""CLIP's pre-norm transformer block, with the MaskCLIP reading as an argument."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class QuickGELU(nn.Module):
+    """The sigmoid approximation of GELU that OpenAI's CLIP was trained with."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(1.702 * x)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention on the fused scaled-dot-product kernel.
+
+    Parameters are named as in ``torch.nn.MultiheadAttention``, so CLIP's weights load unchanged.
+
+    Args:
+        width (int): Channels of the tokens.
+        heads (int): Attention heads; must divide ``width``.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f'expected a width that {heads} heads divide, but got {width}')
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+        nn.init.normal_(self.in_proj_weight, std=width**-0.5)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def forward(self, x: Tensor, causal: bool = False) -> Tensor:
+        """Attend over all tokens: [b, l, width] -> [b, l, width]."""
+        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
+        q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(q, k, v, is_causal=causal)  # b heads l d
+        return self.out_proj(attended.transpose(1, 2).flatten(2))
+
+    def attend_to_self(self, x: Tensor) -> Tensor:
+        """Let every token attend to itself only, which leaves the value path.
+
+        The trick of MaskCLIP (Zhou et al., ECCV 2022, https://arxiv.org/abs/2112.01071): queries
+        and keys have no influence and are not computed.
+        """
+        width = x.shape[-1]
+        return self.out_proj(
+            F.linear(x, self.in_proj_weight[2 * width :], self.in_proj_bias[2 * width :])
+        )
+
+
+class ResidualAttentionBlock(nn.Module):
+    """A pre-norm transformer block with CLIP's parameter names.
+
+    Args:
+        width (int): Channels of the tokens.
+        heads (int): Attention heads.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(width)
+        self.attn = SelfAttention(width, heads)
+        self.ln_2 = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(
+            OrderedDict(
+                c_fc=nn.Linear(width, 4 * width),
+                gelu=QuickGELU(),
+                c_proj=nn.Linear(4 * width, width),
+            )
+        )
+
+    def forward(self, x: Tensor, causal: bool = False, self_only: bool = False) -> Tensor:
+        """Run the block on tokens [b, l, width].
+
+        Args:
+            x (Tensor): Tokens.
+            causal (bool): Tokens attend to themselves and earlier ones.
+            self_only (bool): Tokens attend to themselves only (MaskCLIP).
+        """
+        normed = self.ln_1(x)
+        x = x + (self.attn.attend_to_self(normed) if self_only else self.attn(normed, causal))
+        return x + self.mlp(self.ln_2(x))
+
+
+class Transformer(nn.Module):
+    """A stack of :class:`ResidualAttentionBlock` under CLIP's name ``resblocks``."""
+
+    def __init__(self, width: int, layers: int, heads: int) -> None:
+        super().__init__()
+        self.resblocks = nn.ModuleList(ResidualAttentionBlock(width, heads) for _ in range(layers))
+
+    def forward(self, x: Tensor, causal: bool = False) -> Tensor:
+        """Run all blocks on tokens [b, l, width]."""
+        for block in self.resblocks:
+            x = block(x, causal)
+        return x
