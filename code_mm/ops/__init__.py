@@ -1,0 +1,22 @@
+"""Stateless tensor functions."""
+
+from .gather import gather, mean_over_processes, rank, world_size
+from .gumbel import gumbel_sigmoid, logistic_noise
+from .masked_pooling import masked_pooling
+from .padding import Padding, crop, pad_to_multiple
+from .similarity import l2_normalize, region_similarity
+
+__all__ = [
+    'Padding',
+    'crop',
+    'gather',
+    'gumbel_sigmoid',
+    'l2_normalize',
+    'logistic_noise',
+    'masked_pooling',
+    'mean_over_processes',
+    'pad_to_multiple',
+    'rank',
+    'region_similarity',
+    'world_size',
+]

@@ -55,7 +55,7 @@ class Golden:
         return load_file(self.path(self.case(entry)['file']))
 
     def tolerance(self, entry, kind=None):
-        """The tolerance dict of an entry; `kind` picks 'loss', 'grad', 'mask', ... of a nested one."""
+        """The tolerance dict of an entry; `kind` picks "loss", "grad", ... of a nested one."""
         tolerance = self.case(entry)['tolerance']
         nested = all(isinstance(v, (dict, str)) for v in tolerance.values())
         return tolerance[kind] if nested else tolerance

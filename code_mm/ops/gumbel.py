@@ -1,0 +1,66 @@
+"""Sampling of binary masks by the Gumbel-sigmoid."""
+
+import torch
+from torch import Tensor
+
+
+def logistic_noise(uniform: Tensor) -> Tensor:
+    """Turns uniform into standard logistic noise, ``log(u / (1 - u))``, always finite.
+
+    Args:
+        uniform: values in [0, 1], any shape.
+
+    Returns:
+        Noise of the same shape, at least fp32 (half precision would round u to 1).
+    """
+    uniform = uniform.to(torch.promote_types(uniform.dtype, torch.float32))
+    # Half a unit in the last place below 1 is the largest value that is not 1.
+    margin = torch.finfo(uniform.dtype).eps / 2
+    uniform = uniform.clamp(margin, 1 - margin)
+    return uniform.log() - torch.log1p(-uniform)
+
+
+def gumbel_sigmoid(
+    logits: Tensor,
+    tau: float = 1.0,
+    hard: bool = True,
+    noise: Tensor | None = None,
+    threshold: float = 0.5,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Samples a (relaxed) binary mask whose gradient is that of the noisy sigmoid.
+
+    ``y = sigmoid((logits + log(u / (1 - u))) / tau)`` is the two-class case of
+    the Gumbel-softmax (Jang et al., 2017; Maddison et al., 2017). The hard mask
+    is ``y > threshold`` in the forward pass and y in the backward pass
+    (straight-through); CoDe uses it for the mask of the highlighted region.
+
+    Args:
+        logits: any shape, unbounded; computed in fp32 at least.
+        tau: temperature > 0.
+        hard: give exact zeros and ones.
+        noise: uniform numbers in [0, 1] of the logits' shape; drawn if None.
+        threshold: level in (0, 1) above which the hard mask is 1.
+        generator: source of the uniform numbers that are drawn.
+
+    Returns:
+        Values in [0, 1], shape and dtype of `logits`.
+
+    Raises:
+        ValueError: if `tau` is not positive or the shapes differ.
+    """
+    if tau <= 0:
+        raise ValueError(f'expected tau > 0, but got {tau}')
+    if noise is None:
+        dtype = torch.promote_types(logits.dtype, torch.float32)
+        noise = torch.rand(logits.shape, dtype=dtype, device=logits.device, generator=generator)
+    elif noise.shape != logits.shape:
+        raise ValueError(
+            f'expected noise of shape {tuple(logits.shape)}, one number per logit, '
+            f'but got {tuple(noise.shape)}'
+        )
+    soft = torch.sigmoid((logits + logistic_noise(noise)) / tau)
+    if hard:
+        # The bracket is exactly zero in value, so the mask is exactly 0 or 1.
+        soft = (soft > threshold).to(soft.dtype) + (soft - soft.detach())
+    return soft.to(logits.dtype)
