@@ -1,0 +1,1 @@
+from .shapes_world_dataset import ShapesWorldDataset  # noqa: F401
