@@ -1,0 +1,5 @@
+"""Refinement of predicted masks."""
+
+from .pamr import PAMR
+
+__all__ = ['PAMR']

@@ -1,0 +1,75 @@
+"""InfoNCE whose image embedding depends on the text it is compared with."""
+
+import torch
+from torch import Tensor
+
+from code_mm.ops import gather, l2_normalize, rank
+from code_mm.registry import MODELS
+
+from .info_nce import symmetric_cross_entropy
+from .logit_scale import LogitScale
+
+
+def region_info_nce(region_embed: Tensor, text_embed: Tensor, scale: Tensor | float) -> Tensor:
+    """Extended InfoNCE: image i is pooled with the mask of the very text it meets.
+
+    With ``s_ij = cos(region_embed[i, j], text_embed[j])`` over all images i and
+    texts j of the global batch, the loss is the symmetric cross-entropy of s
+    (feature-level contrast of the image segmenter; TCL, Cha et al., 2023). The
+    text-to-image direction of text j needs column j of *every* process; only
+    the similarities are exchanged for it, not the region embeddings. (The
+    authors' release exchanges other columns with more than one process.)
+
+    Args:
+        region_embed: [n, m, c], local image rows pooled by the masks of all m
+            texts of all processes, rank after rank; normalised here.
+        text_embed: [n, c], row i is the positive of image row i; normalised here.
+        scale: 1 / temperature, > 0.
+
+    Returns:
+        0-d; the mean over processes is the loss of the joined batch.
+
+    Raises:
+        ValueError: if `region_embed` has not one column per gathered text.
+    """
+    # Autocast would round the similarities, which are multiplied by up to 100.
+    with torch.autocast(region_embed.device.type, enabled=False):
+        dtype = torch.promote_types(region_embed.dtype, torch.float32)
+        texts = gather(l2_normalize(text_embed.to(dtype)))  # m x c
+        n, m = len(text_embed), len(texts)
+        if region_embed.shape != (n, m, texts.shape[1]):
+            raise ValueError(
+                f'expected region embeddings of shape {(n, m, texts.shape[1])}, one per local '
+                f'image and gathered text, but got {tuple(region_embed.shape)}'
+            )
+        regions = l2_normalize(region_embed.to(dtype))
+        similarity = torch.einsum('nmc,mc->nm', regions, texts)
+        own_columns = slice(rank() * n, (rank() + 1) * n)
+        own_texts = gather(similarity)[:, own_columns].T  # n texts x m images
+        return symmetric_cross_entropy(scale * similarity, scale * own_texts)
+
+
+@MODELS.register_module()
+class RegionInfoNCELoss(LogitScale):
+    """Symmetric InfoNCE between regions pooled per text and the texts.
+
+    See `region_info_nce`. Right for any number of processes.
+
+    Args:
+        loss_weight: factor on the loss (0.1 in CoDe).
+        init_temperature: initial temperature, > 0; learnable.
+        max_scale: largest 1 / temperature.
+    """
+
+    def __init__(
+        self,
+        loss_weight: float = 1.0,
+        init_temperature: float = 0.07,
+        max_scale: float = 100.0,
+    ) -> None:
+        super().__init__(init_temperature, max_scale)
+        self.loss_weight = loss_weight
+
+    def forward(self, region_embed: Tensor, text_embed: Tensor) -> Tensor:
+        """Weighted loss, 0-d; arguments as in `region_info_nce`."""
+        return self.loss_weight * region_info_nce(region_embed, text_embed, self.scale())

@@ -1,0 +1,108 @@
+"""Cross-entropy of the word masks against labels of the caption's tokens."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from code_mm.ops import mean_over_processes
+from code_mm.registry import MODELS
+
+PSEUDO_LABELS = ('noun_tokens', 'argmax')
+
+
+def text_segmentation_loss(
+    logits: Tensor,
+    labels: Tensor,
+    none_weight: float = 0.5,
+    ignore_index: int = -1,
+    sync: bool = True,
+) -> Tensor:
+    """Weighted cross-entropy over the k + 1 cases of every labelled token.
+
+    ``sum(w[y] * nll) / sum(w[y])``, the case 'no noun' weighing `none_weight`
+    and each noun 1. A batch without any labelled token gives 0, with a graph,
+    so that the backward pass of all processes stays in step.
+
+    Args:
+        logits: [b, k + 1, l], case 0 = no noun (thesis Eq. 3.2).
+        labels: [b, l] integers in [0, k], or `ignore_index`.
+        none_weight: weight of case 0.
+        ignore_index: label of the tokens that do not count.
+        sync: divide by the weights of all processes, which makes the mean over
+            processes the loss of the joined batch. Without it each process
+            divides by its own, and captions with few labels weigh more.
+
+    Returns:
+        0-d, fp32 at least.
+
+    Raises:
+        ValueError: if the shapes do not belong together.
+    """
+    if logits.dim() != 3 or labels.shape != (logits.shape[0], logits.shape[2]):
+        raise ValueError(
+            'expected logits [b, k + 1, l] and labels [b, l], but got '
+            f'{tuple(logits.shape)} and {tuple(labels.shape)}'
+        )
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    weights = logits.new_ones(logits.shape[1])
+    weights[0] = none_weight
+    total = F.cross_entropy(logits, labels, weights, ignore_index=ignore_index, reduction='sum')
+    counted = labels != ignore_index
+    weight_sum = weights[labels.clamp(min=0)][counted].sum()
+    if sync:
+        weight_sum = mean_over_processes(weight_sum)
+    return total / torch.where(weight_sum > 0, weight_sum, 1)
+
+
+@MODELS.register_module()
+class TextSegmentationLoss(nn.Module):
+    """Text segmentation loss (thesis §3.2) with pseudo labels of either kind.
+
+    Args:
+        pseudo_label: 'noun_tokens': the label of a token is the selected noun it
+            spells (as released; tokens outside nouns do not count). 'argmax':
+            the most probable case under the current logits (the thesis' form).
+        none_weight: weight of the case 'no noun', each noun weighs 1.
+        ignore_index: label of tokens that do not count.
+        sync: normalise over all processes, see `text_segmentation_loss`.
+        loss_weight: factor on the loss.
+    """
+
+    def __init__(
+        self,
+        pseudo_label: str = 'noun_tokens',
+        none_weight: float = 0.5,
+        ignore_index: int = -1,
+        sync: bool = True,
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if pseudo_label not in PSEUDO_LABELS:
+            raise ValueError(
+                f'expected pseudo_label to be one of {PSEUDO_LABELS}, but got {pseudo_label!r}'
+            )
+        self.pseudo_label = pseudo_label
+        self.none_weight = none_weight
+        self.ignore_index = ignore_index
+        self.sync = sync
+        self.loss_weight = loss_weight
+
+    def forward(self, logits: Tensor, token_labels: Tensor, words: Tensor | None = None) -> Tensor:
+        """Weighted loss, 0-d.
+
+        Args:
+            logits: [b, k + 1, l], case 0 = no noun.
+            token_labels: [b, l], used by 'noun_tokens': `ignore_index`, 0 for an
+                unselected noun, j for the j-th selected noun.
+            words: [b, l] bool, positions that count at all (None: every one).
+                With 'argmax', which labels padding too, this keeps it out.
+        """
+        labels = token_labels
+        if self.pseudo_label == 'argmax':
+            labels = logits.detach().argmax(1)
+        if words is not None:
+            labels = labels.masked_fill(~words, self.ignore_index)
+        loss = text_segmentation_loss(
+            logits, labels, self.none_weight, self.ignore_index, self.sync
+        )
+        return self.loss_weight * loss

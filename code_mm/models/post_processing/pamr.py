@@ -1,0 +1,152 @@
+"""Pixel-adaptive mask refinement."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from code_mm.registry import MODELS
+
+DIRECTIONS = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0))
+"""The 8 neighbours of a pixel, in units of the dilation."""
+
+STD_FACTOR, STD_EPS = 0.1, 1e-8
+"""Contrast at which an affinity has fallen to 1/e, in local standard deviations."""
+
+
+def _neighbours(x: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
+    """Views [..., h, w] of `x`, shifted to each neighbour; the border is replicated."""
+    h, w = x.shape[-2:]
+    reach = max(dilations)
+    padded = F.pad(x, [reach] * 4, mode='replicate')
+    for d in dilations:
+        for dy, dx in DIRECTIONS:
+            top, left = reach + dy * d, reach + dx * d
+            yield padded[..., top : top + h, left : left + w]
+
+
+def pixel_affinity(image: Tensor, dilations: Sequence[int]) -> Tensor:
+    """How much a pixel resembles each neighbour, a softmax over all of them.
+
+    ``softmax(mean_over_channels(-|x - x_n| / (0.1 * std + 1e-8)))`` with the
+    unbiased standard deviation, per channel, over the 9 positions of every
+    dilation (so the centre counts once per dilation).
+
+    Args:
+        image: [b, 3, h, w], any scale.
+        dilations: distances of the neighbours, in pixels.
+
+    Returns:
+        [b, 8 * len(dilations), h, w], sums to 1 over axis 1.
+    """
+    count = 9 * len(dilations)
+    total, squares = torch.zeros_like(image), torch.zeros_like(image)
+    # Differences from the centre, which itself adds zeros: no cancellation in the variance.
+    for neighbour in _neighbours(image, dilations):
+        difference = neighbour - image
+        total = total + difference
+        squares = squares + difference * difference
+    variance = (squares - total * total / count) / (count - 1)
+    # The floor keeps the square root's gradient finite on flat areas; it is below any contrast.
+    scale = 1 / (STD_EPS + STD_FACTOR * variance.clamp_min(1e-20).sqrt())
+    affinity = [
+        -((neighbour - image).abs() * scale).mean(1) for neighbour in _neighbours(image, dilations)
+    ]
+    return torch.stack(affinity, 1).softmax(1)
+
+
+def propagate(mask: Tensor, affinity: Tensor, dilations: Sequence[int]) -> Tensor:
+    """One step: every pixel becomes the affinity-weighted mean of its neighbours.
+
+    Args:
+        mask: [b, n, h, w].
+        affinity: [b, 8 * len(dilations), h, w].
+        dilations: as given to `pixel_affinity`.
+    """
+    out = torch.zeros_like(mask)
+    for weight, neighbour in zip(affinity.split(1, 1), _neighbours(mask, dilations), strict=True):
+        out.addcmul_(weight, neighbour)
+    return out
+
+
+@MODELS.register_module()
+class PAMR(nn.Module):
+    """Pixel-adaptive mask refinement (Araslanov & Roth, CVPR 2020; thesis §4.1).
+
+    Smooths masks along the image's own edges, without parameters. It refines
+    soft masks or scores of any segmentation model. Neighbours are visited one
+    after the other, so memory is a few masks, not 8 * len(dilations) of them.
+
+    Args:
+        num_iter: number of steps, >= 0.
+        dilations: distances of the 8 neighbours each, in pixels of the grid.
+        grid: 'mask': the image is resized to the masks (as CoDe predicts);
+            'image': the masks are resized to the image. Bilinear, corners aligned.
+        chunk: classes refined at a time (None: all). Results do not depend on it;
+            a few at a time stay in the processor's cache and bound memory.
+
+    Raises:
+        ValueError: on numbers out of range or an unknown grid.
+    """
+
+    def __init__(
+        self,
+        num_iter: int = 10,
+        dilations: Sequence[int] = (1, 2, 4, 8, 12, 24),
+        grid: str = 'mask',
+        chunk: int | None = 16,
+    ) -> None:
+        super().__init__()
+        if not dilations or any(not isinstance(d, int) or d < 1 for d in dilations):
+            raise ValueError(f'expected dilations to be integers >= 1, but got {dilations!r}')
+        if num_iter < 0:
+            raise ValueError(f'expected num_iter >= 0, but got {num_iter}')
+        if grid not in ('mask', 'image'):
+            raise ValueError(f"expected grid to be 'mask' or 'image', but got {grid!r}")
+        if chunk is not None and chunk < 1:
+            raise ValueError(f'expected chunk >= 1 or None, but got {chunk}')
+        self.num_iter = num_iter
+        self.dilations = tuple(dilations)
+        self.grid = grid
+        self.chunk = chunk
+
+    def forward(self, image: Tensor, mask: Tensor) -> Tensor:
+        """Refines masks.
+
+        Args:
+            image: [b, 3, H, W], normalised or not: the scale cancels.
+            mask: [b, n, h, w], probabilities or scores.
+
+        Returns:
+            [b, n, h, w] on the mask's grid, [b, n, H, W] on the image's; dtype of
+            `mask`, computed in fp32 at least.
+
+        Raises:
+            ValueError: if image and mask are not 4-d with one batch size.
+        """
+        if image.dim() != 4 or mask.dim() != 4 or len(image) != len(mask):
+            raise ValueError(
+                'expected image [b, 3, H, W] and mask [b, n, h, w], but got '
+                f'{tuple(image.shape)} and {tuple(mask.shape)}'
+            )
+        dtype = torch.promote_types(mask.dtype, torch.float32)
+        image, refined = image.to(dtype), mask.to(dtype)
+        if self.grid == 'mask':
+            image = _resize(image, mask.shape[-2:])
+        else:
+            refined = _resize(refined, image.shape[-2:])
+        affinity = pixel_affinity(image, self.dilations)
+        chunks = refined.split(self.chunk or max(refined.shape[1], 1), dim=1)
+        return torch.cat([self._refine(part, affinity) for part in chunks], 1).to(mask.dtype)
+
+    def _refine(self, mask: Tensor, affinity: Tensor) -> Tensor:
+        for _ in range(self.num_iter):
+            mask = propagate(mask, affinity, self.dilations)
+        return mask
+
+
+def _resize(x: Tensor, size: Sequence[int]) -> Tensor:
+    if x.shape[-2:] == tuple(size):
+        return x
+    return F.interpolate(x, tuple(size), mode='bilinear', align_corners=True)
