@@ -5,6 +5,12 @@ Every part of code_mm can be named in two ways in a config: with the scope,
 bare name, ``PAMR``, wherever MMSegmentation itself has no part of that name.
 """
 
+# Upstream parts are registered first, so that a bare name that mmseg has stays mmseg's.
+import mmseg.datasets
+import mmseg.engine
+import mmseg.evaluation
+import mmseg.models
+import mmseg.visualization  # noqa: F401
 from mmengine.registry import Registry
 from mmseg.registry import DATASETS as MMSEG_DATASETS
 from mmseg.registry import HOOKS as MMSEG_HOOKS

@@ -1,0 +1,4 @@
+from .caption_batch import CaptionBatch
+from .region_masks import RegionMasks
+
+__all__ = ['CaptionBatch', 'RegionMasks']

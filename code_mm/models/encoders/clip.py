@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 
 import torch
@@ -58,9 +59,12 @@ class CLIP(BaseModule):
             context_length, vocab_size, text_width, text_layers, embed_dim, text_heads, frozen
         )
         # ln(1 / temperature), CLIP's own start value
-        self.logit_scale = nn.Parameter(
-            torch.tensor(math.log(1 / 0.07)), requires_grad=not frozen
-        )
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)), requires_grad=not frozen)
+
+    @property
+    def patch_size(self) -> int:
+        """Side of a patch in pixels."""
+        return self.visual.patch_size
 
     def init_weights(self) -> None:
         """Load the file that ``init_cfg`` names; random weights, said aloud, without one."""
@@ -70,7 +74,7 @@ class CLIP(BaseModule):
                     'the frozen CLIP has no `init_cfg`: its weights are random unless a '
                     'checkpoint is loaded afterwards',
                     logger='current',
-                    level='WARNING',
+                    level=logging.WARNING,
                 )
             return
         if self.init_cfg.get('type') != 'Pretrained' or 'checkpoint' not in self.init_cfg:

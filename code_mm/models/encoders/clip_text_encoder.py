@@ -7,6 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from code_mm.registry import MODELS
+from code_mm.text import end_of_text_index
 
 from ..layers import Transformer
 
@@ -55,7 +56,7 @@ class CLIPTextEncoder(BaseModule):
 
     def forward(self, token_ids: Tensor) -> Tensor:
         """Embed texts: token ids [b, l] -> [b, c], not normalised."""
-        return self.encode_words(self.token_embedding(token_ids), end_of_text(token_ids))
+        return self.encode_words(self.token_embedding(token_ids), end_of_text_index(token_ids))
 
     def encode_words(self, words: Tensor, end: Tensor) -> Tensor:
         """Embed texts given as word embeddings, before positions are added.
@@ -82,8 +83,3 @@ class CLIPTextEncoder(BaseModule):
                 f'{words.shape[1]}; set context_length in the tokenising transform'
             )
         return self.transformer(words + self.positional_embedding[: words.shape[1]], causal=True)
-
-
-def end_of_text(token_ids: Tensor) -> Tensor:
-    """Index of the (first) end-of-text token, the largest id of CLIP's vocabulary: [b, l] -> [b]."""
-    return token_ids.argmax(dim=-1)

@@ -67,7 +67,7 @@ def load_clip_weights(clip: nn.Module, path: str | Path) -> None:
             f'{path} does not fit this CLIP: {len(missing)} missing {missing[:3]}, '
             f'{len(unexpected)} unexpected {unexpected[:3]}, '
             f'{len(wrong)} of another size {sorted(wrong)[:3]}. Expected {clip_sizes(own)}, '
-            f'but the file has {clip_sizes(state)}; set these keys of the model to the file\'s'
+            f"but the file has {clip_sizes(state)}; set these keys of the model to the file's"
         )
     clip.load_state_dict(state)
     print_log(f'loaded all {len(own)} tensors of CLIP from {path}', logger='current')

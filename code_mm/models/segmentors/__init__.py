@@ -1,0 +1,5 @@
+from .code_segmentor import CoDeSegmentor
+from .post_processed_segmentor import PostProcessedSegmentor
+from .zero_shot_segmentor import ZeroShotSegmentor
+
+__all__ = ['CoDeSegmentor', 'PostProcessedSegmentor', 'ZeroShotSegmentor']

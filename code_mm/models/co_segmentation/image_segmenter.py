@@ -1,0 +1,65 @@
+"""The image segmenter: dense features on a grid four times as fine as the patches'."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from code_mm.ops import l2_normalize
+from code_mm.registry import MODELS
+
+from ..encoders import CLIPImageEncoder, PatchTokens
+from ..layers import GatedUpsampling, ResidualAttentionBlock
+
+
+@MODELS.register_module()
+class ImageSegmenter(BaseModule):
+    """The image segmenter of TCL (Cha et al., CVPR 2023), which CoDe uses (thesis §3.2).
+
+    A trainable copy of CLIP's last block with self-only attention, a gated decoder that doubles
+    the grid ``num_upsamplings`` times, and a trainable copy of CLIP's final norm and projection.
+
+    Args:
+        width (int): Channels of the patch tokens.
+        heads (int): Attention heads of the block (they matter for its weights only).
+        embed_dim (int): Channels of the joint embedding.
+        num_upsamplings (int): Doublings of the patch grid.
+        init_gate (float): Start value of the decoder's gates.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        embed_dim: int,
+        num_upsamplings: int = 2,
+        init_gate: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.block = ResidualAttentionBlock(width, heads)
+        self.decoder = nn.Sequential(
+            *(GatedUpsampling(width, init_gate) for _ in range(num_upsamplings))
+        )
+        self.ln_post = nn.LayerNorm(width)
+        self.proj = nn.Parameter(width**-0.5 * torch.randn(width, embed_dim))
+
+    @torch.no_grad()
+    def copy_from(self, image_encoder: CLIPImageEncoder) -> None:
+        """Start from CLIP's last block, final norm and projection."""
+        self.block.load_state_dict(image_encoder.transformer.resblocks[-1].state_dict())
+        self.ln_post.load_state_dict(image_encoder.ln_post.state_dict())
+        self.proj.copy_(image_encoder.proj)
+
+    def forward(self, trunk: PatchTokens) -> Tensor:
+        """Pixel-wise embedding x^v.
+
+        Args:
+            trunk (PatchTokens): Tokens of the frozen blocks, [b, h * w, width].
+
+        Returns:
+            Tensor: Unit-length features [b, c, h, w] on the mask grid.
+        """
+        decoded = self.decoder(trunk.to_map(self.block(trunk.tokens, self_only=True)))
+        projected = self.ln_post(decoded.movedim(1, -1)) @ self.proj  # b h w c
+        return l2_normalize(projected, dim=-1).movedim(-1, 1)

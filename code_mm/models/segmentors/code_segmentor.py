@@ -1,0 +1,255 @@
+"""CoDe: image-text co-decomposition. The wiring of its parts, in the thesis' order (Fig. 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+from code_mm.ops import gather, masked_pooling, rank, region_similarity
+from code_mm.registry import MODELS
+from code_mm.structures import CaptionBatch, RegionMasks
+from code_mm.text import end_of_text_index, tokenize
+
+from ..prompts.word_highlighting_prompt import special_positions
+from .zero_shot_segmentor import ZeroShotSegmentor
+
+_IMAGE_LOSSES = (
+    'knowledge_guided',
+    'region_feature',
+    'region_image',
+    'feature_variation',
+    'mask_variation',
+    'area',
+    'negative_area',
+)
+_TEXT_LOSSES = ('word_segmentation', 'region_word')
+
+
+@MODELS.register_module()
+class CoDeSegmentor(ZeroShotSegmentor):
+    """Image-text co-decomposition (Wu et al., CVPR 2024; thesis ch. 3).
+
+    Training takes image-caption pairs (``PackCaptionInputs``), prediction images and class
+    names. *Segmentor* is the whole model, *segmenter* one of its two parts.
+
+    Args:
+        backbone (dict): ``CLIP``; one frozen CLIP serves every use.
+        decode_head (dict): ``ZeroShotHead``. Its scale and bias make the region masks in training
+            too.
+        noun_prompt (dict): ``NounContextPrompt``.
+        image_segmenter (dict): ``ImageSegmenter``.
+        losses (dict): Loss modules by name: knowledge_guided (Eq. 3.1), region_feature,
+            region_image, feature_variation, mask_variation, area, negative_area (the image
+            segmenter's, TCL), word_segmentation (§3.2) and region_word (Eq. 3.7). A name that is
+            missing or None is left out.
+        region_prompt (dict): ``RegionHighlightingPrompt``.
+        text_segmenter (dict, optional): ``TextSegmenter``; without it the caption's words are not
+            decomposed (thesis Table 4.2, first row).
+        word_prompt (dict, optional): ``WordHighlightingPrompt``, for highlighted texts.
+        alignment_text (str): What region_word aligns regions with: 'highlighted' texts, or the
+            single 'noun' (thesis §4.4).
+        **kwargs: Those of ``ZeroShotSegmentor``.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        decode_head: dict,
+        noun_prompt: dict,
+        image_segmenter: dict,
+        losses: dict,
+        region_prompt: dict,
+        text_segmenter: dict | None = None,
+        word_prompt: dict | None = None,
+        alignment_text: str = 'highlighted',
+        **kwargs,
+    ) -> None:
+        super().__init__(backbone=backbone, decode_head=decode_head, **kwargs)
+        visual, text = self.backbone.visual, self.backbone.text
+        self.noun_prompt = _build(noun_prompt, width=text.width)
+        self.image_segmenter = _build(
+            image_segmenter, width=visual.width, heads=visual.heads, embed_dim=visual.embed_dim
+        )
+        self.region_prompt = _build(region_prompt)
+        self.text_segmenter = _build(text_segmenter, width=text.width, heads=text.heads)
+        self.word_prompt = _build(word_prompt, context_length=text.context_length, width=text.width)
+        self.losses = nn.ModuleDict({name: _build(cfg) for name, cfg in losses.items() if cfg})
+        self.alignment_text = alignment_text
+        self._check_parts()
+
+    def init_weights(self) -> None:
+        """Load CLIP, then start the trainable copies from it."""
+        super().init_weights()
+        self.image_segmenter.copy_from(self.backbone.visual)
+        self.noun_prompt.copy_from(self.backbone.text)
+
+    def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
+        """All losses of a batch of image-caption pairs, already weighted.
+
+        Args:
+            inputs (Tensor): Normalised images [b, 3, H, W].
+            data_samples (list[SegDataSample]): Captions, see ``CaptionBatch``.
+
+        Returns:
+            dict[str, Tensor]: ``loss_<name>`` for every name of the key ``losses``.
+        """
+        captions = CaptionBatch.from_samples(data_samples)
+        nouns = self.noun_prompt(captions.noun_ids, self.backbone.text)
+        regions = self.segment_regions(inputs, nouns)
+        region_embed = self.backbone.encode_image(self.region_prompt(inputs, regions.hard))
+
+        values = self._noun_losses(captions, nouns)
+        values.update(self._region_losses(regions, nouns, region_embed))
+        if self.text_segmenter is not None:
+            logits = self.segment_words(captions.caption_ids, nouns)
+            words = ~special_positions(captions.caption_ids)
+            values['word_segmentation'] = self._loss(
+                'word_segmentation', logits, captions.token_labels, words
+            )
+        if 'region_word' in self.losses:
+            text = nouns
+            if self.alignment_text == 'highlighted':
+                text = self.embed_highlighted(captions.caption_ids, logits)
+            values['region_word'] = self._loss('region_word', region_embed, text)
+        return {f'loss_{name}': value for name, value in values.items() if value is not None}
+
+    def segment_regions(self, image: Tensor, nouns: Tensor) -> RegionMasks:
+        """Match every image with the nouns of the global batch (thesis §3.2).
+
+        Args:
+            image (Tensor): Normalised images [b, 3, H, W].
+            nouns (Tensor): Unit-length embeddings of this process' nouns [n, c].
+        """
+        with torch.no_grad():
+            trunk = self.backbone.visual.trunk(image)
+        features = self.image_segmenter(trunk)
+        similarity = region_similarity(features, gather(nouns))  # b m h w
+        pair = torch.arange(len(nouns), device=image.device)
+        own = similarity[pair % len(image), pair + rank() * len(nouns), None]  # n 1 h w
+        to_mask = self.decode_head.similarity_to_mask
+        return RegionMasks(features, to_mask(similarity), to_mask(own), to_mask.hard(own))
+
+    def segment_words(self, caption_ids: Tensor, nouns: Tensor) -> Tensor:
+        """Word logits of the k + 1 cases [b, k + 1, l] (Eq. 3.2)."""
+        with torch.no_grad():
+            hidden = self.backbone.text.hidden_states(caption_ids)
+        return self.text_segmenter.logits(self.text_segmenter(hidden), nouns)
+
+    def embed_highlighted(self, caption_ids: Tensor, logits: Tensor) -> Tensor:
+        """Embeddings e^t [n, c] of the highlighted texts (Eqs. 3.5, 3.6)."""
+        text = self.backbone.text
+        masks = self.text_segmenter.masks(logits)
+        words = self.word_prompt(text.token_embedding(caption_ids), masks, caption_ids)
+        end = end_of_text_index(caption_ids).repeat(len(words) // len(caption_ids))
+        return text.encode_words(words, end)
+
+    @torch.no_grad()
+    def decompose(self, inputs: Tensor, data_samples: list[SegDataSample]) -> list[SegDataSample]:
+        """Decompose image-caption pairs into regions and words (thesis Fig. 4.2).
+
+        Args:
+            inputs (Tensor): Normalised images [b, 3, H, W].
+            data_samples (list[SegDataSample]): Captions, see ``CaptionBatch``.
+
+        Returns:
+            list[SegDataSample]: The samples with ``region_masks`` [k, H, W] and, where there is a
+            text segmenter, ``word_masks`` [k, l]; both probabilities.
+        """
+        captions = CaptionBatch.from_samples(data_samples)
+        nouns = self.noun_prompt(captions.noun_ids, self.backbone.text)
+        soft = self.segment_regions(inputs, nouns).soft
+        soft = F.interpolate(soft, size=inputs.shape[-2:], mode='bilinear', align_corners=False)
+        regions = soft.unflatten(0, (-1, len(inputs))).squeeze(2)  # k b H W
+        words = None
+        if self.text_segmenter is not None:
+            logits = self.segment_words(captions.caption_ids, nouns)
+            words = self.text_segmenter.masks(logits).unflatten(0, (-1, len(inputs)))  # k b l
+        for i, sample in enumerate(data_samples):
+            sample.set_field(regions[:, i], 'region_masks')
+            if words is not None:
+                sample.set_field(words[:, i], 'word_masks')
+        return data_samples
+
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Dense features of the image segmenter, and CLIP's own where the head mixes them in."""
+        trunk = self.backbone.visual.trunk(inputs)
+        features = (self.image_segmenter(trunk),)
+        if self.decode_head.knowledge_preserving:
+            features += (self.backbone.visual.dense(trunk),)
+        return features
+
+    @torch.no_grad()
+    def set_class_names(self, names: Sequence[str]) -> None:
+        """Look for these classes, embedded with the learnt contexts as they are now."""
+        head, text = self.decode_head, self.backbone.text
+        foreground = head.foreground_names(names)
+        length = text.context_length - self.noun_prompt.num_contexts
+        ids = tokenize(foreground, context_length=length).to(self.noun_prompt.contexts.device)
+        frozen = head.embed_frozen(text, foreground) if head.knowledge_preserving else None
+        head.set_class_embeddings(names, self.noun_prompt(ids, text), frozen)
+        self._take_over_class_count()
+
+    def _noun_losses(self, captions: CaptionBatch, nouns: Tensor) -> dict[str, Tensor]:
+        if 'knowledge_guided' not in self.losses:
+            return {}
+        with torch.no_grad():
+            guide = F.normalize(self.backbone.encode_text(captions.guide_ids), dim=-1)
+        return dict(knowledge_guided=self._loss('knowledge_guided', nouns, guide))
+
+    def _region_losses(
+        self, regions: RegionMasks, nouns: Tensor, region_embed: Tensor
+    ) -> dict[str, Tensor]:
+        nouns_per_caption = len(nouns) // len(regions.features)
+        pooled = masked_pooling(regions.features, regions.soft_all)  # b m c
+        pooled = pooled.repeat(nouns_per_caption, 1, 1)  # n m c
+        return dict(
+            region_feature=self._loss('region_feature', pooled, nouns),
+            region_image=self._loss('region_image', region_embed, nouns),
+            feature_variation=self._loss('feature_variation', regions.features),
+            mask_variation=self._loss('mask_variation', regions.soft_all),
+            area=self._loss('area', regions.soft),
+            negative_area=self._loss('negative_area', regions.negative_mean()),
+        )
+
+    def _loss(self, name: str, *args: Tensor) -> Tensor | None:
+        return self.losses[name](*args) if name in self.losses else None
+
+    def _init_decode_head(self, decode_head: dict) -> None:
+        super()._init_decode_head({'in_channels': self.backbone.embed_dim, **decode_head})
+
+    def _check_parts(self) -> None:
+        """Raise a ValueError for keys that do not go together."""
+        unknown = sorted(self.losses.keys() - set(_IMAGE_LOSSES + _TEXT_LOSSES))
+        if unknown:
+            raise ValueError(
+                f'expected losses among {_IMAGE_LOSSES + _TEXT_LOSSES}, but got {unknown}'
+            )
+        if self.alignment_text not in ('highlighted', 'noun'):
+            raise ValueError(
+                f"expected alignment_text 'highlighted' or 'noun', but got {self.alignment_text!r}"
+            )
+        if self.text_segmenter is None and 'word_segmentation' in self.losses:
+            raise ValueError(
+                'the loss word_segmentation needs a text_segmenter; add one or drop it'
+            )
+        highlighted = 'region_word' in self.losses and self.alignment_text == 'highlighted'
+        if highlighted and (self.text_segmenter is None or self.word_prompt is None):
+            raise ValueError(
+                'the loss region_word on highlighted texts needs a text_segmenter and a '
+                "word_prompt; add them, drop the loss, or set alignment_text='noun'"
+            )
+        text = self.backbone.text
+        if self.text_segmenter is not None and text.width != text.embed_dim:
+            raise ValueError(
+                'expected a text tower as wide as the joint embedding, since words are compared '
+                f'with nouns directly, but got {text.width} and {text.embed_dim}'
+            )
+
+
+def _build(cfg: dict | None, **sizes: int) -> nn.Module | None:
+    """Build a part; sizes that follow from CLIP need not stand in the config."""
+    return MODELS.build({**sizes, **cfg}) if cfg else None

@@ -1,0 +1,66 @@
+"""A mmseg segmentor whose classes are named at evaluation time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmseg.models.segmentors import EncoderDecoder
+from torch import Tensor
+
+from code_mm.ops import crop, pad_to_multiple
+from code_mm.registry import MODELS
+
+
+@MODELS.register_module()
+class ZeroShotSegmentor(EncoderDecoder):
+    """mmseg's ``EncoderDecoder`` around a ``ZeroShotHead``.
+
+    Beside what ``EncoderDecoder`` does, it pads windows to whole patches, hands the image to the
+    head (which PAMR needs) and takes class names. With a ``CLIPImageEncoder`` as backbone and no
+    training it is MaskCLIP.
+
+    Args:
+        size_divisor (int, optional): Images are zero-padded symmetrically to a multiple of this
+            many pixels; the backbone's ``patch_size`` by default, 1 if it has none.
+        **kwargs: Those of ``EncoderDecoder``.
+    """
+
+    def __init__(self, *args, size_divisor: int | None = None, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.size_divisor = size_divisor or getattr(self.backbone, 'patch_size', 1)
+
+    def set_class_names(self, names: Sequence[str]) -> None:
+        """Look for these classes from now on ('background' first where there is one)."""
+        self.decode_head.set_class_names(names)
+        self._take_over_class_count()
+
+    def inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Scores [b, classes, H, W]; embeds the class names first where that is still to do."""
+        if self.decode_head.class_embeddings is None:
+            # mmseg's init_model leaves the data set's class names here.
+            from_data = (getattr(self, 'dataset_meta', None) or {}).get('classes')
+            names = self.decode_head.class_names or from_data
+            if names:
+                self.set_class_names(names)
+        return super().inference(inputs, batch_img_metas)
+
+    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Scores of one window [b, 3, H, W] -> [b, classes, H, W]."""
+        padded, padding = pad_to_multiple(inputs, self.size_divisor)
+        scores = self.decode_head.predict(
+            self.extract_feat(padded),
+            [dict(img_shape=tuple(padded.shape[-2:]))],
+            self.test_cfg,
+            image=padded,
+        )
+        return crop(scores, padding)
+
+    def train(self, mode: bool = True) -> ZeroShotSegmentor:
+        """Switch the mode; class embeddings do not outlive a change of the weights."""
+        if mode:
+            self.decode_head.forget_class_embeddings()
+        return super().train(mode)
+
+    def _take_over_class_count(self) -> None:
+        self.num_classes = self.decode_head.num_classes
+        self.out_channels = self.decode_head.out_channels
