@@ -1,0 +1,59 @@
+"""Where a model's weights come from: a checkpoint that must exist, or the config."""
+
+import difflib
+import re
+from pathlib import Path
+
+# 's3://', 'https://', 'modelzoo://': not on this machine's disk, MMEngine's loaders know them.
+URL = re.compile(r'^[a-zA-Z][\w+.-]*:(//|[^\\/])')
+
+
+def require_checkpoint(path: str) -> None:
+    """Checks that a checkpoint is there before minutes are spent on building a run.
+
+    Args:
+        path: Path or URL of the checkpoint; URLs are left to MMEngine.
+
+    Raises:
+        FileNotFoundError: If there is no such file. The message names the
+            nearest file of that folder.
+        IsADirectoryError: If it is a folder.
+    """
+    if URL.match(path):
+        return
+    file = Path(path)
+    if file.is_dir():
+        raise IsADirectoryError(f'expected a checkpoint file, but got the folder {path!r}')
+    if not file.is_file():
+        raise FileNotFoundError(
+            f'expected a checkpoint file, but {path!r} does not exist{_hint(file)}'
+        )
+
+
+def names_pretrained_weights(model: dict | list) -> bool:
+    """Whether a model's config names a file of weights anywhere.
+
+    Args:
+        model: Config of a model, nested as it may be.
+
+    Returns:
+        True if some part has ``init_cfg=dict(type='Pretrained', ...)`` or a
+        ``pretrained`` path.
+    """
+    if isinstance(model, dict):
+        if model.get('type') == 'Pretrained' and model.get('checkpoint'):
+            return True
+        if isinstance(model.get('pretrained'), str):
+            return True
+        return any(names_pretrained_weights(value) for value in model.values())
+    if isinstance(model, (list, tuple)):
+        return any(names_pretrained_weights(value) for value in model)
+    return False
+
+
+def _hint(file: Path) -> str:
+    if not file.parent.is_dir():
+        return f'; nor does its folder {str(file.parent)!r}'
+    names = [entry.name for entry in file.parent.iterdir() if entry.is_file()]
+    nearest = difflib.get_close_matches(file.name, names, n=1)
+    return f'; did you mean {str(file.parent / nearest[0])!r}?' if nearest else ''

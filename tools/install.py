@@ -1,0 +1,100 @@
+"""Sets an environment up for code_mm, without replacing anything the user has (`make install`).
+
+Runs under the environment's own Python, needs the standard library only, and returns at once when
+nothing has changed since its last run.
+"""
+
+import hashlib
+import importlib.util
+import json
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+STAMP = Path(sys.prefix) / '.code_mm_install.json'
+OLDEST_PYTHON = (3, 10)
+MM_PACKAGES = ('mmengine', 'mmcv', 'mmsegmentation')  # as OpenMMLab names them; ours: onedl-*
+
+
+def is_installed(distribution: str) -> bool:
+    """Whether this Python has the distribution."""
+    try:
+        metadata.distribution(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def plan(has=is_installed) -> list[list[str]]:
+    """The pip commands that are still needed, as arguments of ``pip install``.
+
+    Args:
+        has: Says of a distribution's name whether it is installed.
+
+    Raises:
+        SystemExit: If the environment has a part of OpenMMLab's own packages,
+            which can neither be completed nor replaced here.
+    """
+    steps = []
+    if not has('torch'):
+        # first and alone: the MM packages would pull another build
+        steps.append(['-r', str(ROOT / 'requirements' / 'torch.txt')])
+    own = [name for name in (*MM_PACKAGES, 'mmcv-lite') if has(name)]
+    if not own:
+        steps.append(['-r', str(ROOT / 'requirements' / 'mm.txt')])
+    elif not (has('mmengine') and has('mmsegmentation') and (has('mmcv') or has('mmcv-lite'))):
+        raise SystemExit(
+            f'This environment has {", ".join(own)} of OpenMMLab, but not all of '
+            f'{", ".join(MM_PACKAGES)}. Install the missing ones, or use an environment without '
+            f'them (deactivate yours and run make again): the onedl-* packages would overwrite '
+            f'them.'
+        )
+    steps.append(['-e', f'{ROOT}[tests,lint]'])
+    return steps
+
+
+def digest() -> str:
+    """Changes whenever an installation would do something else."""
+    files = sorted((ROOT / 'requirements').glob('*.txt'))
+    files += [ROOT / 'setup.py', ROOT / 'pyproject.toml', Path(__file__)]
+    text = b''.join(file.read_bytes() for file in files)
+    return hashlib.sha256(text + f'{ROOT} {sys.version}'.encode()).hexdigest()
+
+
+def is_up_to_date() -> bool:
+    """Whether the last run here was for this checkout and these requirements."""
+    if not STAMP.is_file() or not all(map(is_installed, ('code_mm', 'torch', 'pytest', 'ruff'))):
+        return False
+    return json.loads(STAMP.read_text()) == {'digest': digest()}
+
+
+def pip(*args: str) -> None:
+    """Runs this Python's pip."""
+    subprocess.run([sys.executable, '-m', *args], check=True, stdin=subprocess.DEVNULL)
+
+
+def main() -> None:
+    if sys.version_info < OLDEST_PYTHON:
+        raise SystemExit(f'code_mm needs Python >= 3.10, but got {sys.version.split()[0]}')
+    if is_up_to_date():
+        return
+    if importlib.util.find_spec('pip') is None:
+        pip('ensurepip', '--upgrade')
+    for step in plan():
+        print('pip install', *step, flush=True)
+        pip('pip', 'install', '--quiet', '--no-input', *step)
+    # by path: a mistake elsewhere in the package is the tests' business
+    check = str(ROOT / 'code_mm' / 'compatibility.py')
+    script = f'import runpy; runpy.run_path({check!r})["check_versions"]()'
+    subprocess.run([sys.executable, '-c', script], check=True, cwd=sys.prefix)
+    STAMP.write_text(json.dumps({'digest': digest()}))
+    print(f'code_mm is installed in {sys.prefix}', flush=True)
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except subprocess.CalledProcessError as error:
+        sys.exit(f'failed: {" ".join(map(str, error.cmd))}')

@@ -1,0 +1,114 @@
+"""Evaluates a model: tools/test.py CONFIG [CHECKPOINT] (the options are MMSegmentation's)."""
+
+import logging
+
+from mmengine.config import Config
+from runner_options import build_runner, load_config, make_parser
+
+NO_CHECKPOINT = 'none'  # for `mim test`, which insists on a checkpoint
+
+
+def parse_args():
+    parser = make_parser('Evaluate a model')
+    parser.add_argument(
+        'checkpoint',
+        nargs='?',
+        help='checkpoint file; without one (or with "none") the weights that the config names '
+        'are used, as training-free models need',
+    )
+    parser.add_argument('--out', help='folder for the predictions, one png per image')
+    parser.add_argument('--show', action='store_true', help='show the predictions in a window')
+    parser.add_argument('--show-dir', help='folder for pictures of the predictions')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds per picture shown')
+    parser.add_argument('--tta', action='store_true', help='test-time augmentation')
+    return parser.parse_args()
+
+
+def choose_weights(cfg: Config, checkpoint: str | None) -> bool:
+    """Sets ``load_from``; True if the weights come from the model's init_cfg instead."""
+    from code_mm.engine.checkpoint_check import names_pretrained_weights, require_checkpoint
+
+    cfg.resume = False
+    if checkpoint not in (None, NO_CHECKPOINT):
+        cfg.load_from = checkpoint
+    if cfg.get('load_from'):
+        require_checkpoint(cfg.load_from)
+        return False
+    if not names_pretrained_weights(cfg.model):
+        raise ValueError(
+            'expected a checkpoint, but got none, and the config names no weights either '
+            "(load_from, or init_cfg=dict(type='Pretrained', checkpoint=...) in the model); "
+            'give the checkpoint after the config'
+        )
+    return True
+
+
+def initialise_from_config(runner) -> None:
+    """Loads the weights that the parts' init_cfg name, as training would at its start."""
+    from mmengine.logging import print_log
+    from mmengine.model import is_model_wrapper
+
+    print_log(
+        'No checkpoint given: evaluating the weights that init_cfg of the config names.',
+        logger='current',
+        level=logging.WARNING,
+    )
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model.init_weights()
+
+
+def draw_predictions(cfg: Config, args) -> None:
+    """Turns the visualization hook on, as --show and --show-dir ask."""
+    hook = cfg.get('default_hooks', {}).get('visualization')
+    if hook is None:
+        raise ValueError(
+            '--show and --show-dir: expected a visualization hook in the config, but got none; '
+            "add visualization=dict(type='SegVisualizationHook') to default_hooks"
+        )
+    hook.draw = True
+    if args.show:
+        hook.update(show=True, wait_time=args.wait_time)
+    if args.show_dir:
+        cfg.visualizer.save_dir = args.show_dir
+
+
+def save_predictions(cfg: Config, folder: str) -> None:
+    """Lets the IoU metric write its label maps to a folder."""
+    evaluator = cfg.test_evaluator
+    metrics = [evaluator] if isinstance(evaluator, dict) else evaluator
+    writers = [metric for metric in metrics if metric['type'].endswith('IoUMetric')]
+    if not writers:
+        raise ValueError(
+            f'--out: expected an IoUMetric in test_evaluator, but got '
+            f'{[metric["type"] for metric in metrics]}'
+        )
+    writers[0].update(output_dir=folder, keep_results=True)
+
+
+def use_augmentation(cfg: Config) -> None:
+    """Wraps the model and the pipeline for test-time augmentation."""
+    missing = [key for key in ('tta_model', 'tta_pipeline') if key not in cfg]
+    if missing:
+        raise ValueError(f'--tta: expected {" and ".join(missing)} in the config, but got none')
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    cfg.model = dict(cfg.tta_model, module=cfg.model)
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args)
+    from_init_cfg = choose_weights(cfg, args.checkpoint)
+    if args.show or args.show_dir:
+        draw_predictions(cfg, args)
+    if args.tta:
+        use_augmentation(cfg)
+    if args.out:
+        save_predictions(cfg, args.out)
+    runner = build_runner(cfg)
+    if from_init_cfg:
+        initialise_from_config(runner)
+    runner.test()
+
+
+if __name__ == '__main__':
+    main()
