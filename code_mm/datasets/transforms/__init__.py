@@ -1,0 +1,15 @@
+"""Transforms of caption samples; each file holds one."""
+
+from .load_caption_image import LoadCaptionImage
+from .pack_caption_inputs import PackCaptionInputs
+from .random_resized_crop import RandomResizedCrop
+from .select_nouns import SelectNouns
+from .tokenize_caption import TokenizeCaption
+
+__all__ = [
+    'LoadCaptionImage',
+    'PackCaptionInputs',
+    'RandomResizedCrop',
+    'SelectNouns',
+    'TokenizeCaption',
+]

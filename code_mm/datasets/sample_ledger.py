@@ -1,0 +1,127 @@
+"""Book-keeping of a caption dataset: what was used, what was left out, and why."""
+
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from mmengine.logging import print_log
+
+from code_mm.structures.unusable_sample import UNUSABLE_REASONS, UnusableSample
+
+_NOT_VISITED = 0
+_USED = 1
+_FIRST_REASON = 2  # code of UNUSABLE_REASONS[0]
+
+# Visits of one process before a large share of unusable samples is an error.
+_MIN_VISITS = 200
+_KEYS_PER_LINE = 10
+
+
+class Skip(NamedTuple):
+    """Something that was left out already while the index was built."""
+
+    reason: str
+    key: str
+    detail: str = ''
+
+
+class SampleLedger:
+    """One byte per sample, in memory that all loader workers share.
+
+    A worker writes the verdict on a sample into that sample's own byte, so
+    nothing needs a lock and a sample met twice counts once.
+
+    Args:
+        name: how log lines name the dataset.
+        num_samples: samples of the dataset.
+        index_skips: what the index left out.
+        max_bad_fraction: share of unusable samples, in (0, 1], among those met
+            by one process, above which data loading stops with an error.
+        max_warnings: warnings about single samples per process; further ones are
+            only counted.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        num_samples: int,
+        index_skips: Sequence[Skip] = (),
+        max_bad_fraction: float = 0.5,
+        max_warnings: int = 20,
+    ) -> None:
+        if not 0 < max_bad_fraction <= 1:
+            raise ValueError(f'expected max_bad_fraction in (0, 1], but got {max_bad_fraction}')
+        self.name = name
+        self.index_skips = list(index_skips)
+        self.max_bad_fraction = max_bad_fraction
+        self.max_warnings = max_warnings
+        self._states = torch.zeros(num_samples, dtype=torch.uint8).share_memory_()
+        self._visits = 0
+        self._bad_visits = 0
+
+    def use(self, index: int) -> None:
+        """Note that sample ``index`` came through the pipeline."""
+        self._states[index] = _USED
+        self._visits += 1
+
+    def skip(self, index: int, key: str, problem: UnusableSample) -> None:
+        """Note that sample ``index`` is unusable; warn, or stop where too many are.
+
+        Raises:
+            RuntimeError: more than ``max_bad_fraction`` of the samples are unusable.
+        """
+        self._states[index] = _FIRST_REASON + UNUSABLE_REASONS.index(problem.reason)
+        self._visits += 1
+        self._bad_visits += 1
+        if self._bad_visits <= self.max_warnings:
+            last = self._bad_visits == self.max_warnings
+            print_log(
+                f'{self.name}: left out {key}: {problem}'
+                + ('; further ones of this process are only counted' if last else ''),
+                logger='current',
+                level=logging.WARNING,
+            )
+        if self._visits >= _MIN_VISITS and self._bad_visits > self.max_bad_fraction * self._visits:
+            raise RuntimeError(
+                f'{self.name}: {self._bad_visits} of {self._visits} samples were unusable, more '
+                f'than max_bad_fraction={self.max_bad_fraction}; the last one was {key}: '
+                f'{problem}. So far: {self.counts()}. Mend the data or raise max_bad_fraction'
+            )
+
+    @property
+    def num_used(self) -> int:
+        """Distinct samples that came through the pipeline, in all workers."""
+        return int((self._states == _USED).sum())
+
+    def counts(self) -> dict[str, int]:
+        """Number of left-out items by reason, index and all workers together."""
+        codes = torch.bincount(self._states.long(), minlength=_FIRST_REASON)[_FIRST_REASON:]
+        counts = dict(zip(UNUSABLE_REASONS, codes.tolist(), strict=False))
+        for skip in self.index_skips:
+            counts[skip.reason] = counts.get(skip.reason, 0) + 1
+        return {reason: counts[reason] for reason in UNUSABLE_REASONS if counts.get(reason)}
+
+    def skipped_indices(self, reason: str) -> list[int]:
+        """Samples that turned out unusable for this reason when they were read."""
+        code = _FIRST_REASON + UNUSABLE_REASONS.index(reason)
+        return (self._states == code).nonzero().flatten().tolist()
+
+    def log_index_summary(self) -> None:
+        """One log line: size of the dataset, and by reason what the index left out."""
+        keys: dict[str, list[str]] = {}
+        for skip in self.index_skips:
+            keys.setdefault(skip.reason, []).append(
+                f'{skip.key} ({skip.detail})' if skip.detail else skip.key
+            )
+        parts = [
+            f'{len(names)} {reason}: {", ".join(names[:_KEYS_PER_LINE])}'
+            + (', …' if len(names) > _KEYS_PER_LINE else '')
+            for reason, names in keys.items()
+        ]
+        print_log(
+            f'{self.name}: {len(self._states)} image-caption pairs'
+            + (f'; left out {len(self.index_skips)}: {"; ".join(parts)}' if parts else ''),
+            logger='current',
+            level=logging.WARNING if parts else logging.INFO,
+        )

@@ -1,0 +1,55 @@
+"""Reads byte ranges of many shards through a bounded number of open files."""
+
+import os
+from collections import OrderedDict
+from typing import BinaryIO
+
+from code_mm.structures.unusable_sample import UnusableSample
+
+
+class ShardReader:
+    """Random access to shards, safe in forked and spawned loader workers.
+
+    Files are opened on first use, in the process that reads them; a fork must not
+    share them, as the file position would be shared too.
+
+    Args:
+        max_open: files kept open per process.
+    """
+
+    def __init__(self, max_open: int = 64) -> None:
+        self.max_open = max_open
+        self._files: OrderedDict[str, BinaryIO] = OrderedDict()
+        self._owner = os.getpid()
+
+    def __getstate__(self) -> dict:
+        return dict(max_open=self.max_open)
+
+    def __setstate__(self, state: dict) -> None:
+        self.__init__(**state)
+
+    def read(self, path: str, offset: int, size: int) -> bytes:
+        """Bytes ``[offset, offset + size)`` of the file ``path``.
+
+        Raises:
+            UnusableSample: the file is gone or has become shorter.
+        """
+        try:
+            file = self._open(path)
+            file.seek(offset)
+            data = file.read(size)
+        except OSError as error:
+            raise UnusableSample('missing_shard', str(error)) from error
+        if len(data) != size:
+            raise UnusableSample('truncated_shard', f'{path} ends before byte {offset + size}')
+        return data
+
+    def _open(self, path: str) -> BinaryIO:
+        if self._owner != os.getpid():
+            self._files, self._owner = OrderedDict(), os.getpid()
+        if path not in self._files:
+            if len(self._files) >= self.max_open:
+                self._files.popitem(last=False)[1].close()
+            self._files[path] = open(path, 'rb')  # noqa: SIM115 - kept open on purpose
+        self._files.move_to_end(path)
+        return self._files[path]

@@ -1,0 +1,97 @@
+"""Decoding of the image of a caption sample."""
+
+import cv2
+import mmcv
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmengine import fileio
+
+from code_mm.registry import TRANSFORMS
+from code_mm.structures.unusable_sample import UnusableSample
+
+_JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
+
+
+@TRANSFORMS.register_module()
+class LoadCaptionImage(BaseTransform):
+    """Decode an image, from bytes or from a file, to three 8-bit channels.
+
+    Grey, palette, CMYK and 16-bit images are converted, alpha is dropped, the EXIF
+    orientation applied. What is no image, or only the beginning of one, or too small,
+    is an :class:`UnusableSample`, which the caption datasets count and replace.
+
+    Required Keys:
+
+    - img_bytes (bytes) or img_path (str)
+
+    Added Keys:
+
+    - img (np.uint8, (H, W, 3), BGR)
+    - img_shape (tuple[int, int]): (H, W) in pixels
+    - ori_shape (tuple[int, int]): (H, W) in pixels
+
+    Removed Keys:
+
+    - img_bytes
+
+    Args:
+        min_size: least width and height in pixels; a patch of the image encoder is
+            a sensible bound.
+        imdecode_backend: backend of :func:`mmcv.imfrombytes`.
+        backend_args: file backend of mmengine for ``img_path``.
+    """
+
+    def __init__(
+        self,
+        min_size: int = 16,
+        imdecode_backend: str = 'cv2',
+        backend_args: dict | None = None,
+    ) -> None:
+        if min_size < 1:
+            raise ValueError(f'expected min_size >= 1 pixel, but got {min_size}')
+        self.min_size = min_size
+        self.imdecode_backend = imdecode_backend
+        self.backend_args = backend_args
+
+    def transform(self, results: dict) -> dict:
+        """Add the decoded image; raise UnusableSample where there is none."""
+        img = self._decode(self._content(results))
+        if min(img.shape[:2]) < self.min_size:
+            height, width = img.shape[:2]
+            raise UnusableSample(
+                'small_image', f'{width}x{height} pixels, min_size={self.min_size}'
+            )
+        results['img'] = img
+        results['img_shape'] = results['ori_shape'] = img.shape[:2]
+        return results
+
+    def _content(self, results: dict) -> bytes:
+        if 'img_bytes' in results:
+            return results.pop('img_bytes')
+        if 'img_path' not in results:
+            raise KeyError(
+                f'expected img_bytes or img_path in the sample, but it has {sorted(results)}; use '
+                'CaptionShardsDataset or CaptionListDataset'
+            )
+        try:
+            return fileio.get(results['img_path'], backend_args=self.backend_args)
+        except OSError as error:
+            raise UnusableSample('missing_image', str(error)) from error
+
+    def _decode(self, content: bytes) -> np.ndarray:
+        # Some versions of OpenCV paint the missing part of a cut JPEG grey.
+        if content.startswith(_JPEG_START) and _JPEG_END not in content:
+            raise UnusableSample('broken_image', 'the end of the JPEG is missing')
+        try:
+            img = mmcv.imfrombytes(content, flag='color', backend=self.imdecode_backend)
+        except (cv2.error, OSError, SyntaxError, ValueError) as error:
+            raise UnusableSample('broken_image', str(error).strip()) from error
+        if img is None or img.ndim != 3 or img.dtype != np.uint8:
+            raise UnusableSample('broken_image', f'{len(content)} bytes that are no image')
+        return img
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(min_size={self.min_size}, '
+            f'imdecode_backend={self.imdecode_backend!r})'
+        )

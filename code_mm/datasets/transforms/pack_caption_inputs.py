@@ -1,0 +1,63 @@
+"""Packing of a caption sample into what MMSegmentation's models take."""
+
+from collections.abc import Sequence
+
+from mmseg.datasets.transforms import PackSegInputs
+
+from code_mm.registry import TRANSFORMS
+
+CAPTION_FIELDS = ('caption_ids', 'token_labels', 'noun_ids', 'guide_ids')
+
+
+@TRANSFORMS.register_module()
+class PackCaptionInputs(PackSegInputs):
+    """Pack image, token ids and caption as ``inputs`` and a ``SegDataSample``.
+
+    ``inputs`` is the image, uint8, (3, H, W), BGR, in pixel values: normalising is
+    ``SegDataPreProcessor``'s. The sample's data fields are those of
+    ``caption_ids`` (l,), ``token_labels`` (l,), ``noun_ids`` (k, l_noun) and
+    ``guide_ids`` (k, l) that there are, int64; its metainfo is ``meta_keys``.
+
+    Required Keys:
+
+    - img
+    - caption_ids
+    - token_labels, noun_ids, guide_ids (optional), from TokenizeCaption
+    - all of ``meta_keys`` (optional)
+
+    Args:
+        meta_keys: what goes into the sample's metainfo, where present.
+    """
+
+    def __init__(
+        self,
+        meta_keys: Sequence[str] = (
+            'sample_key',
+            'img_path',
+            'caption',
+            'nouns',
+            'selected_nouns',
+            'ori_shape',
+            'img_shape',
+            'flip',
+            'flip_direction',
+        ),
+    ) -> None:
+        super().__init__(meta_keys=tuple(meta_keys))
+
+    def transform(self, results: dict) -> dict:
+        """Pack the sample.
+
+        Returns:
+            ``dict(inputs=image, data_samples=SegDataSample)``.
+        """
+        if 'caption_ids' not in results:
+            raise KeyError(
+                f'expected caption_ids in the sample, but it has {sorted(results)}; put '
+                'TokenizeCaption before PackCaptionInputs'
+            )
+        packed = super().transform(results)
+        for field in CAPTION_FIELDS:
+            if field in results:
+                packed['data_samples'].set_field(results[field], field)
+        return packed

@@ -1,0 +1,108 @@
+"""Random crop of a random size and shape, resized to one size."""
+
+import math
+
+import mmcv
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from code_mm.registry import TRANSFORMS
+
+_ATTEMPTS = 10
+_INTERPOLATIONS = ('nearest', 'bilinear', 'bicubic', 'area', 'lanczos')
+_BACKENDS = {'cv2': _INTERPOLATIONS, 'pillow': ('nearest', 'bilinear', 'bicubic', 'lanczos')}
+
+
+@TRANSFORMS.register_module()
+class RandomResizedCrop(BaseTransform):
+    """Cut out a random rectangle and resize it to ``size`` (thesis §4.2).
+
+    Area and shape are drawn as in Inception training: the area uniformly, the
+    logarithm of width / height uniformly, then the place. Where ten draws do not fit
+    into the image, the largest central rectangle of an allowed shape is taken.
+
+    Required Keys:
+
+    - img
+    - gt_seg_map and other ``seg_fields`` (optional)
+
+    Modified Keys:
+
+    - img
+    - img_shape
+    - gt_seg_map and other ``seg_fields`` (optional), always resized by 'nearest'
+
+    Args:
+        size: of the result in pixels, one number or (width, height).
+        scale: least and largest area of the rectangle, fractions of the image in (0, 1].
+        ratio: least and largest width / height of the rectangle, positive.
+        interpolation: 'nearest', 'bilinear', 'bicubic', 'lanczos', and with 'cv2' 'area'.
+        backend: 'pillow' smooths before it shrinks, 'cv2' does not and is faster.
+    """
+
+    def __init__(
+        self,
+        size: int | tuple[int, int],
+        scale: tuple[float, float] = (0.9, 1.0),
+        ratio: tuple[float, float] = (3 / 4, 4 / 3),
+        interpolation: str = 'bicubic',
+        backend: str = 'pillow',
+    ) -> None:
+        self.size = (size, size) if isinstance(size, int) else tuple(size)
+        if len(self.size) != 2 or min(self.size) < 1:
+            raise ValueError(f'expected size as one or two positive numbers, but got {size!r}')
+        if not 0 < scale[0] <= scale[1] <= 1:
+            raise ValueError(f'expected scale = (least, largest) in (0, 1], but got {scale!r}')
+        if not 0 < ratio[0] <= ratio[1]:
+            raise ValueError(f'expected ratio = (least, largest), both > 0, but got {ratio!r}')
+        if interpolation not in _BACKENDS.get(backend, ()):
+            raise ValueError(
+                f'expected backend and interpolation among {_BACKENDS}, but got {backend!r} and '
+                f'{interpolation!r}'
+            )
+        self.scale = tuple(scale)
+        self.ratio = tuple(ratio)
+        self.interpolation = interpolation
+        self.backend = backend
+
+    def rectangle(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Draw a rectangle (top, left, height, width) in an image, in pixels."""
+        log_ratio = np.log(self.ratio)
+        for _ in range(_ATTEMPTS):
+            area = height * width * np.random.uniform(*self.scale)
+            ratio = math.exp(np.random.uniform(*log_ratio))
+            w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if 0 < w <= width and 0 < h <= height:
+                top = np.random.randint(0, height - h + 1)
+                left = np.random.randint(0, width - w + 1)
+                return int(top), int(left), h, w
+        return self._central(height, width)
+
+    def _central(self, height: int, width: int) -> tuple[int, int, int, int]:
+        ratio = min(max(width / height, self.ratio[0]), self.ratio[1])
+        w = max(1, min(width, round(height * ratio)))
+        h = max(1, min(height, round(width / ratio)))
+        return (height - h) // 2, (width - w) // 2, h, w
+
+    def transform(self, results: dict) -> dict:
+        """Crop and resize the image, and segmentation maps where there are any."""
+        top, left, h, w = self.rectangle(*results['img'].shape[:2])
+        window = np.s_[top : top + h, left : left + w]
+        results['img'] = mmcv.imresize(
+            np.ascontiguousarray(results['img'][window]),
+            self.size,
+            interpolation=self.interpolation,
+            backend=self.backend,
+        )
+        results['img_shape'] = results['img'].shape[:2]
+        for key in results.get('seg_fields', []):
+            results[key] = mmcv.imresize(
+                results[key][window], self.size, interpolation='nearest', backend='cv2'
+            )
+        return results
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(size={self.size}, scale={self.scale}, ratio={self.ratio}, '
+            f'interpolation={self.interpolation!r}, backend={self.backend!r})'
+        )

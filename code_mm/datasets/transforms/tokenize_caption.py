@@ -1,0 +1,80 @@
+"""Tokenising of a caption and of its drawn nouns, in the loader's workers."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from code_mm.registry import TRANSFORMS
+from code_mm.text.templates import get_templates
+from code_mm.text.token_labels import token_labels
+from code_mm.text.tokenizer import tokenize
+
+
+@TRANSFORMS.register_module()
+class TokenizeCaption(BaseTransform):
+    """Turn the caption, and the nouns drawn by ``SelectNouns``, into token ids.
+
+    Without ``selected_nouns`` only the caption is tokenised (for contrastive
+    pre-training).
+
+    Required Keys:
+
+    - caption (str)
+    - nouns (list[str], optional): all nouns of the caption
+    - selected_nouns (list[str], optional): the ``k`` drawn ones
+
+    Added Keys:
+
+    - caption_ids (torch.int64, (l,))
+    - token_labels (torch.int64, (l,)): -1 no noun, 0 a noun that was not drawn, j the
+      j-th drawn noun (thesis §3.2.2), see :func:`code_mm.text.token_labels`
+    - noun_ids (torch.int64, (k, l_noun)): the drawn nouns by themselves
+    - guide_ids (torch.int64, (k, l)): each drawn noun in a template drawn at random
+
+    Args:
+        context_length: positions ``l`` of the text tower.
+        noun_context_length: positions ``l_noun`` for a noun by itself: those of the
+            tower without the learnable contexts of the noun prompt (77 - 16).
+        guide_templates: 'imagenet' (80 sentences), another name, or sentences with one
+            ``{}`` each, for a domain of one's own.
+    """
+
+    def __init__(
+        self,
+        context_length: int = 77,
+        noun_context_length: int = 61,
+        guide_templates: str | Sequence[str] = 'imagenet',
+    ) -> None:
+        for name, value in dict(
+            context_length=context_length, noun_context_length=noun_context_length
+        ).items():
+            if value < 3:
+                raise ValueError(f'expected {name} >= 3 (start, a token, end), but got {value}')
+        self.context_length = context_length
+        self.noun_context_length = noun_context_length
+        self.guide_templates = guide_templates
+        self._templates = get_templates(guide_templates)
+
+    def transform(self, results: dict) -> dict:
+        """Add the ids and labels."""
+        selected = results.get('selected_nouns', [])
+        drawn = [self._templates[np.random.randint(len(self._templates))] for _ in selected]
+        guides = [
+            template.replace('{}', noun) for template, noun in zip(drawn, selected, strict=True)
+        ]
+        # One tensor for both, as each tensor a worker sends costs a file descriptor.
+        ids = tokenize([results['caption'], *guides], self.context_length)
+        results['caption_ids'] = ids[0]
+        if selected:
+            results['guide_ids'] = ids[1:]
+            results['noun_ids'] = tokenize(selected, self.noun_context_length)
+            results['token_labels'] = token_labels(ids[0], results['nouns'], selected)
+        return results
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(context_length={self.context_length}, '
+            f'noun_context_length={self.noun_context_length}, '
+            f'guide_templates={self.guide_templates!r})'
+        )

@@ -1,0 +1,44 @@
+"""A sample that cannot be trained on, and why."""
+
+# Why a sample was left out, as counted by the caption datasets.
+UNUSABLE_REASONS = (
+    'missing_shard',  # a shard that was named is not there
+    'unreadable_shard',  # a shard that is no tar file, or is compressed
+    'truncated_shard',  # a shard that ends too early
+    'corrupt_header',  # bytes between members that belong to no member
+    'duplicate_member',  # a second image or caption of the same key; the first is kept
+    'bad_row',  # a row of a caption list that cannot be read
+    'bad_fields',  # a json member that cannot be read
+    'missing_image',
+    'missing_caption',
+    'empty_caption',
+    'broken_image',  # no picture, or only a part of one
+    'small_image',
+    'few_nouns',
+    'other',
+)
+
+
+class UnusableSample(Exception):
+    """Raised by a transform to have its sample counted and replaced by another.
+
+    The caption datasets catch it; under any other dataset it ends the run with
+    the reason, as an ordinary exception does.
+
+    Args:
+        reason: one of :data:`UNUSABLE_REASONS`.
+        detail: what was found, in words.
+
+    Raises:
+        ValueError: unknown ``reason``.
+    """
+
+    def __init__(self, reason: str, detail: str = '') -> None:
+        if reason not in UNUSABLE_REASONS:
+            raise ValueError(f'expected reason to be one of {UNUSABLE_REASONS}, got {reason!r}')
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f'{self.reason} ({self.detail})' if self.detail else self.reason
