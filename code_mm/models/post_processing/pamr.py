@@ -95,7 +95,7 @@ class PAMR(nn.Module):
         num_iter: int = 10,
         dilations: Sequence[int] = (1, 2, 4, 8, 12, 24),
         grid: str = 'mask',
-        chunk: int | None = 16,
+        chunk: int | None = 32,
     ) -> None:
         super().__init__()
         if not dilations or any(not isinstance(d, int) or d < 1 for d in dilations):
@@ -137,7 +137,7 @@ class PAMR(nn.Module):
         else:
             refined = _resize(refined, image.shape[-2:])
         affinity = pixel_affinity(image, self.dilations)
-        chunks = refined.split(self.chunk or max(refined.shape[1], 1), dim=1)
+        chunks = refined.split(self.chunk or refined.shape[1], dim=1)
         return torch.cat([self._refine(part, affinity) for part in chunks], 1).to(mask.dtype)
 
     def _refine(self, mask: Tensor, affinity: Tensor) -> Tensor:
