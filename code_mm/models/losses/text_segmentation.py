@@ -48,7 +48,7 @@ def text_segmentation_loss(
     weights[0] = none_weight
     total = F.cross_entropy(logits, labels, weights, ignore_index=ignore_index, reduction='sum')
     counted = labels != ignore_index
-    weight_sum = weights[labels.clamp(min=0)][counted].sum()
+    weight_sum = (weights[labels.masked_fill(~counted, 0)] * counted).sum()
     if sync:
         weight_sum = mean_over_processes(weight_sum)
     return total / torch.where(weight_sum > 0, weight_sum, 1)

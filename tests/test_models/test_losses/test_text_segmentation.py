@@ -61,6 +61,12 @@ def test_noun_tokens_is_the_default_and_is_weighed(batch):
     assert module(*batch).item() == pytest.approx(3 * slow_loss(*batch), rel=1e-5)
 
 
+def test_any_ignore_index_will_do(batch):
+    logits, labels = batch
+    loss = text_segmentation_loss(logits, labels.where(labels >= 0, 255), ignore_index=255)
+    torch.testing.assert_close(loss, text_segmentation_loss(logits, labels))
+
+
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision_is_computed_in_fp32(batch, dtype):
     logits, labels = batch[0].to(dtype), batch[1]
