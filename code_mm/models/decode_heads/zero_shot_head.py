@@ -15,6 +15,9 @@ from code_mm.text import get_templates
 
 from .class_embeddings import embed_class_names
 
+# Averaged over the labelled pixels, as in PyTorch.
+_LOSS = dict(type='CrossEntropyLoss', avg_non_ignore=True)
+
 
 @MODELS.register_module()
 class ZeroShotHead(BaseDecodeHead):
@@ -71,7 +74,7 @@ class ZeroShotHead(BaseDecodeHead):
             num_classes=len(names) if names else 3,  # until the class names are known
             dropout_ratio=0,
             init_cfg=None,
-            **{'in_index': 0, **kwargs},
+            **{'in_index': 0, 'loss_decode': _LOSS, **kwargs},
         )
         del self.conv_seg
         if embed_dim != in_channels and not project:

@@ -1,0 +1,176 @@
+"""The model of a golden folder: built, filled and fed from its index alone."""
+
+import torch
+from mmengine.config import ConfigDict
+from mmseg.structures import SegDataSample
+
+from code_mm.models import segmentors  # noqa: F401
+from code_mm.models.segmentors.release_weights import (
+    convert_release_name,
+    convert_release_weights,
+)
+from code_mm.registry import MODELS
+from code_mm.text import get_templates, token_labels, tokenize
+
+# Our names of the release's loss terms.
+LOSS_NAMES = {
+    'kg_loss': 'loss_knowledge_guided',
+    'hlf_noun_loss': 'loss_region_feature',
+    'hli_noun_loss': 'loss_region_image',
+    'tv_img_loss': 'loss_feature_variation',
+    'tv_mask_loss': 'loss_mask_variation',
+    'area_loss': 'loss_area',
+    'neg_area_loss': 'loss_negative_area',
+    'tseg_loss': 'loss_word_segmentation',
+    'hcl_loss': 'loss_region_word',
+}
+IMAGE_LOSSES = [name for name in LOSS_NAMES if name not in ('tseg_loss', 'hcl_loss')]
+
+
+def clip_sizes(index):
+    """Constructor arguments of CLIP from the index."""
+    tiny = index['tiny_clip']
+    return dict(
+        embed_dim=tiny['embed_dim'],
+        image_size=tiny['image_resolution'],
+        patch_size=tiny['vision_patch_size'],
+        vision_width=tiny['vision_width'],
+        vision_layers=tiny['vision_layers'],
+        vision_heads=tiny['vision_heads'],
+        context_length=tiny['context_length'],
+        vocab_size=tiny['vocab_size'],
+        text_width=tiny['transformer_width'],
+        text_layers=tiny['transformer_layers'],
+        text_heads=tiny['transformer_heads'],
+    )
+
+
+def losses(constants, sync):
+    """The loss modules of the index's constants."""
+    inner = constants['w_tcl']
+    return dict(
+        knowledge_guided=dict(type='KnowledgeGuidedLoss', loss_weight=constants['w_kg']),
+        region_feature=dict(type='RegionInfoNCELoss', loss_weight=inner),
+        region_image=dict(type='InfoNCELoss', loss_weight=inner),
+        feature_variation=dict(type='TotalVariationLoss', loss_weight=constants['w_tv']),
+        mask_variation=dict(type='TotalVariationLoss', loss_weight=constants['w_tv']),
+        area=dict(
+            type='AreaLoss',
+            prior=constants['pos_area'],
+            loss_weight=constants['w_pos_area'],
+            sync=sync,
+        ),
+        negative_area=dict(
+            type='AreaLoss', prior=0.0, loss_weight=constants['w_neg_area'], sync=sync
+        ),
+        word_segmentation=dict(
+            type='TextSegmentationLoss', loss_weight=constants['w_tseg'], sync=sync
+        ),
+        region_word=dict(type='InfoNCELoss', loss_weight=constants['w_hcl']),
+    )
+
+
+def model_config(index, prompt_size, text=True, sync=True, **head):
+    """Config of the CoDe segmentor; ``text=False`` leaves the text decomposition out."""
+    constants = index['model_constants']
+    masker = constants['masker']
+    parts = losses(constants, sync)
+    if not text:
+        parts.update(word_segmentation=None, region_word=None)
+    return dict(
+        type='CoDeSegmentor',
+        backbone=dict(type='CLIP', **clip_sizes(index)),
+        decode_head=dict(
+            type='ZeroShotHead',
+            similarity_to_mask=dict(
+                type='SimilarityToMask',
+                init_scale=masker['sim2mask']['init_w'],
+                init_bias=masker['sim2mask']['init_b'],
+                temperature=masker['sim2mask']['gumbel_tau'],
+            ),
+            **head,
+        ),
+        noun_prompt=dict(type='NounContextPrompt', num_contexts=constants['n_ctx']),
+        image_segmenter=dict(type='ImageSegmenter', num_upsamplings=masker['decoder']['n_layers']),
+        text_segmenter=dict(
+            type='TextSegmenter',
+            num_layers=constants['text_decoder']['layers'],
+            heads=constants['text_decoder']['heads'],
+        )
+        if text
+        else None,
+        word_prompt=dict(type='WordHighlightingPrompt') if text else None,
+        region_prompt=dict(type='RegionHighlightingPrompt', image_size=prompt_size),
+        losses=parts,
+        test_cfg=ConfigDict(mode='whole'),
+    )
+
+
+def build_released_model(index, checkpoint, text=True, sync=True, **kwargs):
+    """The segmentor with the weights of a release checkpoint, all of them used."""
+    state = torch.load(checkpoint, weights_only=True)['model']
+    config = model_config(
+        index, state['learnable_image_bg'].shape[-1], text=text, sync=sync, **kwargs
+    )
+    model = MODELS.build(config)
+    converted = convert_release_weights(state)
+    if not text:
+        left_out = ('text_segmenter.', 'word_prompt.', 'losses.region_word.')
+        converted = {k: v for k, v in converted.items() if not k.startswith(left_out)}
+    model.load_state_dict(converted)
+    return model
+
+
+def caption_samples(index, captions, nouns, all_nouns, templates, labels=None):
+    """Data samples as the transforms make them.
+
+    Args:
+        index: the golden index.
+        captions: b strings.
+        nouns: [k][b] selected nouns.
+        all_nouns: nouns of every caption.
+        templates: indices into the 80 ImageNet templates, noun slot outermost; taken over again
+            where there are fewer than k * b.
+        labels: token labels [b, l]; computed where None.
+    """
+    length = index['tiny_clip']['context_length']
+    noun_length = length - index['model_constants']['n_ctx']
+    sentences = get_templates('imagenet')
+    samples = []
+    for i, caption in enumerate(captions):
+        chosen = [slot[i] for slot in nouns]
+        picked = [templates[(j * len(captions) + i) % len(templates)] for j in range(len(nouns))]
+        sample = SegDataSample(metainfo=dict(caption=caption, selected_nouns=chosen))
+        ids = tokenize([caption], length)[0]
+        own = labels[i] if labels is not None else token_labels(ids, all_nouns[i], chosen)
+        sample.set_field(ids, 'caption_ids')
+        sample.set_field(own, 'token_labels')
+        sample.set_field(tokenize(chosen, noun_length), 'noun_ids')
+        guides = [sentences[t].format(noun) for t, noun in zip(picked, chosen, strict=True)]
+        sample.set_field(tokenize(guides, length), 'guide_ids')
+        samples.append(sample)
+    return samples
+
+
+def fix_noise(model, uniform_noise, columns=0):
+    """Let the hard masks use given noise [n, m, h, w]; own nouns begin at column ``columns``."""
+    pair = torch.arange(len(uniform_noise))
+    own = uniform_noise[pair, pair + columns, None]
+    model.decode_head.similarity_to_mask.sample_noise = lambda similarity: own
+
+
+def own_parameter(model, released_name):
+    """Our parameter of a name in the release."""
+    return dict(model.named_parameters())[convert_release_name(released_name)]
+
+
+def own_gradient(model, released_name, like):
+    """The gradient under the release's name, in the release's shape."""
+    grad = own_parameter(model, released_name).grad
+    assert grad is not None, f'{released_name} received no gradient'
+    return grad.reshape(like.shape)
+
+
+def own_loss(values, released_name):
+    """A loss term by its name in the release."""
+    return values[LOSS_NAMES[released_name]]
