@@ -2,6 +2,7 @@
 
 import bisect
 import json
+import os
 from collections.abc import Sequence
 from itertools import accumulate
 
@@ -97,6 +98,7 @@ class CaptionShardsDataset(CaptionDataset):
         **kwargs,
     ) -> None:
         self.shards = shards
+        self.data_root = data_root  # for self.name, before the base class sets it
         self.caption_field = caption_field
         self.nouns_field = nouns_field
         self.index_dir = index_dir
@@ -110,7 +112,9 @@ class CaptionShardsDataset(CaptionDataset):
 
     @property
     def name(self) -> str:
-        return f'{type(self).__name__}({self.shards!r})'
+        shards = [self.shards] if isinstance(self.shards, str) else list(self.shards)
+        first = os.path.join(self.data_root, str(shards[0])) if shards else ''
+        return f'{type(self).__name__}({first}{", …" if len(shards) > 1 else ""})'
 
     def load_data_list(self) -> ShardSamples:
         """Index all shards; what is left out goes to ``index_skips``."""

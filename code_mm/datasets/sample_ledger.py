@@ -59,6 +59,7 @@ class SampleLedger:
         self._states = torch.zeros(num_samples, dtype=torch.uint8).share_memory_()
         self._visits = 0
         self._bad_visits = 0
+        self._warnings = 0
 
     def use(self, index: int) -> None:
         """Note that sample ``index`` came through the pipeline."""
@@ -71,11 +72,14 @@ class SampleLedger:
         Raises:
             RuntimeError: more than ``max_bad_fraction`` of the samples are unusable.
         """
-        self._states[index] = _FIRST_REASON + UNUSABLE_REASONS.index(problem.reason)
+        code = _FIRST_REASON + UNUSABLE_REASONS.index(problem.reason)
+        known = int(self._states[index]) == code
+        self._states[index] = code
         self._visits += 1
         self._bad_visits += 1
-        if self._bad_visits <= self.max_warnings:
-            last = self._bad_visits == self.max_warnings
+        if not known and self._warnings < self.max_warnings:
+            self._warnings += 1
+            last = self._warnings == self.max_warnings
             print_log(
                 f'{self.name}: left out {key}: {problem}'
                 + ('; further ones of this process are only counted' if last else ''),

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import cache
 
 import nltk
 from mmengine.logging import print_log
@@ -46,8 +47,9 @@ class TextBlobTagger:
         return [(word.replace('&slash;', '/'), tag) for word, tag in self._tagger.tag(text)]
 
 
+@cache
 def build_tagger(name: str = 'auto') -> Tagger:
-    """The tagger of this name; one log line says which is in use.
+    """The tagger of this name, one per process; one log line says which is in use.
 
     Args:
         name: ``'nltk'``, ``'textblob'``, or ``'auto'``: NLTK where its data are on
