@@ -161,9 +161,11 @@ class CoDeSegmentor(ZeroShotSegmentor):
         """
         captions = CaptionBatch.from_samples(data_samples)
         nouns = self.noun_prompt(captions.noun_ids, self.backbone.text)
-        soft = self.segment_regions(inputs, nouns).soft
-        soft = F.interpolate(soft, size=inputs.shape[-2:], mode='bilinear', align_corners=False)
-        regions = soft.unflatten(0, (-1, len(inputs))).squeeze(2)  # k b H W
+        # Own nouns only, and no collective: the main process may draw pictures alone.
+        features = self.image_segmenter(self.backbone.visual.trunk(inputs))
+        own = nouns.unflatten(0, (-1, len(inputs)))  # k b c
+        soft = self.decode_head.similarity_to_mask(torch.einsum('bchw,kbc->kbhw', features, own))
+        regions = F.interpolate(soft, size=inputs.shape[-2:], mode='bilinear', align_corners=False)
         words = None
         if self.text_segmenter is not None:
             logits = self.segment_words(captions.caption_ids, nouns)

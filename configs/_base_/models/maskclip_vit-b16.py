@@ -1,0 +1,34 @@
+"""MaskCLIP (Zhou et al., ECCV 2022) on CLIP ViT-B/16: no training at all."""
+
+clip_checkpoint = 'weights/ViT-B-16.pt'
+
+model = dict(
+    type='ZeroShotSegmentor',
+    data_preprocessor=dict(
+        type='SegDataPreProcessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_val=0,
+        seg_pad_val=255,
+    ),
+    backbone=dict(
+        type='CLIPImageEncoder',
+        init_cfg=dict(type='Pretrained', checkpoint=clip_checkpoint),
+    ),
+    decode_head=dict(
+        type='ZeroShotHead',
+        in_channels=512,
+        text_encoder=dict(
+            type='code_mm.CLIPTextEncoder',
+            init_cfg=dict(type='Pretrained', checkpoint=clip_checkpoint),
+        ),
+        templates='custom',
+        similarity_to_mask=dict(
+            type='SimilarityToMask', init_scale=10.0, init_bias=-2.5, learnable=False
+        ),
+        background_threshold=None,
+        post_processor=None,
+    ),
+    test_cfg=dict(mode='slide', crop_size=(448, 448), stride=(224, 224)),
+)

@@ -1,0 +1,5 @@
+"""Thesis Table 4.2, C+W: co-decomposition with the word highlighting prompt (31.3)."""
+
+_base_ = '../code_cc3m-cc12m.py'
+
+model = dict(region_prompt=dict(learnable=False))

@@ -1,0 +1,5 @@
+"""Thesis §4.4: regions aligned with single nouns in place of word segments (30.2)."""
+
+_base_ = '../code_cc3m-cc12m.py'
+
+model = dict(alignment_text='noun')
