@@ -1,0 +1,101 @@
+"""Hand the class names of the dataset under evaluation to the model."""
+
+from collections.abc import Sequence
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from code_mm.registry import HOOKS
+
+
+def dataset_class_names(dataset) -> list[str] | None:
+    """Find the class names of a dataset, through wrappers and concatenations.
+
+    Args:
+        dataset: Anything with ``metainfo['classes']``, or a wrapper of such a
+            dataset (``.dataset`` or ``.datasets``).
+
+    Returns:
+        list[str] | None: The names in label order, None where no dataset has any.
+
+    Raises:
+        ValueError: If concatenated datasets have different names.
+    """
+    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+    if classes is not None:
+        return list(classes)
+    if hasattr(dataset, 'datasets'):
+        found = [dataset_class_names(part) for part in dataset.datasets]
+        if any(names != found[0] for names in found):
+            raise ValueError(
+                'expected concatenated datasets with the same class names, but got '
+                + ' and '.join(str(names) for names in found)
+                + '; evaluate them one after the other'
+            )
+        return found[0] if found else None
+    if hasattr(dataset, 'dataset'):
+        return dataset_class_names(dataset.dataset)
+    return None
+
+
+@HOOKS.register_module()
+class ClassNamesHook(Hook):
+    """Before every validation and test run, tell the model which classes to look for.
+
+    A zero-shot model knows no classes; those of the dataset under evaluation are
+    its queries (thesis §4.1). ``model.set_class_names(names)`` is called at the
+    start of *every* run, also when the names did not change: the embeddings of
+    the names depend on the learnt contexts of the noun prompt, and these move
+    between two validations. The priority is low so that an ``EMAHook`` has put
+    its averaged weights in place before.
+
+    Args:
+        class_names (Sequence[str], optional): Names to use instead of the
+            dataset's, in the order of its labels (synonyms, another language).
+            Default: None, the dataset's own.
+
+    Raises:
+        TypeError: If the model has no ``set_class_names``.
+        ValueError: If neither key nor dataset gives names, or the number of
+            names differs from the dataset's.
+    """
+
+    priority = 'LOW'
+
+    def __init__(self, class_names: Sequence[str] | None = None) -> None:
+        if class_names is not None:
+            if isinstance(class_names, str) or not all(isinstance(n, str) for n in class_names):
+                raise TypeError(
+                    f'expected class_names as a list of strings, but got {class_names!r}'
+                )
+            class_names = list(class_names)
+        self.class_names = class_names
+
+    def before_val_epoch(self, runner) -> None:
+        """Give the names of the validation dataset to the model."""
+        self._hand_over(runner, runner.val_loop.dataloader.dataset)
+
+    def before_test_epoch(self, runner) -> None:
+        """Give the names of the test dataset to the model."""
+        self._hand_over(runner, runner.test_loop.dataloader.dataset)
+
+    def _hand_over(self, runner, dataset) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if not callable(getattr(model, 'set_class_names', None)):
+            raise TypeError(
+                'expected a model with a method set_class_names(names), but got '
+                f'{type(model).__name__}; remove ClassNamesHook or use a zero-shot model'
+            )
+        of_dataset = dataset_class_names(dataset)
+        names = self.class_names if self.class_names is not None else of_dataset
+        if names is None:
+            raise ValueError(
+                f"expected a dataset with metainfo['classes'], but {type(dataset).__name__} has "
+                'none; give ClassNamesHook the key class_names'
+            )
+        if of_dataset is not None and len(names) != len(of_dataset):
+            raise ValueError(
+                f'expected {len(of_dataset)} class_names, one per class of '
+                f'{type(dataset).__name__} {of_dataset}, but got {len(names)}: {names}'
+            )
+        model.set_class_names(names)

@@ -1,0 +1,171 @@
+"""Freeze and unfreeze parts of the model at given iterations."""
+
+import difflib
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from code_mm.registry import HOOKS
+
+_STAGE_KEYS = {'begin', 'freeze', 'loss_weights'}
+
+
+@HOOKS.register_module()
+class TrainingStagesHook(Hook):
+    """Train in stages: which parameters learn, and which losses count, from when on.
+
+    CoDe keeps its copy of CLIP's last image block frozen for the first 30 000
+    iterations and trains it from then on (the authors' release; the thesis does
+    not mention it)::
+
+        dict(type='TrainingStagesHook', stages=[
+            dict(begin=0, freeze=['image_segmenter.block.*']),
+            dict(begin=30000)])
+
+    A stage describes the whole state from its first iteration on: parameters it
+    does not name are trained, losses it does not name have their configured
+    weight. Only parameters that were trainable when training began are ever
+    switched, so a pattern can never wake the frozen CLIP. The stage follows from
+    the iteration alone and nothing is stored: resuming anywhere is correct.
+
+    Under ``MMDistributedDataParallel`` set ``find_unused_parameters=True`` (and
+    no ``static_graph``): the wrapper waits for the gradient of every parameter
+    that was trainable when it was made.
+
+    Args:
+        stages (Sequence[dict]): In order of ``begin``, each with
+
+            - ``begin`` (int): first iteration (0-based); 0 for the first stage,
+            - ``freeze`` (list[str]): patterns (``fnmatch``) of parameter names,
+              as in ``model.named_parameters()`` without a leading ``module.``,
+            - ``loss_weights`` (dict[str, float]): values for ``loss_weight`` of
+              ``model.losses[name]``.
+
+    Raises:
+        ValueError: If stages are malformed, a pattern or loss name matches
+            nothing, or the distributed wrapper does not allow freezing.
+    """
+
+    priority = 'HIGH'
+
+    def __init__(self, stages: Sequence[dict]) -> None:
+        self.stages = [self._checked(stage) for stage in stages]
+        begins = [stage['begin'] for stage in self.stages]
+        if not begins or begins[0] != 0 or begins != sorted(set(begins)):
+            raise ValueError(
+                'expected stages whose begins start at 0 and increase, '
+                f'but got begins {begins}; add dict(begin=0) or reorder the stages'
+            )
+        self._current: int | None = None
+        self._trainable: dict[str, nn.Parameter] = {}
+        self._loss_weights: dict[str, float] = {}
+
+    @staticmethod
+    def _checked(stage: dict) -> dict:
+        unknown = set(stage) - _STAGE_KEYS
+        if unknown or 'begin' not in stage:
+            raise ValueError(
+                f'expected a stage with begin and optionally freeze, loss_weights, but got {stage}'
+            )
+        freeze = stage.get('freeze', [])
+        if isinstance(freeze, str):
+            raise ValueError(f'expected freeze as a list of patterns, but got {freeze!r}')
+        if not isinstance(stage['begin'], int):
+            raise ValueError(f'expected begin as an iteration (int), but got {stage["begin"]!r}')
+        return dict(
+            begin=stage['begin'],
+            freeze=list(freeze),
+            loss_weights=dict(stage.get('loss_weights', {})),
+        )
+
+    def before_train(self, runner) -> None:
+        """Remember what is trainable, check all names, enter the stage of this iteration."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if self._current is None:
+            self._trainable = {n: p for n, p in model.named_parameters() if p.requires_grad}
+            self._loss_weights = self._configured_loss_weights(model)
+        names = [name for name, _ in model.named_parameters()]
+        for stage in self.stages:
+            for pattern in stage['freeze']:
+                _check_pattern(pattern, names)
+        self._check_wrapper(runner.model)
+        self._enter(runner, model, self._stage_at(runner.iter))
+
+    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+        """Enter the next stage when its first iteration has come."""
+        stage = self._stage_at(runner.iter)
+        if stage != self._current:
+            model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+            self._enter(runner, model, stage)
+
+    def _stage_at(self, iteration: int) -> int:
+        return sum(stage['begin'] <= iteration for stage in self.stages) - 1
+
+    def _configured_loss_weights(self, model: nn.Module) -> dict[str, float]:
+        """The weights, as built from the config, of all losses that any stage names."""
+        named = dict.fromkeys(name for stage in self.stages for name in stage['loss_weights'])
+        losses = getattr(model, 'losses', None)
+        if named and losses is None:
+            raise ValueError(
+                'expected a model with .losses (name -> loss module) for loss_weights, '
+                f'but got {type(model).__name__}'
+            )
+        for name in named:
+            if name not in losses or not hasattr(losses[name], 'loss_weight'):
+                valid = [n for n in losses if hasattr(losses[n], 'loss_weight')]
+                raise ValueError(
+                    f'expected loss_weights of losses with a loss_weight, but got {name!r}; '
+                    f'valid: {valid}'
+                )
+        return {name: losses[name].loss_weight for name in named}
+
+    def _check_wrapper(self, model: nn.Module) -> None:
+        if not isinstance(model, DistributedDataParallel):
+            return
+        freezes = any(self._frozen_names(stage) for stage in self.stages)
+        if freezes and (model.static_graph or not model.find_unused_parameters):
+            raise ValueError(
+                'expected a distributed wrapper with find_unused_parameters=True and no '
+                'static_graph while parameters are frozen, but got '
+                f'find_unused_parameters={model.find_unused_parameters}, '
+                f'static_graph={model.static_graph}; set find_unused_parameters=True in the config'
+            )
+
+    def _frozen_names(self, stage: dict) -> set[str]:
+        return {
+            name
+            for name in self._trainable
+            if any(fnmatchcase(name, pattern) for pattern in stage['freeze'])
+        }
+
+    def _enter(self, runner, model: nn.Module, index: int) -> None:
+        stage = self.stages[index]
+        frozen = self._frozen_names(stage)
+        for name, parameter in self._trainable.items():
+            parameter.requires_grad_(name not in frozen)
+            if name in frozen:
+                # a stale gradient would still be applied by the optimizer
+                parameter.grad = None
+        for name, configured in self._loss_weights.items():
+            model.losses[name].loss_weight = stage['loss_weights'].get(name, configured)
+        self._current = index
+        runner.logger.info(
+            f'Training stage {index + 1} of {len(self.stages)} from iteration {stage["begin"]}: '
+            f'{len(frozen)} of {len(self._trainable)} trainable parameters frozen by '
+            f'{stage["freeze"]}, loss weights {stage["loss_weights"] or "as configured"}'
+        )
+
+
+def _check_pattern(pattern: str, names: list[str]) -> None:
+    if any(fnmatchcase(name, pattern) for name in names):
+        return
+    near = [name for name in names if name.startswith(pattern.rstrip('*.'))][:3]
+    near = near or difflib.get_close_matches(pattern, names, n=3, cutoff=0.0)
+    raise ValueError(
+        f'expected freeze patterns that match parameters, but {pattern!r} matches none; '
+        f'nearest names: {near}'
+    )

@@ -1,0 +1,103 @@
+"""Text in pictures: a font that reads unicode, and words with coloured grounds."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib import font_manager
+from PIL import Image, ImageDraw, ImageFont
+
+Colour = tuple[int, int, int]
+
+WHITE: Colour = (255, 255, 255)
+BLACK: Colour = (20, 20, 20)
+
+
+@lru_cache(maxsize=8)
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """Matplotlib's own DejaVu Sans, which is on every machine and covers most scripts.
+
+    Args:
+        size (int): Height of a line in pixels.
+    """
+    return ImageFont.truetype(font_manager.findfont('DejaVu Sans'), size)
+
+
+class TextPiece(NamedTuple):
+    """A piece of text with its look."""
+
+    text: str
+    ground: Colour = WHITE
+    """Colour behind the text."""
+    underline: Colour | None = None
+    space_before: bool = True
+
+
+def ink(ground: Colour) -> Colour:
+    """Black or white, whichever is easier to read on ``ground`` (ITU-R BT.601 luma)."""
+    luma = 0.299 * ground[0] + 0.587 * ground[1] + 0.114 * ground[2]
+    return BLACK if luma > 140 else WHITE
+
+
+def draw_text(
+    pieces: Sequence[TextPiece], width: int, size: int, margin: int = 8, gap: int | None = None
+) -> np.ndarray:
+    """Set pieces of text in lines of a given width.
+
+    Args:
+        pieces (Sequence[TextPiece]): Words in reading order.
+        width (int): Width of the picture in pixels.
+        size (int): Font size in pixels.
+        margin (int): White border in pixels.
+        gap (int, optional): Pixels between pieces. Default: a space of the font.
+
+    Returns:
+        np.ndarray: RGB uint8 picture (height as needed, width, 3).
+    """
+    letters, line_height = font(size), round(size * 1.6)
+    space = letters.getlength(' ') if gap is None else gap
+    pieces = [part for piece in pieces for part in _fit(piece, width - 2 * margin, letters)]
+    places, x, y = [], float(margin), margin
+    for piece in pieces:
+        step = space if piece.space_before and x > margin else 0.0
+        length = letters.getlength(piece.text)
+        if x + step + length > width - margin and x > margin:
+            x, y, step = float(margin), y + line_height, 0.0
+        places.append((x + step, y, length))
+        x += step + length
+    canvas = Image.new('RGB', (width, y + line_height + margin), WHITE)
+    pen = ImageDraw.Draw(canvas)
+    for piece, (left, top, length) in zip(pieces, places, strict=True):
+        box = [left - 2, top, left + length + 2, top + line_height - 4]
+        if piece.ground != WHITE:
+            pen.rounded_rectangle(box, radius=4, fill=piece.ground)
+        # anchor: middle of the line, so that all scripts share a base line
+        middle = top + (line_height - 4) / 2
+        pen.text((left, middle), piece.text, ink(piece.ground), font=letters, anchor='lm')
+        if piece.underline is not None:
+            pen.rectangle([left, box[3] - 1, left + length, box[3] + 1], fill=piece.underline)
+    return np.asarray(canvas)
+
+
+def _fit(piece: TextPiece, width: int, letters: ImageFont.FreeTypeFont) -> list[TextPiece]:
+    """Break a word that is longer than a line."""
+    parts = [piece]
+    while letters.getlength(parts[-1].text) > width and len(parts[-1].text) > 1:
+        text = parts.pop().text
+        cut = next(n for n in range(len(text), 0, -1) if n == 1 or _fits(text[:n], width, letters))
+        parts.append(piece._replace(text=text[:cut], space_before=not parts and piece.space_before))
+        parts.append(piece._replace(text=text[cut:], space_before=False))
+    return parts
+
+
+def _fits(text: str, width: int, letters: ImageFont.FreeTypeFont) -> bool:
+    return letters.getlength(text) <= width
+
+
+def draw_legend(
+    names: Sequence[str], colours: Sequence[Colour], width: int, size: int
+) -> np.ndarray:
+    """Names on grounds of their colours; arguments as of :func:`draw_text`."""
+    pieces = [TextPiece(f' {n} ', tuple(c)) for n, c in zip(names, colours, strict=True)]
+    return draw_text(pieces, width, size, gap=8)

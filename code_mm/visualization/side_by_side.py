@@ -1,0 +1,95 @@
+"""Image, truth and the predictions of several models beside each other."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from .lettering import Colour, TextPiece, draw_legend, draw_text
+from .panels import below, beside, check_image, panel_size, resize_image, resize_labels
+
+
+def draw_side_by_side(
+    image: np.ndarray,
+    truth: np.ndarray | None,
+    predictions: Mapping[str, np.ndarray],
+    classes: Sequence[str],
+    palette: Sequence[Colour],
+    ignore_index: int = 255,
+    opacity: float = 0.75,
+    panel: int = 256,
+) -> np.ndarray:
+    """Draw label maps over their image, with titles and a legend of the classes present.
+
+    Args:
+        image (np.ndarray): (H, W, 3) uint8 RGB.
+        truth (np.ndarray, optional): (H, W) labels; None leaves it out.
+        predictions (Mapping[str, np.ndarray]): Title -> (H, W) labels.
+        classes (Sequence[str]): Names in label order.
+        palette (Sequence[Colour]): RGB colours in label order.
+        ignore_index (int): Label that is not coloured.
+        opacity (float): Of the colours, in [0, 1].
+        panel (int): Longer side of each image in the picture, in pixels.
+
+    Returns:
+        np.ndarray: (h, w, 3) uint8 RGB.
+
+    Raises:
+        ValueError: If a label map's shape differs from the image's, a label has
+            no class, or classes and palette differ in number.
+    """
+    check_image(image)
+    if len(classes) != len(palette):
+        raise ValueError(f'expected a colour per class ({len(classes)}), but got {len(palette)}')
+    maps = {} if truth is None else {'truth': truth}
+    maps.update(predictions)
+    present: set[int] = set()
+    for title, labels in maps.items():
+        _check_labels(title, labels, image, len(classes), ignore_index)
+        present |= set(np.unique(labels).tolist()) - {ignore_index}
+
+    size = panel_size(image, panel)
+    shown = resize_image(image, size)
+    letter = max(12, panel // 18)
+    panels = [_titled('image', shown, letter)]
+    for title, labels in maps.items():
+        coloured = _colour(shown, resize_labels(labels, size), palette, ignore_index, opacity)
+        panels.append(_titled(title, coloured, letter))
+    row = beside(panels)
+    if not present:
+        return row
+    names, colours = zip(*((classes[c], palette[c]) for c in sorted(present)), strict=True)
+    return below([row, draw_legend(names, colours, row.shape[1], letter)])
+
+
+def _colour(
+    image: np.ndarray,
+    labels: np.ndarray,
+    palette: Sequence[Colour],
+    ignore_index: int,
+    opacity: float,
+) -> np.ndarray:
+    known = labels != ignore_index
+    colours = np.asarray(palette, np.float32)[np.where(known, labels, 0)]
+    alpha = opacity * known[..., None]
+    return np.round(image * (1 - alpha) + colours * alpha).astype(np.uint8)
+
+
+def _titled(title: str, picture: np.ndarray, size: int) -> np.ndarray:
+    words = [TextPiece(word) for word in title.split()]
+    return below([draw_text(words, picture.shape[1], size, margin=4), picture])
+
+
+def _check_labels(
+    title: str, labels: np.ndarray, image: np.ndarray, num_classes: int, ignore_index: int
+) -> None:
+    if labels.shape != image.shape[:2]:
+        raise ValueError(
+            f'expected labels of {title!r} with the shape of the image {image.shape[:2]}, '
+            f'but got {labels.shape}'
+        )
+    wrong = sorted(set(np.unique(labels).tolist()) - {ignore_index} - set(range(num_classes)))
+    if wrong:
+        raise ValueError(
+            f'expected labels of {title!r} below {num_classes} (or {ignore_index}, ignored), '
+            f'but got {wrong[:5]}'
+        )

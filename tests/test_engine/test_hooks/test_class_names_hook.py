@@ -1,0 +1,111 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.dataset import BaseDataset, ConcatDataset, RepeatDataset
+from mmengine.model import BaseModel
+from torch.nn.parallel import DataParallel
+
+from code_mm.engine.hooks import ClassNamesHook
+from code_mm.engine.hooks.class_names_hook import dataset_class_names
+from code_mm.registry import HOOKS
+
+
+class Model(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def set_class_names(self, names):
+        self.calls.append(names)
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        return inputs
+
+
+class TwoImages(BaseDataset):
+    def load_data_list(self):
+        return [{}, {}]
+
+
+def dataset(*names):
+    return TwoImages(metainfo=dict(classes=names))
+
+
+def runner(model, data):
+    loop = SimpleNamespace(dataloader=SimpleNamespace(dataset=data))
+    return SimpleNamespace(model=model, val_loop=loop, test_loop=loop)
+
+
+def test_names_are_given_before_every_run():
+    model, hook = Model(), HOOKS.build(dict(type='ClassNamesHook'))
+    run = runner(model, dataset('cat', 'dog'))
+    hook.before_val_epoch(run)
+    hook.before_val_epoch(run)  # same names, but the weights may have moved
+    hook.before_test_epoch(run)
+    assert model.calls == [['cat', 'dog']] * 3
+
+
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda d: ConcatDataset([d, d]),
+        lambda d: RepeatDataset(d, 2),
+        lambda d: torch.utils.data.Subset(d, [0]),
+        lambda d: torch.utils.data.ConcatDataset([d, torch.utils.data.Subset(d, [0])]),
+    ],
+)
+def test_names_are_found_through_wrappers(wrap):
+    model = Model()
+    ClassNamesHook().before_val_epoch(runner(model, wrap(dataset('cat', 'dog'))))
+    assert model.calls == [['cat', 'dog']]
+
+
+def test_names_reach_a_wrapped_model():
+    model = Model()
+    ClassNamesHook().before_test_epoch(runner(DataParallel(model), dataset('cat')))
+    assert model.calls == [['cat']]
+
+
+def test_class_names_override_those_of_the_dataset():
+    model, names = Model(), ('kitten', 'puppy')
+    hook = ClassNamesHook(class_names=names)
+    hook.before_val_epoch(runner(model, dataset('cat', 'dog')))
+    hook.before_val_epoch(runner(model, object()))  # a dataset without names
+    assert model.calls == [['kitten', 'puppy']] * 2
+
+
+def test_wrong_number_of_names():
+    hook = ClassNamesHook(class_names=['cat'])
+    with pytest.raises(ValueError, match=r"expected 2 class_names.*\['cat', 'dog'\].*got 1"):
+        hook.before_val_epoch(runner(Model(), dataset('cat', 'dog')))
+
+
+def test_no_names_anywhere():
+    with pytest.raises(ValueError, match='object has none; give ClassNamesHook the key'):
+        ClassNamesHook().before_val_epoch(runner(Model(), object()))
+
+
+def test_a_model_that_knows_no_names():
+    with pytest.raises(TypeError, match=r'set_class_names.*but got Linear'):
+        ClassNamesHook().before_val_epoch(runner(torch.nn.Linear(1, 1), dataset('cat')))
+
+
+def test_class_names_must_be_strings():
+    for names in ('cat', ['cat', 3]):
+        with pytest.raises(TypeError, match='list of strings'):
+            ClassNamesHook(class_names=names)
+
+
+def test_concatenated_datasets_with_different_names():
+    both = SimpleNamespace(datasets=[dataset('cat'), dataset('dog')])
+    with pytest.raises(ValueError, match='same class names'):
+        dataset_class_names(both)
+
+
+def test_averaged_weights_are_in_place_when_names_are_embedded():
+    from mmengine.hooks import EMAHook
+    from mmengine.runner import get_priority
+
+    # a higher number runs later
+    assert get_priority(ClassNamesHook.priority) > get_priority(EMAHook.priority)

@@ -1,0 +1,258 @@
+import copy
+import logging
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from torch import nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+
+from code_mm.engine.hooks import TrainingStagesHook
+from code_mm.registry import HOOKS, MODELS
+
+STAGES = [
+    dict(begin=0, freeze=['block.*'], loss_weights=dict(region_word=0.0)),
+    dict(begin=3, freeze=[]),
+    dict(begin=5, freeze=['*.bias'], loss_weights=dict(region_word=2.0)),
+]
+
+
+class Loss(nn.Module):
+    def __init__(self, loss_weight):
+        super().__init__()
+        self.loss_weight = loss_weight
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.clip = nn.Linear(2, 2).requires_grad_(False)
+        self.block = nn.Linear(2, 2)
+        self.head = nn.Linear(2, 1)
+        self.losses = nn.ModuleDict(
+            dict(region_word=Loss(0.5), area=Loss(1.0), plain=nn.Identity())
+        )
+
+    def forward(self, x):
+        return self.head(self.block(self.clip(x)))
+
+
+def runner(model, iteration=0):
+    return SimpleNamespace(model=model, iter=iteration, logger=logging.getLogger('test'))
+
+
+def trainable(model):
+    return {name for name, p in model.named_parameters() if p.requires_grad}
+
+
+BLOCK = {'block.weight', 'block.bias'}
+HEAD = {'head.weight', 'head.bias'}
+
+
+def expected_at(iteration):
+    if iteration < 3:
+        return HEAD, 0.0
+    if iteration < 5:
+        return BLOCK | HEAD, 0.5
+    return {'block.weight', 'head.weight'}, 2.0
+
+
+@pytest.mark.parametrize('wrap', [lambda m: m, DataParallel])
+def test_stages_follow_the_iteration(wrap):
+    model = Model()
+    run = runner(wrap(model))
+    hook = HOOKS.build(dict(type='TrainingStagesHook', stages=STAGES))
+    hook.before_train(run)
+    for run.iter in range(7):
+        hook.before_train_iter(run, run.iter)
+        names, weight = expected_at(run.iter)
+        assert trainable(model) == names
+        assert model.losses['region_word'].loss_weight == weight
+        assert model.losses['area'].loss_weight == 1.0
+
+
+@pytest.mark.parametrize('iteration', range(7))
+def test_resuming_at_any_iteration(iteration):
+    model = Model()
+    hook = TrainingStagesHook(STAGES)
+    hook.before_train(runner(model, iteration))
+    names, weight = expected_at(iteration)
+    assert trainable(model) == names
+    assert model.losses['region_word'].loss_weight == weight
+
+
+def test_training_started_twice_still_knows_what_was_trainable():
+    model, hook = Model(), TrainingStagesHook(STAGES)
+    hook.before_train(runner(model, 0))
+    hook.before_train(runner(model, 4))
+    assert trainable(model) == BLOCK | HEAD
+    assert model.losses['region_word'].loss_weight == 0.5
+
+
+def test_frozen_clip_is_never_woken():
+    model = Model()
+    hook = TrainingStagesHook([dict(begin=0, freeze=['clip.*']), dict(begin=1)])
+    run = runner(model)
+    hook.before_train(run)
+    run.iter = 1
+    hook.before_train_iter(run, 1)
+    assert trainable(model) == BLOCK | HEAD
+
+
+def test_frozen_parameters_do_not_move_and_lose_their_gradient():
+    model = Model()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.1)
+    hook = TrainingStagesHook([dict(begin=0), dict(begin=1, freeze=['block.*'])])
+    run = runner(model)
+    hook.before_train(run)
+    model(torch.ones(1, 2)).sum().backward()  # gradients that must not survive the freeze
+    run.iter = 1
+    hook.before_train_iter(run, 1)
+    assert model.block.weight.grad is None
+    before = copy.deepcopy(model.state_dict())
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    after = model.state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved == HEAD
+
+
+def test_pattern_that_matches_nothing():
+    hook = TrainingStagesHook([dict(begin=0, freeze=['blok.*'])])
+    with pytest.raises(ValueError, match=r"'blok\.\*' matches none; nearest names: .*'block\."):
+        hook.before_train(runner(Model()))
+
+
+def test_name_of_a_module_without_wildcard():
+    hook = TrainingStagesHook([dict(begin=0), dict(begin=9, freeze=['block'])])
+    with pytest.raises(ValueError, match=r"nearest names: \['block.weight', 'block.bias'\]"):
+        hook.before_train(runner(Model()))
+
+
+@pytest.mark.parametrize('name', ['region_wrod', 'plain'])
+def test_unknown_loss(name):
+    hook = TrainingStagesHook([dict(begin=0, loss_weights={name: 0.0})])
+    with pytest.raises(ValueError, match=rf"{name}'; valid: \['region_word', 'area'\]"):
+        hook.before_train(runner(Model()))
+
+
+def test_model_without_losses():
+    hook = TrainingStagesHook([dict(begin=0, loss_weights=dict(area=0.0))])
+    with pytest.raises(ValueError, match=r'\.losses .* but got Linear'):
+        hook.before_train(runner(nn.Linear(1, 1)))
+
+
+@pytest.mark.parametrize(
+    ('stages', 'message'),
+    [
+        ([], 'start at 0'),
+        ([dict(begin=5)], 'start at 0'),
+        ([dict(begin=0), dict(begin=0)], 'increase'),
+        ([dict(begin=0), dict(begin=9), dict(begin=4)], 'increase'),
+        ([dict(begin=0, freze=['a'])], 'expected a stage with begin'),
+        ([dict(freeze=['a'])], 'expected a stage with begin'),
+        ([dict(begin=0, freeze='block.*')], 'list of patterns'),
+        ([dict(begin=0.5)], 'iteration'),
+    ],
+)
+def test_malformed_stages(stages, message):
+    with pytest.raises(ValueError, match=message):
+        TrainingStagesHook(stages)
+
+
+def _two_processes(rank, path):
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group('gloo', f'file://{path}', rank=rank, world_size=2)
+    torch.manual_seed(0)
+    model = Model()
+    hook = TrainingStagesHook([dict(begin=0, freeze=['block.*']), dict(begin=2)])
+    with pytest.raises(ValueError, match='set find_unused_parameters=True'):
+        hook.before_train(runner(DistributedDataParallel(model)))
+
+    wrapped = DistributedDataParallel(model, find_unused_parameters=True)
+    alone = copy.deepcopy(model)
+    optimizers = [torch.optim.SGD(m.parameters(), lr=0.1) for m in (model, alone)]
+    hook = TrainingStagesHook([dict(begin=0, freeze=['block.*']), dict(begin=2)])
+    hook_alone = TrainingStagesHook([dict(begin=0, freeze=['block.*']), dict(begin=2)])
+    hook.before_train(runner(wrapped))
+    hook_alone.before_train(runner(alone))
+    inputs = torch.randn(4, 2, 2)
+    for i in range(4):
+        hook.before_train_iter(runner(wrapped, i), i)
+        hook_alone.before_train_iter(runner(alone, i), i)
+        wrapped(inputs[i, rank]).sum().backward()
+        alone(inputs[i]).mean().backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+    for ours, theirs in zip(model.parameters(), alone.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_equal_one(tmp_path):
+    command = [sys.executable, __file__, str(tmp_path / 'store')]
+    ranks = [subprocess.Popen([*command, str(rank)]) for rank in (0, 1)]
+    assert [process.wait(timeout=120) for process in ranks] == [0, 0]
+
+
+@MODELS.register_module(force=True)
+class StagesToyModel(Model):
+    """Trains in a Runner; counts what moves."""
+
+    def train_step(self, data, optim_wrapper):
+        loss = self(torch.stack(data)).square().mean()
+        optim_wrapper.update_params(loss)
+        return dict(loss=loss)
+
+
+def _run(work_dir, iters, **kwargs):
+    return Runner(
+        model=dict(type='code_mm.StagesToyModel'),
+        work_dir=str(work_dir),
+        train_dataloader=dict(
+            dataset=[torch.ones(2), torch.zeros(2)],
+            sampler=dict(type='InfiniteSampler'),
+            batch_size=2,
+        ),
+        train_cfg=dict(by_epoch=False, max_iters=iters),
+        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.1)),
+        custom_hooks=[
+            dict(
+                type='code_mm.TrainingStagesHook',
+                stages=[dict(begin=0, freeze=['block.*']), dict(begin=2)],
+            )
+        ],
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=1)),
+        randomness=dict(seed=1),
+        default_scope='mmseg',
+        experiment_name=f'{work_dir.name}_{iters}',
+        cfg=Config(dict(randomness=dict(seed=1))),
+        **kwargs,
+    )
+
+
+def test_in_a_runner_and_after_resume(tmp_path):
+    whole = _run(tmp_path, 4)
+    whole.train()
+    weights = [
+        torch.load(tmp_path / f'iter_{i}.pth', weights_only=False)['state_dict']['block.weight']
+        for i in (1, 2, 3, 4)
+    ]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[1], weights[2])
+    for k in (1, 2, 3):
+        resumed = _run(
+            tmp_path / f'at_{k}', 4, load_from=str(tmp_path / f'iter_{k}.pth'), resume=True
+        )
+        resumed.train()
+        for ours, theirs in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
+            assert torch.equal(ours, theirs)
+
+
+if __name__ == '__main__':
+    _two_processes(int(sys.argv[2]), sys.argv[1])
