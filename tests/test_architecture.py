@@ -1,0 +1,144 @@
+"""The shape of the source: small files, one-way imports, no fixed device, nothing hidden."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / 'code_mm'
+
+MAX_FILE_LINES = 300
+MAX_LINES = {ast.ClassDef: 200, ast.FunctionDef: 50, ast.AsyncFunctionDef: 50}
+FORBIDDEN_NAMES = ('utils', 'misc', 'common', 'helpers')
+FORBIDDEN_CALLS = ('cuda', 'register_forward_hook', 'register_forward_pre_hook', 'print')
+
+# A module may import from its own folder and from lower levels; folders of one level never meet.
+LEVELS = {
+    'version': 0,
+    'compatibility': 0,
+    'registry': 0,
+    'ops': 1,
+    'text': 1,
+    'structures': 1,
+    'models.layers': 2,
+    'datasets': 3,
+    'models.encoders': 3,
+    'models.prompts': 4,
+    'models.co_segmentation': 4,
+    'models.losses': 4,
+    'models.post_processing': 4,
+    'models.decode_heads': 5,
+    'models.segmentors': 6,
+    'evaluation': 7,
+    'visualization': 7,
+    'engine': 8,
+    'apis': 9,
+}
+SOURCES = sorted(PACKAGE.rglob('*.py'))
+SCRIPTS = sorted([*(ROOT / 'tools').rglob('*.py'), ROOT / 'setup.py'])
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), filename=str(path))
+
+
+def length(node: ast.AST) -> int:
+    return node.end_lineno - node.lineno + 1
+
+
+def part_of(module: str) -> str | None:
+    """The key of LEVELS that a dotted module below code_mm belongs to."""
+    names = module.split('.')
+    for count in (2, 1):
+        if '.'.join(names[:count]) in LEVELS:
+            return '.'.join(names[:count])
+    return None
+
+
+def imports_of(path: Path) -> set[str]:
+    """Modules below code_mm that a file imports, without the leading 'code_mm.'."""
+    package = path.relative_to(ROOT).with_suffix('').parts[:-1]
+    found = set()
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            base = '.'.join([*above, *([node.module] if node.module else [])])
+            # 'from . import x' names modules; 'from .x import y' names what is in one
+            found |= {f'{base}.{alias.name}' for alias in node.names}
+    return {name.removeprefix('code_mm.') for name in found if name.startswith('code_mm.')}
+
+
+def call_name(node: ast.Call) -> str:
+    function = node.func
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, 'id', '')
+
+
+@pytest.mark.parametrize('path', [*SOURCES, *SCRIPTS], ids=name_of)
+def test_rooms_are_small(path):
+    assert len(path.read_text().splitlines()) <= MAX_FILE_LINES
+    nodes = [node for node in ast.walk(tree_of(path)) if type(node) in MAX_LINES]
+    too_long = [(node.name, length(node)) for node in nodes if length(node) > MAX_LINES[type(node)]]
+    assert not too_long
+
+
+@pytest.mark.parametrize('path', SOURCES, ids=name_of)
+def test_imports_go_one_way(path):
+    module = '.'.join(path.relative_to(PACKAGE).with_suffix('').parts).removesuffix('.__init__')
+    part = part_of(module)
+    if part is None:
+        assert path.name == '__init__.py', f'{module}: give it a level in LEVELS'
+        return  # code_mm/__init__.py and models/__init__.py only gather
+    wrong = []
+    for imported in imports_of(path):
+        other = part_of(imported)
+        if other not in (None, part) and LEVELS[other] >= LEVELS[part]:
+            wrong.append(imported)
+    assert not wrong, f'{module} (level {LEVELS[part]}) must not import {wrong}'
+
+
+@pytest.mark.parametrize('path', SOURCES, ids=name_of)
+def test_no_fixed_device_no_hooks_no_print(path):
+    calls = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
+    found = [(call_name(c), c.lineno) for c in calls if call_name(c) in FORBIDDEN_CALLS]
+    assert not found
+    devices = [
+        (node.value, node.lineno)
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Constant) and node.value in ('cuda', 'cuda:0')
+    ]
+    assert not devices
+
+
+def test_no_room_for_everything():
+    assert not [name_of(path) for path in SOURCES if path.stem in FORBIDDEN_NAMES]
+
+
+def test_every_folder_is_a_package():
+    folders = {path.parent for path in SOURCES}
+    assert not [name_of(folder) for folder in folders if not (folder / '__init__.py').is_file()]
+
+
+def test_upward_imports_are_seen(tmp_path, monkeypatch):
+    """The reader of imports itself: every spelling of one import is recognised."""
+    monkeypatch.setattr(f'{__name__}.ROOT', tmp_path)
+    folder = tmp_path / 'code_mm' / 'models' / 'losses'
+    folder.mkdir(parents=True)
+    file = folder / 'a.py'
+    for line in (
+        'from code_mm.models.segmentors import CoDe',
+        'from code_mm.models.segmentors.code import CoDe',
+        'import code_mm.models.segmentors',
+        'from ..segmentors import CoDe',
+        'from .. import segmentors',
+    ):
+        file.write_text(f'def f():\n    {line}\n')
+        assert {part_of(name) for name in imports_of(file)} == {'models.segmentors'}, line
+    file.write_text('import torch\nfrom .b import c\n')
+    assert {part_of(name) for name in imports_of(file)} == {'models.losses'}

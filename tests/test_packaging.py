@@ -1,0 +1,131 @@
+"""What a wheel holds, what it requires, and that MIM finds it."""
+
+import email
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+MIM_ITEMS = ('configs/_base_/default_runtime.py', 'tools/train.py', 'tools/test.py')
+
+
+def requirements(name: str) -> list[str]:
+    lines = (ROOT / 'requirements' / f'{name}.txt').read_text().splitlines()
+    return [line for line in lines if line and not line.startswith('#')]
+
+
+@pytest.fixture(scope='module')
+def wheel(tmp_path_factory) -> Path:
+    """Built from a copy: a build folder inside the checkout would show MIM every config twice."""
+    source, target = tmp_path_factory.mktemp('source'), tmp_path_factory.mktemp('wheel')
+    for name in ('code_mm', 'configs', 'tools', 'requirements'):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns('__pycache__'))
+    for name in ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'model-index.yml', 'LICENSE'):
+        shutil.copy(ROOT / name, source / name)
+    pip(['wheel', '--no-build-isolation', '-w', str(target), str(source)])
+    (file,) = target.glob('code_mm-*-py3-none-any.whl')
+    return file
+
+
+@pytest.fixture(scope='module')
+def installed(wheel, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp('site')
+    pip(['install', '--target', str(folder), str(wheel)])
+    return folder
+
+
+def pip(arguments: list[str]) -> None:
+    command, *rest = arguments
+    subprocess.run(
+        [sys.executable, '-m', 'pip', command, '--no-deps', '--no-index', '--quiet', *rest],
+        check=True,
+        stdin=subprocess.DEVNULL,
+        timeout=120,
+    )
+
+
+@pytest.fixture(scope='module')
+def content(wheel) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+@pytest.mark.parametrize('folder', ['code_mm/.mim', '_code_mm_mim'])
+def test_a_wheel_holds_configs_tools_and_index(content, folder):
+    for item in (*MIM_ITEMS, 'tools/dist_train.sh', 'model-index.yml'):
+        assert f'{folder}/{item}' in content
+    configs = {str(path.relative_to(ROOT)) for path in (ROOT / 'configs').rglob('*.py')}
+    assert {f'{folder}/{config}' for config in configs} <= content
+
+
+def test_a_wheel_holds_the_whole_package_and_no_tests(content):
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / 'code_mm').rglob('*.py')}
+    assert modules <= content
+    assert not [name for name in content if name.startswith(('tests/', 'projects/'))]
+    assert not [name for name in content if '__pycache__' in name]
+
+
+def test_nothing_of_torch_or_an_mm_stack_is_a_hard_requirement(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [n for n in archive.namelist() if n.endswith('.dist-info/METADATA')]
+        metadata = email.message_from_bytes(archive.read(name))
+    assert metadata['Name'] == 'code_mm'
+    lines = metadata.get_all('Requires-Dist')
+    hard = [line for line in lines if 'extra ==' not in line]
+    assert sorted(hard) == sorted(requirements('runtime'))
+    assert not [line for line in hard if re.match(r'(onedl-)?(mm|torch)', line)]
+    for extra in ('torch', 'mm'):
+        soft = [line.split(';')[0] for line in lines if line.endswith(f'extra == "{extra}"')]
+        assert soft == requirements(extra)
+
+
+def test_mim_finds_an_installed_wheel(installed, tmp_path):
+    """MIM takes the first path of RECORD, which must not be the dist-info folder."""
+    script = 'import json; from mim.utils import get_installed_path, is_installed as i; '
+    script += 'print(json.dumps([i("code_mm"), get_installed_path("code_mm")]))'
+    result = subprocess.run(
+        [sys.executable, '-c', script],
+        env={**os.environ, 'PYTHONPATH': str(installed)},
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    found, path = json.loads(result.stdout.splitlines()[-1])
+    assert found
+    for item in MIM_ITEMS:
+        assert (Path(path) / item).is_file()
+
+
+def test_the_installed_scripts_can_be_run(installed):
+    assert os.access(installed / 'code_mm' / '.mim' / 'tools' / 'dist_train.sh', os.X_OK)
+
+
+def test_the_checkout_holds_no_copies():
+    """A copy (or link) in the checkout would make MIM find every config twice."""
+    assert not (ROOT / 'code_mm' / '.mim').exists()
+    assert not (ROOT / '_code_mm_mim').exists()
+
+
+def test_the_model_index_names_configs_that_exist():
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+    collections = {collection['Name'] for collection in index['Collections']}
+    for model in index['Models']:
+        assert model['In Collection'] in collections
+        assert (ROOT / model['Config']).is_file(), model['Config']
+
+
+def test_the_linter_is_the_same_everywhere():
+    (pinned,) = requirements('lint')
+    hooks = yaml.safe_load((ROOT / '.pre-commit-config.yaml').read_text())
+    (revision,) = [repo['rev'] for repo in hooks['repos'] if 'ruff' in repo['repo']]
+    assert pinned == f'ruff=={revision.removeprefix("v")}'

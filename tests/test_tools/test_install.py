@@ -1,0 +1,112 @@
+"""What tools/install.py would do to an environment; nothing is installed here."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS = {'onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation', 'onedl-mim'}
+
+
+@pytest.fixture
+def install(monkeypatch, tmp_path):
+    spec = importlib.util.spec_from_file_location('install', ROOT / 'tools' / 'install.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, 'STAMP', tmp_path / 'stamp.json')
+    return module
+
+
+def names(steps: list[list[str]]) -> list[str]:
+    return [Path(step[-1]).name for step in steps]
+
+
+def test_an_empty_environment_gets_torch_first(install):
+    steps = install.plan(has=lambda name: False)
+    assert names(steps) == ['torch.txt', 'mm.txt', 'main[tests,lint]'.replace('main', ROOT.name)]
+
+
+def test_what_the_user_has_is_kept(install):
+    theirs = {'torch', 'mmengine', 'mmcv', 'mmsegmentation'}
+    assert names(install.plan(has=theirs.__contains__)) == [f'{ROOT.name}[tests,lint]']
+    lite = {'torch', 'mmengine', 'mmcv-lite', 'mmsegmentation'}
+    assert names(install.plan(has=lite.__contains__)) == [f'{ROOT.name}[tests,lint]']
+
+
+def test_our_family_is_completed(install):
+    for has in (OURS, {'onedl-mmengine'}):
+        assert 'mm.txt' in names(install.plan(has=has.__contains__))
+
+
+def test_half_of_the_other_family_is_an_error(install):
+    with pytest.raises(SystemExit, match='has mmengine of OpenMMLab, but not all of'):
+        install.plan(has={'torch', 'mmengine'}.__contains__)
+
+
+def test_the_second_run_does_nothing(install, monkeypatch):
+    commands = []
+    monkeypatch.setattr(install.subprocess, 'run', lambda command, **_: commands.append(command))
+    monkeypatch.setattr(install, 'is_installed', lambda name: True)
+    install.main()
+    assert commands
+    commands.clear()
+    install.main()
+    assert not commands
+
+    monkeypatch.setattr(install, 'digest', lambda: 'other requirements')
+    install.main()
+    assert commands
+
+
+def make(*arguments: str, **environment: str) -> str:
+    """What make would run, with nothing of this environment but what is given."""
+    base = {'PATH': '/usr/bin:/bin', 'HOME': '/nonexistent', **environment}
+    command = ['make', '--no-print-directory', '-n', *arguments]
+    result = subprocess.run(command, cwd=ROOT, env=base, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.mark.parametrize('variable', ['VIRTUAL_ENV', 'CONDA_PREFIX'])
+def test_make_uses_the_active_environment(variable):
+    commands = make('install', **{variable: '/their/env'})
+    assert '-m venv' not in commands
+    assert '/their/env/bin/python tools/install.py' in commands
+
+
+def test_make_finds_an_environment_that_is_only_on_the_path():
+    if sys.prefix == sys.base_prefix:
+        pytest.skip('the tests do not run in a virtual environment')
+    commands = make('install', PATH=f'{sys.prefix}/bin:/usr/bin:/bin')
+    assert '-m venv' not in commands
+    assert f'{sys.prefix}/bin/python tools/install.py' in commands
+
+
+def test_make_makes_an_environment_where_none_is_active():
+    base = Path(sys.base_prefix) / 'bin' / 'python3'
+    commands = make('install', f'BASE_PYTHON={base}')
+    assert f'{base} -m venv {ROOT}/.venv' in commands
+    assert f'{ROOT}/.venv/bin/python tools/install.py' in commands
+
+
+@pytest.mark.parametrize('target', ['test', 'lint', 'demo', 'pretrain'])
+def test_every_target_installs_first(target):
+    commands = make(target, VIRTUAL_ENV='/their/env')
+    first, second = commands.splitlines()[:2]
+    assert first == '/their/env/bin/python tools/install.py'
+    expected = {
+        'test': '-m pytest -n 2 ',
+        'lint': '-m ruff check',
+        'demo': 'projects/shapes_demo/run.py',
+        'pretrain': 'tools/pretrain_clip.sh',
+    }
+    assert expected[target] in second
+
+
+def test_ci_calls_make_test():
+    script = (ROOT / '.ci' / 'run').read_text()
+    assert re.search(r'^exec make test </dev/null$', script, re.MULTILINE)

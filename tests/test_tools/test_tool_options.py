@@ -1,0 +1,145 @@
+"""What tools/train.py and tools/test.py make of their options, without running a model."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def tool(monkeypatch, tmp_path):
+    """``tool('train')``: the module tools/train.py, imported as it would be when it is run."""
+    monkeypatch.syspath_prepend(ROOT / 'tools')
+    for name in ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'LOCAL_RANK'):
+        monkeypatch.setenv(name, '0')  # what load_config sets is undone afterwards
+    monkeypatch.chdir(tmp_path)
+
+    def load(name):
+        path = ROOT / 'tools' / f'{name}.py'
+        spec = importlib.util.spec_from_file_location(f'tool_{name}', path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    yield load
+    sys.modules.pop('runner_options', None)
+
+
+@pytest.fixture
+def load(tool, monkeypatch):
+    """``load(text, *options)``: the config that tools/train.py would train with."""
+
+    def load_config(text, *options):
+        Path('a.py').write_text(text)
+        monkeypatch.setattr(sys, 'argv', ['train.py', 'a.py', *options])
+        module = tool('train')
+        return module.load_config(module.parse_args())
+
+    return load_config
+
+
+def test_work_dir_is_taken_from_line_config_or_name(load):
+    assert load('a = 1').work_dir == 'work_dirs/a'
+    assert load('work_dir = "b"').work_dir == 'b'
+    assert load('work_dir = "b"', '--work-dir', 'c').work_dir == 'c'
+
+
+def test_options_override_keys_and_the_launcher_is_set(load):
+    cfg = load('train_cfg = dict(max_iters=3)', '--cfg-options', 'train_cfg.max_iters=4')
+    assert cfg.train_cfg.max_iters == 4
+    assert cfg.launcher == 'none'
+
+
+def test_misspelt_keys_are_named(load):
+    with pytest.raises(ValueError, match="did you mean 'train_dataloader'"):
+        load('train_dataloder = dict(batch_size=1)')
+    with pytest.raises(ValueError, match="did you mean 'train_cfg'"):
+        load('train_cfg = dict(max_iters=3)', '--cfg-options', 'trian_cfg.max_iters=4')
+
+
+def test_a_config_that_is_not_there_is_named(tool, monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['train.py', 'no.py'])
+    module = tool('train')
+    with pytest.raises(FileNotFoundError, match=r"'no\.py' does not exist"):
+        module.load_config(module.parse_args())
+
+
+def test_mixed_precision(tool, monkeypatch):
+    train = tool('train')
+    cfg = Config({'optim_wrapper': {'type': 'OptimWrapper'}})
+    monkeypatch.setattr('mmengine.device.get_device', lambda: 'cpu')
+    with pytest.raises(ValueError, match='--amp: expected a GPU'):
+        train.use_mixed_precision(cfg)
+    monkeypatch.setattr('mmengine.device.get_device', lambda: 'cuda')
+    train.use_mixed_precision(cfg)
+    assert cfg.optim_wrapper == {'type': 'AmpOptimWrapper', 'loss_scale': 'dynamic'}
+    with pytest.raises(ValueError, match='got ApexOptimWrapper'):
+        train.use_mixed_precision(Config({'optim_wrapper': {'type': 'ApexOptimWrapper'}}))
+
+
+def test_weights_come_from_line_config_or_model(tool):
+    test = tool('test')
+    Path('a.pth').touch()
+    pretrained = {'init_cfg': {'type': 'Pretrained', 'checkpoint': 'clip.pth'}}
+
+    cfg = Config({'model': {}, 'resume': True})
+    assert test.choose_weights(cfg, 'a.pth') is False
+    assert cfg.load_from == 'a.pth'
+    assert cfg.resume is False
+    with pytest.raises(FileNotFoundError, match=r"'b\.pth' does not exist; did you mean 'a\.pth'"):
+        test.choose_weights(cfg, 'b.pth')
+
+    assert test.choose_weights(Config({'model': {}, 'load_from': 'a.pth'}), None) is False
+    for nothing in (None, 'none'):
+        assert test.choose_weights(Config({'model': pretrained}), nothing) is True
+    with pytest.raises(ValueError, match='expected a checkpoint, but got none'):
+        test.choose_weights(Config({'model': {'init_cfg': None}}), None)
+
+
+def test_predictions_are_drawn_by_the_hook(tool):
+    test = tool('test')
+    hooks = {'visualization': {'type': 'SegVisualizationHook'}}
+    cfg = Config({'default_hooks': hooks, 'visualizer': {}})
+    options = Config({'show': True, 'show_dir': 'd', 'wait_time': 3})
+    test.draw_predictions(cfg, options)
+    assert cfg.default_hooks.visualization == {
+        'type': 'SegVisualizationHook',
+        'draw': True,
+        'show': True,
+        'wait_time': 3,
+    }
+    assert cfg.visualizer.save_dir == 'd'
+    with pytest.raises(ValueError, match='expected a visualization hook'):
+        test.draw_predictions(Config({'default_hooks': {}}), options)
+
+
+def test_predictions_are_saved_by_the_iou_metric(tool):
+    test = tool('test')
+    for evaluator in ({'type': 'IoUMetric'}, [{'type': 'Other'}, {'type': 'mmseg.IoUMetric'}]):
+        cfg = Config({'test_evaluator': evaluator})
+        test.save_predictions(cfg, 'out')
+        metric = cfg.test_evaluator if isinstance(evaluator, dict) else cfg.test_evaluator[1]
+        assert (metric.output_dir, metric.keep_results) == ('out', True)
+    with pytest.raises(ValueError, match=r"expected an IoUMetric.*got \['Other'\]"):
+        test.save_predictions(Config({'test_evaluator': [{'type': 'Other'}]}), 'out')
+
+
+def test_augmentation_wraps_model_and_pipeline(tool):
+    test = tool('test')
+    cfg = Config(
+        {
+            'model': {'type': 'A'},
+            'test_dataloader': {'dataset': {'pipeline': []}},
+            'tta_pipeline': [{'type': 'T'}],
+            'tta_model': {'type': 'SegTTAModel'},
+        }
+    )
+    test.use_augmentation(cfg)
+    assert cfg.model == {'type': 'SegTTAModel', 'module': {'type': 'A'}}
+    assert cfg.test_dataloader.dataset.pipeline == [{'type': 'T'}]
+    with pytest.raises(ValueError, match='expected tta_model and tta_pipeline'):
+        test.use_augmentation(Config({'model': {}}))
