@@ -40,7 +40,13 @@ def main() -> None:
         from code_mm.engine.checkpoint_check import require_checkpoint
 
         require_checkpoint(cfg.load_from)
-    build_runner(cfg).train()
+    from code_mm.engine.mixed_precision import replace_mixed_precision
+
+    replaced = replace_mixed_precision(cfg)
+    runner = build_runner(cfg)
+    if replaced:  # only now is there a log file
+        runner.logger.warning(replaced)
+    runner.train()
 
 
 if __name__ == '__main__':
