@@ -14,9 +14,9 @@ _AMP_KEYS = ('loss_scale', 'dtype', 'use_fsdp')
 def replace_mixed_precision(cfg: Config) -> str | None:
     """Train in fp32 on a machine without accelerator, whatever the config asks for.
 
-    The paper's schedule asks for mixed precision (thesis §4.2), which MMEngine refuses without a
-    GPU. So that the same config runs on a CPU (a trial, the tests), ``AmpOptimWrapper``
-    becomes ``OptimWrapper``; its other keys stay. Nothing changes where there is an accelerator.
+    The authors' schedule asks for mixed precision, which MMEngine refuses without a GPU. So that
+    the same config runs on a CPU (a trial, the tests), ``AmpOptimWrapper`` becomes
+    ``OptimWrapper``; its other keys stay. Nothing changes where there is an accelerator.
 
     Args:
         cfg (Config): The whole config; ``optim_wrapper`` is changed in place.
@@ -25,7 +25,7 @@ def replace_mixed_precision(cfg: Config) -> str | None:
         str | None: What was changed, for the log of the run; None if nothing was.
     """
     wrapper = cfg.get('optim_wrapper') or {}
-    scope, _, name = wrapper.get('type', '').rpartition('.')
+    scope, _, name = str(wrapper.get('type', '')).rpartition('.')
     if name != 'AmpOptimWrapper' or get_device() not in _FULL_PRECISION_ONLY:
         return None
     wrapper['type'] = f'{scope}.OptimWrapper' if scope else 'OptimWrapper'

@@ -27,7 +27,9 @@ def test_an_accelerator_keeps_mixed_precision(monkeypatch, device):
     assert cfg.optim_wrapper == config(loss_scale='dynamic').optim_wrapper
 
 
-@pytest.mark.parametrize('cfg', [config('OptimWrapper'), Config(), Config(dict(optim_wrapper=None))])
+@pytest.mark.parametrize(
+    'cfg', [config('OptimWrapper'), Config(), Config(dict(optim_wrapper=None))]
+)
 def test_other_configs_are_left_alone(monkeypatch, cfg):
     monkeypatch.setattr(mixed_precision, 'get_device', lambda: 'cpu')
     before = cfg.to_dict()
