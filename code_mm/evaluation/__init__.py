@@ -1,6 +1,7 @@
 """Metrics for MMEngine's Evaluator, and tables of results."""
 
+from .foreground_iou_metric import ForegroundIoUMetric
 from .object_background_auc import ObjectBackgroundAUC
 from .result_table import result_table, write_result_table
 
-__all__ = ['ObjectBackgroundAUC', 'result_table', 'write_result_table']
+__all__ = ['ForegroundIoUMetric', 'ObjectBackgroundAUC', 'result_table', 'write_result_table']

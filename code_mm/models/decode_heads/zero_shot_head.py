@@ -37,7 +37,8 @@ class ZeroShotHead(BaseDecodeHead):
         embed_dim (int, optional): Channels of the joint embedding; ``in_channels`` by default.
         project (bool): Learn a 1x1 convolution from ``in_channels`` to ``embed_dim``, for
             backbones that do not speak CLIP's language.
-        class_names (Sequence[str], optional): Class names, 'background' first if there is one.
+        class_names (Sequence[str], optional): Class names, 'background' first if there is one;
+            'car|automobile' gives synonyms.
         text_encoder (dict, optional): A text tower of its own, e.g. ``CLIPTextEncoder``. Not
             needed where the segmentor sets the embeddings, as CoDe does.
         templates (str | Sequence[str]): Templates of the class names, see ``get_templates``.
@@ -93,18 +94,28 @@ class ZeroShotHead(BaseDecodeHead):
         self.text_encoder = MODELS.build(text_encoder) if text_encoder else None
         self.similarity_to_mask = MODELS.build(similarity_to_mask or dict(type='SimilarityToMask'))
         self.post_processor = MODELS.build(post_processor) if post_processor else None
+        self._synonyms_per_class: list[int] = []
         self.register_buffer('class_embeddings', None, persistent=False)
         self.register_buffer('frozen_class_embeddings', None, persistent=False)
 
-    def foreground_names(self, names: Sequence[str]) -> list[str]:
-        """Class names that are looked for in the image: all but the background plane's.
+    def phrases(self, names: Sequence[str]) -> list[str]:
+        """What is looked for in the image: the synonyms of all classes but the background plane.
+
+        A class name may give several synonyms, ``'car|automobile'``; they are embedded separately
+        and the class takes the maximum of their scores.
+
+        Args:
+            names (Sequence[str]): All class names.
+
+        Returns:
+            list[str]: Phrases to embed, those of one class behind each other.
 
         Raises:
             ValueError: There is a background threshold, but the first name is not 'background';
                 or a single class would be left without a background to compare with.
         """
         names = list(names)
-        if not names or not all(isinstance(name, str) and name.strip() for name in names):
+        if not names or not all(isinstance(name, str) and _synonyms(name) for name in names):
             raise ValueError(f'expected a list of non-empty class names, but got {names}')
         if self.background_threshold is None:
             if len(names) == 1:
@@ -112,14 +123,14 @@ class ZeroShotHead(BaseDecodeHead):
                     f'expected at least two classes, but got {names}: every pixel would be this '
                     "class; add a class, or 'background' in front and a background_threshold"
                 )
-            return names
+            return [phrase for name in names for phrase in _synonyms(name)]
         if names[0] != 'background' or len(names) < 2:
             raise ValueError(
                 "expected 'background' as the first of at least two class names because "
                 f'background_threshold is set, but got {names[:5]}; set '
                 'background_threshold=None for a data set without background class'
             )
-        return names[1:]
+        return [phrase for name in names[1:] for phrase in _synonyms(name)]
 
     def set_class_names(self, names: Sequence[str]) -> None:
         """Look for these classes from now on, embedded by the head's own text tower."""
@@ -128,16 +139,15 @@ class ZeroShotHead(BaseDecodeHead):
                 'this ZeroShotHead has no text_encoder to embed class names; give it one, or use '
                 'a segmentor that sets the embeddings (CoDeSegmentor)'
             )
-        foreground = self.foreground_names(names)
-        frozen = None
-        if self.knowledge_preserving:
-            frozen = self.embed_frozen(self.text_encoder, foreground)
-        embeddings = embed_class_names(self.text_encoder, foreground, self.templates)
-        self.set_class_embeddings(names, embeddings, frozen)
+        phrases = self.phrases(names)
+        embeddings = embed_class_names(self.text_encoder, phrases, self.templates)
+        self.set_class_embeddings(names, embeddings, self.embed_frozen(self.text_encoder, phrases))
 
-    def embed_frozen(self, text_encoder: nn.Module, foreground: Sequence[str]) -> Tensor:
-        """Class embeddings [classes, c] of the knowledge-preserving branch."""
-        return embed_class_names(text_encoder, foreground, self.knowledge_preserving['templates'])
+    def embed_frozen(self, text_encoder: nn.Module, phrases: Sequence[str]) -> Tensor | None:
+        """Embeddings [phrases, c] of the knowledge-preserving branch, None without it."""
+        if not self.knowledge_preserving:
+            return None
+        return embed_class_names(text_encoder, phrases, self.knowledge_preserving['templates'])
 
     def set_class_embeddings(
         self, names: Sequence[str], embeddings: Tensor, frozen: Tensor | None = None
@@ -146,10 +156,17 @@ class ZeroShotHead(BaseDecodeHead):
 
         Args:
             names (Sequence[str]): All class names, 'background' first if there is a threshold.
-            embeddings (Tensor): Unit-length embeddings of the foreground names [classes, c].
+            embeddings (Tensor): Unit-length embeddings [phrases, c] of :meth:`phrases`.
             frozen (Tensor, optional): Those of the knowledge-preserving branch.
         """
         self.class_names = list(names)
+        foreground = self.class_names[0 if self.background_threshold is None else 1 :]
+        self._synonyms_per_class = [len(_synonyms(name)) for name in foreground]
+        if len(embeddings) != sum(self._synonyms_per_class):
+            raise ValueError(
+                f'expected {sum(self._synonyms_per_class)} embeddings for {foreground}, but got '
+                f'{len(embeddings)}'
+            )
         self.num_classes = self.out_channels = len(self.class_names)
         self.class_embeddings, self.frozen_class_embeddings = embeddings, frozen
 
@@ -159,7 +176,7 @@ class ZeroShotHead(BaseDecodeHead):
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Logits of the foreground classes [b, classes, h, w] on the feature grid."""
-        return self.similarity_to_mask.logits(self._similarity(inputs))
+        return self._best_synonym(self.similarity_to_mask.logits(self._similarity(inputs)))
 
     def predict(
         self,
@@ -190,7 +207,7 @@ class ZeroShotHead(BaseDecodeHead):
         if self.knowledge_preserving:
             scores = self._mix_with_frozen(scores, inputs)
         scores = F.interpolate(
-            scores,
+            self._best_synonym(scores),
             size=batch_img_metas[0]['img_shape'][:2],
             mode='bilinear',
             align_corners=self.align_corners,
@@ -211,6 +228,13 @@ class ZeroShotHead(BaseDecodeHead):
         features = self.projection(self._transform_inputs(inputs))
         return region_similarity(l2_normalize(features, dim=1), self.class_embeddings)
 
+    def _best_synonym(self, scores: Tensor) -> Tensor:
+        """Maximum over the synonyms of every class: [b, phrases, h, w] -> [b, classes, h, w]."""
+        if max(self._synonyms_per_class) == 1:
+            return scores
+        parts = scores.split(self._synonyms_per_class, dim=1)
+        return torch.stack([part.amax(dim=1) for part in parts], dim=1)
+
     def _mix_with_frozen(self, scores: Tensor, inputs: Sequence[Tensor]) -> Tensor:
         keys = self.knowledge_preserving
         features = l2_normalize(inputs[keys['in_index']], dim=1)
@@ -220,6 +244,10 @@ class ZeroShotHead(BaseDecodeHead):
             frozen, size=scores.shape[-2:], mode='bilinear', align_corners=self.align_corners
         )
         return keys['weight'] * frozen + (1 - keys['weight']) * scores
+
+
+def _synonyms(name: str) -> list[str]:
+    return [phrase.strip() for phrase in name.split('|') if phrase.strip()]
 
 
 def _knowledge_preserving_keys(keys: dict | None) -> dict | None:

@@ -188,11 +188,11 @@ class CoDeSegmentor(ZeroShotSegmentor):
     def set_class_names(self, names: Sequence[str]) -> None:
         """Look for these classes, embedded with the learnt contexts as they are now."""
         head, text = self.decode_head, self.backbone.text
-        foreground = head.foreground_names(names)
+        phrases = head.phrases(names)
         length = text.context_length - self.noun_prompt.num_contexts
-        ids = tokenize(foreground, context_length=length).to(self.noun_prompt.contexts.device)
-        frozen = head.embed_frozen(text, foreground) if head.knowledge_preserving else None
-        head.set_class_embeddings(names, self.noun_prompt(ids, text), frozen)
+        ids = tokenize(phrases, context_length=length).to(self.noun_prompt.contexts.device)
+        embeddings = self.noun_prompt(ids, text)
+        head.set_class_embeddings(names, embeddings, head.embed_frozen(text, phrases))
         self._take_over_class_count()
 
     def _noun_losses(self, captions: CaptionBatch, nouns: Tensor) -> dict[str, Tensor]:
