@@ -79,7 +79,7 @@ class CaptionListDataset(CaptionDataset):
         if not samples:
             found = ', '.join(map(str, self.index_skips[:5]))
             raise ValueError(
-                f'{self.name}: expected rows with image and caption, got none ({found})'
+                f'{self.name}: expected rows with image and caption, but got none ({found})'
             )
         return samples
 

@@ -8,7 +8,8 @@ from typing import BinaryIO
 from .sample_ledger import Skip
 
 _BLOCK = 512  # bytes; headers start at multiples, and two blocks of zeros end a tar file
-_GZIP_MAGIC = b'\x1f\x8b'
+# first bytes of gzip, bzip2, xz and zstd files
+_COMPRESSED = (b'\x1f\x8b', b'BZh', b'\xfd7zXZ', b'\x28\xb5\x2f\xfd')
 
 
 def tar_members(path: str, skips: list[Skip]) -> Iterator[tarfile.TarInfo]:
@@ -41,7 +42,7 @@ def tar_members(path: str, skips: list[Skip]) -> Iterator[tarfile.TarInfo]:
                 if member.isfile() and member.offset_data + member.size <= size:
                     yield member
             if not last:
-                raise tarfile.ReadError(_why_no_members(file))
+                raise tarfile.ReadError('no tar file')
             if size < end + 2 * _BLOCK:
                 skips.append(Skip('truncated_shard', f'{shard}/{last}', f'ends at byte {size}'))
             elif _has_data(file, end, size):
@@ -51,6 +52,9 @@ def tar_members(path: str, skips: list[Skip]) -> Iterator[tarfile.TarInfo]:
 
 
 def _open(file: BinaryIO) -> tarfile.TarFile:
+    if file.read(8).startswith(_COMPRESSED):
+        raise tarfile.ReadError('a compressed tar file has no random access; decompress it')
+    file.seek(0)
     # With ignore_zeros, the next header is looked for after a damaged one.
     return tarfile.TarFile(
         fileobj=file, mode='r', ignore_zeros=True, encoding='utf-8', errors='backslashreplace'
@@ -79,10 +83,3 @@ def _has_data(file: BinaryIO, start: int, stop: int) -> bool:
     found = file.read(stop - start).strip(b'\0') != b''
     file.seek(position)
     return found
-
-
-def _why_no_members(file: BinaryIO) -> str:
-    file.seek(0)
-    if file.read(2) == _GZIP_MAGIC:
-        return 'a compressed tar file has no random access; decompress it'
-    return 'no tar file'

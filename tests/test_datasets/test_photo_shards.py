@@ -1,0 +1,81 @@
+"""Real photos and captions, as img2dataset wrote them."""
+
+import os
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS
+
+from code_mm.text import NounSelector
+
+REPOSITORY = Path(__file__).parents[2]
+CONFIGS = REPOSITORY / 'configs' / '_base_' / 'datasets'
+FOLDER = Path(
+    os.environ.get('CODE_MM_PHOTO_SHARDS', REPOSITORY / '..' / 'shared' / 'data' / 'photo_shards')
+).resolve()
+
+pytestmark = pytest.mark.skipif(
+    not list(FOLDER.glob('*.tar')),
+    reason=f'no shards in {FOLDER}; name their folder in CODE_MM_PHOTO_SHARDS',
+)
+
+
+@pytest.fixture(scope='module')
+def captions():
+    """All captions of the shards by sample key, read without our index."""
+    found = {}
+    for path in sorted(FOLDER.glob('*.tar')):
+        with tarfile.open(path) as tar:
+            for member in tar:
+                if member.name.endswith('.txt'):
+                    text = tar.extractfile(member).read().decode()
+                    found[f'{path.name}/{member.name[:-4]}'] = text
+    return found
+
+
+@pytest.fixture
+def dataset(monkeypatch):
+    monkeypatch.setenv('CODE_MM_PHOTO_SHARDS', str(FOLDER))
+    init_default_scope('mmseg')
+    config = Config.fromfile(CONFIGS / 'photo_shards.py').train_dataloader.dataset
+    config.pipeline[0].tagger = 'textblob'
+    return DATASETS.build(config)
+
+
+def test_every_usable_pair_is_seen_and_every_other_counted(dataset, captions):
+    selector = NounSelector('textblob')
+    nouns = {key: selector(caption) for key, caption in captions.items()}
+    usable = {key for key, found in nouns.items() if len(found) >= 2}
+    empty = [key for key, caption in captions.items() if not caption.strip()]
+    few = [key for key, found in nouns.items() if len(found) < 2 and key not in empty]
+
+    np.random.seed(0)
+    seen = {}
+    for index in range(len(dataset)):
+        packed = dataset[index]
+        data = packed['data_samples']
+        seen[data.sample_key] = data
+        assert packed['inputs'].shape == (3, 224, 224)
+        assert data.caption == captions[data.sample_key].strip()
+        assert data.nouns == nouns[data.sample_key]
+        assert set(data.selected_nouns) <= set(data.nouns)
+        assert data.token_labels.max() == 2  # both drawn nouns are found in the caption
+        assert (data.token_labels == 1).any()
+    assert seen.keys() == usable
+    assert len(usable) + len(empty) + len(few) == len(captions)
+    expected = {'empty_caption': sorted(empty), 'few_nouns': sorted(few)}
+    found = {reason: sorted(keys) for reason, keys in dataset.skipped_keys.items()}
+    assert found == {reason: keys for reason, keys in expected.items() if keys}
+
+
+def test_the_path_is_a_key(monkeypatch):
+    monkeypatch.setenv('CODE_MM_PHOTO_SHARDS', '/somewhere/else')
+    config = Config.fromfile(CONFIGS / 'photo_shards.py')
+    assert config.train_dataloader.dataset.data_root == '/somewhere/else'
+    monkeypatch.delenv('CODE_MM_PHOTO_SHARDS')
+    config = Config.fromfile(CONFIGS / 'photo_shards.py')
+    assert config.train_dataloader.dataset.data_root == '../shared/data/photo_shards'

@@ -1,0 +1,115 @@
+import io
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from code_mm.datasets.transforms import LoadCaptionImage
+from code_mm.structures.unusable_sample import UnusableSample
+
+COLOUR = (200, 100, 50)  # red, green, blue
+
+
+def picture(size=(32, 24)):
+    return Image.new('RGB', size, COLOUR)
+
+
+def encoded(image, form, **kwargs):
+    stream = io.BytesIO()
+    image.save(stream, form, **kwargs)
+    return stream.getvalue()
+
+
+def load(data, **kwargs):
+    return LoadCaptionImage(**kwargs)(dict(img_bytes=data))
+
+
+@pytest.mark.parametrize('form', ['PNG', 'JPEG', 'WEBP', 'BMP'])
+def test_bgr_and_shapes(form):
+    results = load(encoded(picture(), form))
+    assert results['img'].shape == (24, 32, 3)
+    assert results['img'].dtype == np.uint8
+    assert np.abs(results['img'].reshape(-1, 3).mean(0) - COLOUR[::-1]).max() < 3
+    assert results['img_shape'] == results['ori_shape'] == (24, 32)
+    assert 'img_bytes' not in results
+
+
+def sixteen_bit(value):
+    return cv2.imencode('.png', np.full((24, 32, 3), value, np.uint16))[1].tobytes()
+
+
+grey = sum(w * c for w, c in zip((0.299, 0.587, 0.114), COLOUR, strict=True))
+
+
+@pytest.mark.parametrize(
+    ('data', 'expected'),
+    [
+        (encoded(picture().convert('L'), 'PNG'), (grey,) * 3),
+        (encoded(picture().convert('LA'), 'PNG'), (grey,) * 3),
+        (encoded(picture().convert('RGBA'), 'PNG'), COLOUR[::-1]),
+        (encoded(picture().convert('P'), 'GIF'), COLOUR[::-1]),
+        (encoded(picture().convert('CMYK'), 'JPEG'), COLOUR[::-1]),
+        (sixteen_bit(0x8000), (128,) * 3),
+    ],
+    ids=['grey', 'grey+alpha', 'alpha', 'palette', 'cmyk', '16 bit'],
+)
+def test_all_kinds_end_as_three_8_bit_channels(data, expected):
+    image = load(data)['img']
+    assert image.shape == (24, 32, 3)
+    assert image.dtype == np.uint8
+    assert np.abs(image.reshape(-1, 3).mean(0) - expected).max() < 3
+
+
+def test_exif_orientation_is_applied():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees
+    assert load(encoded(picture(), 'JPEG', exif=exif))['img_shape'] == (32, 24)
+
+
+jpeg = encoded(picture((200, 200)), 'JPEG')
+png = encoded(Image.effect_noise((200, 200), 50), 'PNG')
+
+
+@pytest.mark.parametrize(
+    'data',
+    [
+        b'',
+        b'this is a text, not a picture',
+        b'<html><body>404 Not Found</body></html>',
+        b'\0' * 1000,
+        jpeg[:100],
+        jpeg[: len(jpeg) // 2],
+        jpeg[:-2],
+        png[: len(png) // 2],
+        b'\xff\xd8' + b'junk' * 30 + b'\xff\xd9',
+    ],
+)
+@pytest.mark.parametrize('backend', ['cv2', 'pillow'])
+def test_broken_images(data, backend):
+    with pytest.raises(UnusableSample, match='broken_image'):
+        load(data, imdecode_backend=backend)
+
+
+def test_small_images():
+    for size in ((1, 1), (15, 300), (300, 15)):
+        with pytest.raises(UnusableSample, match=rf'small_image \({size[0]}x{size[1]} pixels'):
+            load(encoded(picture(size), 'PNG'))
+    assert load(encoded(picture((16, 16)), 'PNG'))['img_shape'] == (16, 16)
+    assert load(encoded(picture((1, 1)), 'PNG'), min_size=1)['img_shape'] == (1, 1)
+
+
+def test_files(tmp_path):
+    picture().save(tmp_path / 'a.png')
+    results = LoadCaptionImage()(dict(img_path=str(tmp_path / 'a.png')))
+    assert results['img'][0, 0].tolist() == list(COLOUR[::-1])
+    for name in ('absent.png', ''):  # the second is a folder
+        with pytest.raises(UnusableSample, match='missing_image'):
+            LoadCaptionImage()(dict(img_path=str(tmp_path / name)))
+
+
+def test_mistakes():
+    with pytest.raises(ValueError, match='expected min_size >= 1'):
+        LoadCaptionImage(min_size=0)
+    with pytest.raises(KeyError, match='expected img_bytes or img_path'):
+        LoadCaptionImage()(dict(caption='a dog'))
