@@ -1,5 +1,6 @@
 """What a wheel holds, what it requires, and that MIM finds it."""
 
+import ast
 import email
 import json
 import os
@@ -85,6 +86,22 @@ def test_nothing_of_torch_or_an_mm_stack_is_a_hard_requirement(wheel):
     for extra in ('torch', 'mm'):
         soft = [line.split(';')[0] for line in lines if line.endswith(f'extra == "{extra}"')]
         assert soft == requirements(extra)
+
+
+def test_every_import_of_the_package_is_required():
+    imported = set()
+    for path in (ROOT / 'code_mm').rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split('.')[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add(node.module.split('.')[0])
+    extras = {'torch', 'mmengine', 'mmcv', 'mmseg', 'cv2'}  # cv2: mmcv requires it
+    imported -= extras | {'code_mm'} | sys.stdlib_module_names
+    required = {re.match(r'\w+', line)[0] for line in requirements('runtime')}
+    required = {'PIL' if name == 'pillow' else name for name in required}
+    assert imported <= required
+    assert required - imported <= {'ftfy'}  # see the file
 
 
 def test_mim_finds_an_installed_wheel(installed, tmp_path):

@@ -60,14 +60,16 @@ def digest() -> str:
     files = sorted((ROOT / 'requirements').glob('*.txt'))
     files += [ROOT / 'setup.py', ROOT / 'pyproject.toml', Path(__file__)]
     text = b''.join(file.read_bytes() for file in files)
-    return hashlib.sha256(text + f'{ROOT} {sys.version}'.encode()).hexdigest()
+    return hashlib.sha256(text + sys.version.encode()).hexdigest()
 
 
 def is_up_to_date() -> bool:
     """Whether the last run here was for this checkout and these requirements."""
     if not STAMP.is_file() or not all(map(is_installed, ('code_mm', 'torch', 'pytest', 'ruff'))):
         return False
-    return json.loads(STAMP.read_text()) == {'digest': digest()}
+    source = json.loads(metadata.distribution('code_mm').read_text('direct_url.json') or '{}')
+    is_this_checkout = source.get('url') == ROOT.as_uri() and source['dir_info'].get('editable')
+    return bool(is_this_checkout) and json.loads(STAMP.read_text()) == {'digest': digest()}
 
 
 def pip(*args: str) -> None:

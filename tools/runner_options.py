@@ -70,5 +70,9 @@ def build_runner(cfg: Config):
 
     from code_mm.engine.cpu_processes import start_cpu_processes
 
+    if 'model' not in cfg:
+        raise ValueError(
+            f'expected a model in {cfg.filename}, but got none: a part of configs only?'
+        )
     start_cpu_processes(cfg)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

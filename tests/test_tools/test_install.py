@@ -1,9 +1,11 @@
 """What tools/install.py would do to an environment; nothing is installed here."""
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -51,15 +53,25 @@ def test_the_second_run_does_nothing(install, monkeypatch):
     commands = []
     monkeypatch.setattr(install.subprocess, 'run', lambda command, **_: commands.append(command))
     monkeypatch.setattr(install, 'is_installed', lambda name: True)
-    install.main()
-    assert commands
-    commands.clear()
-    install.main()
-    assert not commands
+    source = {'url': ROOT.as_uri(), 'dir_info': {'editable': True}}
+    installed = types.SimpleNamespace(read_text=lambda name: json.dumps(source))
+    monkeypatch.setattr(install.metadata, 'distribution', lambda name: installed)
 
+    def commands_of_a_run() -> int:
+        commands.clear()
+        install.main()
+        return len(commands)
+
+    assert commands_of_a_run() > 0
+    assert commands_of_a_run() == 0
+    source['url'] = 'file:///another/checkout'
+    assert commands_of_a_run() > 0
+    source.update(url=ROOT.as_uri(), dir_info={})  # an ordinary install of this checkout
+    assert commands_of_a_run() > 0
+    source['dir_info'] = {'editable': True}
+    assert commands_of_a_run() == 0
     monkeypatch.setattr(install, 'digest', lambda: 'other requirements')
-    install.main()
-    assert commands
+    assert commands_of_a_run() > 0
 
 
 def make(*arguments: str, **environment: str) -> str:

@@ -68,6 +68,12 @@ def test_a_config_that_is_not_there_is_named(tool, monkeypatch):
         module.load_config(module.parse_args())
 
 
+def test_a_part_of_a_config_is_told(tool):
+    options = tool('runner_options')
+    with pytest.raises(ValueError, match='expected a model'):
+        options.build_runner(Config({'launcher': 'none'}))
+
+
 def test_mixed_precision(tool, monkeypatch):
     train = tool('train')
     cfg = Config({'optim_wrapper': {'type': 'OptimWrapper'}})

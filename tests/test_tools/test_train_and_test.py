@@ -1,11 +1,18 @@
 """The tools end to end, each as its own process: train, resume, evaluate, in one and in two."""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.runner.checkpoint import get_torch_safe_globals
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return str(probe.getsockname()[1])
 
 
 def metrics(work_dir: Path) -> dict:
@@ -57,7 +64,7 @@ def test_out_writes_one_label_map_per_image(workplace, tested):
 def test_two_processes_measure_what_one_does(workplace, run, trained, tested):
     # three images on two processes: one image is dealt twice and must be counted once
     options = ['--work-dir', 'test_two']
-    run('tools/dist_test.sh', 'tiny.py', trained[0], 2, *options, PORT='29611')
+    run('tools/dist_test.sh', 'tiny.py', trained[0], 2, *options, PORT=free_port())
     assert without_times(metrics(workplace / 'test_two')) == without_times(tested)
 
 
