@@ -11,7 +11,7 @@ from code_mm.structures.unusable_sample import UnusableSample
 
 from .caption_dataset import CaptionDataset
 from .shard_index import ShardIndex, ShardLayout
-from .shard_index_cache import load_or_scan
+from .shard_index_cache import index_shards
 from .shard_paths import expand_shard_paths
 from .shard_reader import ShardReader
 
@@ -119,7 +119,7 @@ class CaptionShardsDataset(CaptionDataset):
     def load_data_list(self) -> ShardSamples:
         """Index all shards; what is left out goes to ``index_skips``."""
         paths = expand_shard_paths(self.shards, self.data_root)
-        indices = [load_or_scan(path, self.layout, self.index_dir) for path in paths]
+        indices = index_shards(paths, self.layout, self.index_dir)
         self.index_skips = [skip for index in indices for skip in index.skips]
         samples = ShardSamples([index for index in indices if len(index.keys)])
         if not samples:
