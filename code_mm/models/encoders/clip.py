@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import math
 
 import torch
-from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -14,7 +12,7 @@ from code_mm.registry import MODELS
 
 from .clip_image_encoder import CLIPImageEncoder
 from .clip_text_encoder import CLIPTextEncoder
-from .clip_weights import load_clip_weights
+from .clip_weights import init_from_clip_file
 
 
 @MODELS.register_module()
@@ -68,21 +66,7 @@ class CLIP(BaseModule):
 
     def init_weights(self) -> None:
         """Load the file that ``init_cfg`` names; random weights, said aloud, without one."""
-        if not self.init_cfg:
-            if self.frozen:
-                print_log(
-                    'the frozen CLIP has no `init_cfg`: its weights are random unless a '
-                    'checkpoint is loaded afterwards',
-                    logger='current',
-                    level=logging.WARNING,
-                )
-            return
-        if self.init_cfg.get('type') != 'Pretrained' or 'checkpoint' not in self.init_cfg:
-            raise ValueError(
-                "expected init_cfg=dict(type='Pretrained', checkpoint=...) for CLIP, but got "
-                f'{self.init_cfg}'
-            )
-        load_clip_weights(self, self.init_cfg['checkpoint'])
+        init_from_clip_file(self)
         self._is_init = True
 
     def encode_image(self, image: Tensor) -> Tensor:

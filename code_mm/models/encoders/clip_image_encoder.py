@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from code_mm.registry import MODELS
 
 from ..layers import Transformer
+from .clip_weights import init_from_clip_file
 
 
 class PatchTokens(NamedTuple):
@@ -46,7 +47,8 @@ class CLIPImageEncoder(BaseModule):
         embed_dim (int): Channels of the joint embedding.
         heads (int, optional): Attention heads; ``width // 64`` (at least 1) by default.
         frozen (bool): Take all parameters out of training.
-        init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=...)`` with a CLIP file.
+        init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=...)`` with the file
+            of a whole CLIP.
     """
 
     def __init__(
@@ -81,6 +83,11 @@ class CLIPImageEncoder(BaseModule):
         self.proj = nn.Parameter(scale * torch.randn(width, embed_dim))
         if frozen:
             self.requires_grad_(False)
+
+    def init_weights(self) -> None:
+        """Load this tower from the CLIP file that ``init_cfg`` names."""
+        init_from_clip_file(self, tower='visual.')
+        self._is_init = True
 
     def forward(self, image: Tensor) -> tuple[Tensor]:
         """Give the dense features as a mmseg backbone does: a tuple of one map [b, c, h, w]."""

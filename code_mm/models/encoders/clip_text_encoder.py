@@ -10,6 +10,7 @@ from code_mm.registry import MODELS
 from code_mm.text import end_of_text_index
 
 from ..layers import Transformer
+from .clip_weights import init_from_clip_file
 
 
 # mmseg has a CLIPTextEncoder of its own (tokens only, no gradient): ours has the scope in front.
@@ -28,7 +29,8 @@ class CLIPTextEncoder(BaseModule):
         embed_dim (int): Channels of the joint embedding.
         heads (int, optional): Attention heads; ``width // 64`` (at least 1) by default.
         frozen (bool): Take all parameters out of training.
-        init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=...)`` with a CLIP file.
+        init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=...)`` with the file
+            of a whole CLIP.
     """
 
     def __init__(
@@ -53,6 +55,11 @@ class CLIPTextEncoder(BaseModule):
         nn.init.normal_(self.token_embedding.weight, std=0.02)
         if frozen:
             self.requires_grad_(False)
+
+    def init_weights(self) -> None:
+        """Load this tower from the CLIP file that ``init_cfg`` names."""
+        init_from_clip_file(self, tower='text.')
+        self._is_init = True
 
     def forward(self, token_ids: Tensor) -> Tensor:
         """Embed texts: token ids [b, l] -> [b, c], not normalised."""
