@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -68,7 +69,7 @@ class ZeroShotHead(BaseDecodeHead):
         **kwargs,
     ) -> None:
         embed_dim = embed_dim or in_channels
-        names = list(class_names) if class_names else None
+        names = _class_list(class_names) if class_names else None
         super().__init__(
             in_channels,
             embed_dim,
@@ -87,7 +88,7 @@ class ZeroShotHead(BaseDecodeHead):
             raise ValueError(
                 f'expected a background_threshold in (0, 1), but got {background_threshold}'
             )
-        self.projection = nn.Conv2d(in_channels, embed_dim, 1) if project else nn.Identity()
+        self.projection = nn.Conv2d(self.in_channels, embed_dim, 1) if project else nn.Identity()
         self.class_names, self.templates = names, get_templates(templates)
         self.background_threshold = background_threshold
         self.knowledge_preserving = _knowledge_preserving_keys(knowledge_preserving)
@@ -114,9 +115,7 @@ class ZeroShotHead(BaseDecodeHead):
             ValueError: There is a background threshold, but the first name is not 'background';
                 or a single class would be left without a background to compare with.
         """
-        names = list(names)
-        if not names or not all(isinstance(name, str) and _synonyms(name) for name in names):
-            raise ValueError(f'expected a list of non-empty class names, but got {names}')
+        names = _class_list(names)
         if self.background_threshold is None:
             if len(names) == 1:
                 raise ValueError(
@@ -175,8 +174,20 @@ class ZeroShotHead(BaseDecodeHead):
         self.class_embeddings = self.frozen_class_embeddings = None
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Logits of the foreground classes [b, classes, h, w] on the feature grid."""
-        return self._best_synonym(self.similarity_to_mask.logits(self._similarity(inputs)))
+        """Logits of all classes on the feature grid, as a loss takes them.
+
+        Args:
+            inputs (Sequence[Tensor]): Feature maps [b, c, h, w].
+
+        Returns:
+            Tensor: [b, classes (+ background in front), h, w]; the background's logit is that of
+            its threshold.
+        """
+        logits = self._best_synonym(self.similarity_to_mask.logits(self._similarity(inputs)))
+        if self.background_threshold is None:
+            return logits
+        odds = self.background_threshold / (1 - self.background_threshold)
+        return torch.cat([torch.full_like(logits[:, :1], math.log(odds)), logits], dim=1)
 
     def predict(
         self,
@@ -189,7 +200,8 @@ class ZeroShotHead(BaseDecodeHead):
 
         Args:
             inputs (Sequence[Tensor]): Feature maps [b, c, h, w].
-            batch_img_metas (list[dict]): ``img_shape`` of the first gives the output size.
+            batch_img_metas (list[dict]): The shape of the first one is the output's, see mmseg's
+                ``predict_by_feat``.
             test_cfg (dict): Not used.
             image (Tensor, optional): The normalised images, for the post-processor.
 
@@ -206,12 +218,7 @@ class ZeroShotHead(BaseDecodeHead):
             scores = self.post_processor(image, scores)
         if self.knowledge_preserving:
             scores = self._mix_with_frozen(scores, inputs)
-        scores = F.interpolate(
-            self._best_synonym(scores),
-            size=batch_img_metas[0]['img_shape'][:2],
-            mode='bilinear',
-            align_corners=self.align_corners,
-        )
+        scores = self.predict_by_feat(self._best_synonym(scores), batch_img_metas)
         if self.background_threshold is None:
             return scores
         background = torch.full_like(scores[:, :1], self.background_threshold)
@@ -227,6 +234,10 @@ class ZeroShotHead(BaseDecodeHead):
             self.set_class_names(self.class_names)
         features = self.projection(self._transform_inputs(inputs))
         return region_similarity(l2_normalize(features, dim=1), self.class_embeddings)
+
+    def _load_from_state_dict(self, *args, **kwargs) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self.forget_class_embeddings()  # they were made with the weights before
 
     def _best_synonym(self, scores: Tensor) -> Tensor:
         """Maximum over the synonyms of every class: [b, phrases, h, w] -> [b, classes, h, w]."""
@@ -244,6 +255,13 @@ class ZeroShotHead(BaseDecodeHead):
             frozen, size=scores.shape[-2:], mode='bilinear', align_corners=self.align_corners
         )
         return keys['weight'] * frozen + (1 - keys['weight']) * scores
+
+
+def _class_list(names: Sequence[str]) -> list[str]:
+    listed = [] if isinstance(names, str) else list(names)  # a string would give its letters
+    if not listed or not all(isinstance(name, str) and _synonyms(name) for name in listed):
+        raise ValueError(f'expected a list of non-empty class names, but got {names!r}')
+    return listed
 
 
 def _synonyms(name: str) -> list[str]:

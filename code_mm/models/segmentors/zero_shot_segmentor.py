@@ -10,6 +10,8 @@ from torch import Tensor
 from code_mm.ops import crop, pad_to_multiple
 from code_mm.registry import MODELS
 
+from ..decode_heads import ZeroShotHead
+
 
 @MODELS.register_module()
 class ZeroShotSegmentor(EncoderDecoder):
@@ -27,6 +29,12 @@ class ZeroShotSegmentor(EncoderDecoder):
 
     def __init__(self, *args, size_divisor: int | None = None, **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        if not isinstance(self.decode_head, ZeroShotHead):
+            raise TypeError(
+                f'expected a decode_head of type ZeroShotHead, but got '
+                f'{type(self.decode_head).__name__}; use EncoderDecoder, or PostProcessedSegmentor '
+                'for a post-processor'
+            )
         self.size_divisor = size_divisor or getattr(self.backbone, 'patch_size', 1)
 
     def set_class_names(self, names: Sequence[str]) -> None:
