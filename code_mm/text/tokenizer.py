@@ -19,6 +19,8 @@ END_OF_TEXT = '<|endoftext|>'
 # Distinct words whose merges are remembered; a corpus of millions of captions
 # would otherwise grow the cache of every loader worker without end.
 _MAX_CACHED_WORDS = 100_000
+# Texts whose ids are remembered: nouns come again and again, several times per sample.
+_MAX_CACHED_TEXTS = 2**15
 
 
 class ClipTokenizer(SimpleTokenizer):
@@ -63,7 +65,12 @@ def encode(text: str) -> list[int]:
     Returns:
         Ids in ``[0, 49408)``; empty for a blank text.
     """
-    return clip_tokenizer().encode(text)
+    return list(_encode(text))
+
+
+@lru_cache(maxsize=_MAX_CACHED_TEXTS)
+def _encode(text: str) -> tuple[int, ...]:
+    return tuple(clip_tokenizer().encode(text))
 
 
 def tokenize(texts: str | Sequence[str], context_length: int = 77) -> Tensor:
@@ -86,11 +93,11 @@ def tokenize(texts: str | Sequence[str], context_length: int = 77) -> Tensor:
         )
     texts = [texts] if isinstance(texts, str) else texts
     tokenizer = clip_tokenizer()
-    rows = torch.zeros(len(texts), context_length, dtype=torch.long)
-    for row, text in zip(rows, texts, strict=True):
-        ids = [tokenizer.start_id, *tokenizer.encode(text)[: context_length - 2], tokenizer.end_id]
-        row[: len(ids)] = torch.tensor(ids)
-    return rows
+    rows = []
+    for text in texts:
+        ids = [tokenizer.start_id, *_encode(text)[: context_length - 2], tokenizer.end_id]
+        rows.append(ids + [0] * (context_length - len(ids)))
+    return torch.tensor(rows, dtype=torch.long).view(len(texts), context_length)
 
 
 def end_of_text_index(ids: Tensor) -> Tensor:
