@@ -28,7 +28,7 @@ endif
 	@$(PYTHON) tools/install.py
 
 test: install  ## install, then run the tests
-	$(PYTHON) -m pytest -n $(PYTEST_WORKERS) --dist worksteal -rs $(PYTEST_ARGS) </dev/null
+	$(PYTHON) -m pytest -n $(PYTEST_WORKERS) --dist loadfile -rs $(PYTEST_ARGS) </dev/null
 
 lint: install  ## ruff, rules and format
 	$(PYTHON) -m ruff check .

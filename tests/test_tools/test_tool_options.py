@@ -3,9 +3,12 @@
 import importlib
 import sys
 from pathlib import Path
+from pickle import UnpicklingError
 
 import pytest
+import torch
 from mmengine.config import Config
+from mmengine.runner import CheckpointLoader
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -66,6 +69,22 @@ def test_a_config_that_is_not_there_is_named(tool, monkeypatch):
     module = tool('train')
     with pytest.raises(FileNotFoundError, match=r"'no\.py' does not exist"):
         module.load_config(module.parse_args())
+
+
+class Harmful:
+    """Makes a file when it is unpickled."""
+
+    def __reduce__(self):
+        return Path.touch, (Path('harm'),)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(load, monkeypatch):
+    torch.save({'state_dict': {}, 'meta': Harmful()}, 'a.pth')
+    monkeypatch.delenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD')
+    load('a = 1')  # from here on MMEngine may not fall back to unsafe pickle
+    with pytest.raises(UnpicklingError, match='Weights only load failed'):
+        CheckpointLoader.load_checkpoint('a.pth')
+    assert not Path('harm').exists()
 
 
 def test_a_part_of_a_config_is_told(tool):
