@@ -16,6 +16,8 @@ _FIRST_REASON = 2  # code of UNUSABLE_REASONS[0]
 # Visits of one process before a large share of unusable samples is an error.
 _MIN_VISITS = 200
 _KEYS_PER_LINE = 10
+# Visits of one process before its first line of counts; ten times as many to the next.
+_FIRST_REPORT = 1000
 
 
 class Skip(NamedTuple):
@@ -60,11 +62,12 @@ class SampleLedger:
         self._visits = 0
         self._bad_visits = 0
         self._warnings = 0
+        self._next_report = _FIRST_REPORT
 
     def use(self, index: int) -> None:
         """Note that sample ``index`` came through the pipeline."""
         self._states[index] = _USED
-        self._visits += 1
+        self._count_visit()
 
     def skip(self, index: int, key: str, problem: UnusableSample) -> None:
         """Note that sample ``index`` is unusable; warn, or stop where too many are.
@@ -75,7 +78,7 @@ class SampleLedger:
         code = _FIRST_REASON + UNUSABLE_REASONS.index(problem.reason)
         known = int(self._states[index]) == code
         self._states[index] = code
-        self._visits += 1
+        self._count_visit()
         self._bad_visits += 1
         if not known and self._warnings < self.max_warnings:
             self._warnings += 1
@@ -93,6 +96,18 @@ class SampleLedger:
                 f'{problem}. So far: {self.counts()}. Mend the data or raise max_bad_fraction'
             )
 
+    def _count_visit(self) -> None:
+        self._visits += 1
+        if self._visits < self._next_report:
+            return
+        self._next_report *= 10
+        if counts := self.counts():
+            print_log(
+                f'{self.name}: {self._visits} samples read by this process, {self.num_used} '
+                f'different ones used by all; left out so far: {counts}',
+                logger='current',
+            )
+
     @property
     def num_used(self) -> int:
         """Distinct samples that came through the pipeline, in all workers."""
@@ -100,7 +115,7 @@ class SampleLedger:
 
     def counts(self) -> dict[str, int]:
         """Number of left-out items by reason, index and all workers together."""
-        codes = torch.bincount(self._states.long(), minlength=_FIRST_REASON)[_FIRST_REASON:]
+        codes = torch.bincount(self._states, minlength=_FIRST_REASON)[_FIRST_REASON:]
         counts = dict(zip(UNUSABLE_REASONS, codes.tolist(), strict=False))
         for skip in self.index_skips:
             counts[skip.reason] = counts.get(skip.reason, 0) + 1

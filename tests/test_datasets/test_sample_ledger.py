@@ -41,6 +41,22 @@ def test_each_sample_is_warned_about_once_up_to_the_limit(log):
     ]
 
 
+def test_counts_are_logged_after_1000_10000_visits(log):
+    ledger = SampleLedger('data', 5, [Skip('empty_caption', 's/9')])
+    for visit in range(10_001):
+        ledger.use(visit % 4)
+    assert log == [
+        f'data: {visits} samples read by this process, 4 different ones used by all; left out so '
+        "far: {'empty_caption': 1}"
+        for visits in (1000, 10_000)
+    ]
+    log.clear()
+    ledger = SampleLedger('data', 5)  # nothing left out, nothing said
+    for _ in range(2000):
+        ledger.use(0)
+    assert log == []
+
+
 def test_too_large_a_share_is_an_error_that_says_why(log):
     ledger = SampleLedger('data', 1000, max_bad_fraction=0.25)
     with pytest.raises(RuntimeError) as error:
