@@ -1,11 +1,12 @@
 """Random states that follow from the iteration, so that a resumed run is exact."""
 
 import logging
+import random
 
+import numpy as np
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from torch import manual_seed
 from torch.utils.data import IterableDataset
 
 from code_mm.registry import HOOKS
@@ -45,17 +46,17 @@ class RandomStateHook(Hook):
     priority = 'VERY_HIGH'
 
     def __init__(self) -> None:
-        self._seeds_data = False
-        self._seeds_model_fully = True
+        self._data_is_seeded = False
+        self._data_is_replayed = False
+        self._stream_states: tuple | None = None
 
     def before_train(self, runner) -> None:
         """Choose how the data is seeded; warn where a resume cannot be exact."""
         loader = runner.train_dataloader
-        replayed = isinstance(loader.dataset, IterableDataset) and loader.num_workers == 0
-        # A stream that is replayed in this process must find numpy's and
-        # python's states as it left them.
-        self._seeds_model_fully = not replayed
-        self._seeds_data = loader.num_workers == 0 and not replayed
+        stream = isinstance(loader.dataset, IterableDataset)
+        by_iteration = hasattr(runner.train_loop, 'dataloader_iterator')
+        self._data_is_replayed = loader.num_workers == 0 and stream and by_iteration
+        self._data_is_seeded = loader.num_workers == 0 and not self._data_is_replayed
         if loader.num_workers > 0 and skips_without_loading(loader):
             seed_worker_batches(loader, derived_seed(runner.seed, _DATA), get_rank(), runner.iter)
         if runner.iter > 0 and (runner.cfg.get('randomness') or {}).get('seed') is None:
@@ -68,24 +69,32 @@ class RandomStateHook(Hook):
 
     def before_train_epoch(self, runner) -> None:
         """Seed the first batch."""
-        self._seed_data(runner, runner.iter)
+        if self._data_is_replayed:
+            self._seed_data(runner, 0)
+        elif self._data_is_seeded:
+            self._seed_data(runner, runner.iter)
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
         """Seed the forward pass of this iteration."""
-        seed = derived_seed(runner.seed, _MODEL, get_rank(), runner.iter)
-        if self._seeds_model_fully:
-            seed_all(seed)
-        else:
-            manual_seed(seed)
+        if self._data_is_replayed:
+            self._stream_states = np.random.get_state(), random.getstate()
+        seed_all(derived_seed(runner.seed, _MODEL, get_rank(), runner.iter))
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Seed the next batch."""
-        self._seed_data(runner, runner.iter + 1)
+        self._prepare_data(runner, runner.iter + 1)
 
     def after_val(self, runner) -> None:
         """Seed the next batch again, as validation may have drawn numbers."""
-        self._seed_data(runner, runner.iter)
+        self._prepare_data(runner, runner.iter)
+
+    def _prepare_data(self, runner, iteration: int) -> None:
+        if self._data_is_seeded:
+            self._seed_data(runner, iteration)
+        elif self._stream_states is not None:
+            # the stream goes on as if nothing but it had drawn
+            np.random.set_state(self._stream_states[0])
+            random.setstate(self._stream_states[1])
 
     def _seed_data(self, runner, iteration: int) -> None:
-        if self._seeds_data:
-            seed_all(derived_seed(derived_seed(runner.seed, _DATA), get_rank(), iteration))
+        seed_all(derived_seed(derived_seed(runner.seed, _DATA), get_rank(), iteration))

@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+
+from code_mm.visualization.lettering import BLACK, WHITE, TextPiece, draw_text, ink
+
+
+def test_ink_can_be_read():
+    assert ink(WHITE) == BLACK
+    assert ink((0, 0, 0)) == WHITE
+    assert ink((240, 200, 40)) == BLACK  # yellow
+    assert ink((0, 0, 255)) == WHITE
+
+
+def test_lines_break_at_the_width():
+    pieces = [TextPiece('word')] * 12
+    one, many = draw_text(pieces, 2000, 16), draw_text(pieces, 120, 16)
+    assert many.shape[1] == 120
+    assert many.shape[0] > 3 * one.shape[0]
+
+
+def test_ground_and_underline():
+    plain, red = (210, 220, 230), (255, 0, 0)
+    picture = draw_text([TextPiece('a', plain), TextPiece('b', underline=red)], 200, 16)
+    assert (picture == np.array(plain)).all(-1).sum() > 50
+    assert 10 < (picture == np.array(red)).all(-1).sum() < 60
+
+
+@pytest.mark.parametrize('text', ['', 'x' * 500, '木の' * 50])
+def test_margins_are_kept(text):
+    picture = draw_text([TextPiece(text)], 90, 16, margin=8)
+    assert (picture[:, :5] == 255).all()
+    assert (picture[:, -5:] == 255).all()
