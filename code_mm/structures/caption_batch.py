@@ -20,7 +20,11 @@ class CaptionBatch(NamedTuple):
         token_labels (Tensor): [b, l]; -1 ignored, 0 a noun that was not selected, j the j-th
             selected noun (counted from 1).
         noun_ids (Tensor): [n, l_noun], n = k * b pairs, noun slot outermost.
-        guide_ids (Tensor): [n, l], each noun in a hand-written template.
+        guide_ids (Tensor): [n, l_guide], each noun in a hand-written template.
+
+    Noun and guide ids are cut to the longest text of the batch where the samples tell the lengths:
+    the text tower is causal and read at the end token, so padding behind it has no influence. The
+    captions keep all l positions, to all of which the text segmenter attends.
     """
 
     caption_ids: Tensor
@@ -38,7 +42,7 @@ class CaptionBatch(NamedTuple):
         """Stack what ``PackCaptionInputs`` put into the samples.
 
         Raises:
-            ValueError: A sample carries no caption fields.
+            ValueError: There is no sample, one carries no caption fields, or their sizes differ.
         """
         for sample in data_samples or []:
             missing = [field for field in _FIELDS if field not in sample]
@@ -51,8 +55,12 @@ class CaptionBatch(NamedTuple):
         if not data_samples:
             raise ValueError('expected at least one data sample with a caption, but got none')
         caption_ids, token_labels, noun_ids, guide_ids = (
-            torch.stack([getattr(sample, field) for sample in data_samples]) for field in _FIELDS
+            _stack(data_samples, field) for field in _FIELDS
         )
+        lengths = [sample.metainfo.get('text_lengths') for sample in data_samples]
+        if all(lengths):
+            noun_ids = noun_ids[..., : max(length['noun'] for length in lengths)]
+            guide_ids = guide_ids[..., : max(length['guide'] for length in lengths)]
         # b k l -> (k b) l
         return cls(
             caption_ids,
@@ -60,3 +68,15 @@ class CaptionBatch(NamedTuple):
             noun_ids.transpose(0, 1).flatten(0, 1),
             guide_ids.transpose(0, 1).flatten(0, 1),
         )
+
+
+def _stack(samples: Sequence[SegDataSample], field: str) -> Tensor:
+    values = [getattr(sample, field) for sample in samples]
+    for sample, value in zip(samples, values, strict=True):
+        if value.shape != values[0].shape:
+            raise ValueError(
+                f'expected {field} of one size in a batch, here {tuple(values[0].shape)}, but '
+                f'sample {sample.metainfo.get("sample_key", "without key")} has '
+                f'{tuple(value.shape)}; use the same num_nouns and context lengths for all data'
+            )
+    return torch.stack(values)

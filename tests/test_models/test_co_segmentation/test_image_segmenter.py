@@ -1,0 +1,55 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny_model import images, randomise, tiny_clip
+
+from code_mm.models.co_segmentation import ImageSegmenter
+
+
+@pytest.fixture
+def clip():
+    return tiny_clip()
+
+
+def build(**keys):
+    return ImageSegmenter(width=48, heads=3, embed_dim=32, **keys)
+
+
+@pytest.mark.parametrize('doublings', [0, 1, 2])
+def test_fresh_from_clip_it_gives_the_upsampled_maskclip_features(clip, doublings):
+    segmenter = build(num_upsamplings=doublings)
+    segmenter.copy_from(clip.visual)
+    image = images(2, 24, 40)
+    factor = 2**doublings
+    (dense,) = clip(image)
+    expected = F.normalize(dense, dim=1)
+    expected = expected.repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
+    torch.testing.assert_close(segmenter(clip.visual.trunk(image)), expected)
+
+
+def test_steps_in_their_order(clip):
+    segmenter = randomise(build(), seed=5)
+    trunk = clip.visual.trunk(images(1, 16, 24))
+    tokens = segmenter.block(trunk.tokens, self_only=True)
+    grid = tokens[0].view(2, 3, -1).permute(2, 0, 1)[None]
+    decoded = segmenter.decoder[1](segmenter.decoder[0](grid))
+    features = torch.empty(1, 32, 8, 12)
+    for y in range(8):
+        for x in range(12):
+            vector = segmenter.ln_post(decoded[0, :, y, x]) @ segmenter.proj
+            features[0, :, y, x] = vector / vector.square().sum().sqrt()
+    torch.testing.assert_close(segmenter(trunk), features)
+
+
+def test_the_copy_is_its_own(clip):
+    segmenter = build()
+    segmenter.copy_from(clip.visual)
+    before = {k: v.clone() for k, v in clip.state_dict().items()}
+    assert all(p.requires_grad for p in segmenter.parameters())
+    randomise(segmenter)
+    assert all(torch.equal(value, before[key]) for key, value in clip.state_dict().items())
+
+
+def test_init_gate(clip):
+    assert [layer.gate.item() for layer in build(init_gate=0.25).decoder] == [0.25, 0.25]
+    assert [layer.gate.item() for layer in build().decoder] == [0, 0]

@@ -1,0 +1,78 @@
+import pytest
+import torch
+from torch import nn
+
+from code_mm.models.layers import ResidualAttentionBlock, SelfAttention, Transformer
+
+
+@pytest.fixture
+def pair():
+    """Our attention and torch's with the same weights, and tokens."""
+    torch.manual_seed(0)
+    reference = nn.MultiheadAttention(12, 3, batch_first=True).double()
+    nn.init.normal_(reference.in_proj_bias)
+    nn.init.normal_(reference.out_proj.bias)
+    own = SelfAttention(12, 3).double()
+    own.load_state_dict(reference.state_dict())  # the names are torch's
+    return own, reference, torch.randn(2, 5, 12, dtype=torch.double)
+
+
+def attend(reference, x, allowed):
+    return reference(x, x, x, attn_mask=~allowed, need_weights=False)[0]
+
+
+def test_full_attention(pair):
+    own, reference, x = pair
+    everything = torch.ones(5, 5, dtype=torch.bool)
+    torch.testing.assert_close(own(x), attend(reference, x, everything))
+
+
+def test_causal_attention(pair):
+    own, reference, x = pair
+    earlier = torch.ones(5, 5, dtype=torch.bool).tril()
+    torch.testing.assert_close(own(x, causal=True), attend(reference, x, earlier))
+
+
+def test_attending_to_oneself_is_softmax_attention_with_an_identity_mask(pair):
+    own, reference, x = pair
+    oneself = torch.eye(5, dtype=torch.bool)
+    torch.testing.assert_close(own.attend_to_self(x), attend(reference, x, oneself))
+
+
+def test_heads_must_divide_the_width():
+    with pytest.raises(ValueError, match='expected a width that 5 heads divide, but got 12'):
+        SelfAttention(12, 5)
+
+
+@pytest.mark.parametrize('keys', [dict(), dict(causal=True), dict(self_only=True)])
+def test_block(pair, keys):
+    _, reference, x = pair
+    block = ResidualAttentionBlock(12, 3).double()
+    block.attn.load_state_dict(reference.state_dict())
+    for norm in (block.ln_1, block.ln_2):
+        nn.init.uniform_(norm.weight)
+        nn.init.uniform_(norm.bias)
+    allowed = torch.ones(5, 5, dtype=torch.bool)
+    if keys.get('causal'):
+        allowed = allowed.tril()
+    if keys.get('self_only'):
+        allowed = torch.eye(5, dtype=torch.bool)
+    x1 = x + attend(reference, block.ln_1(x), allowed)
+    inner = block.ln_2(x1) @ block.mlp.c_fc.weight.T + block.mlp.c_fc.bias
+    inner = inner / (1 + torch.exp(-1.702 * inner))  # QuickGELU
+    expected = x1 + inner @ block.mlp.c_proj.weight.T + block.mlp.c_proj.bias
+    torch.testing.assert_close(block(x, **keys), expected)
+
+
+def test_transformer_runs_its_blocks_in_order_under_clips_names(pair):
+    x = pair[-1]
+    tower = Transformer(12, 2, 3).double()
+    expected = tower.resblocks[1](tower.resblocks[0](x, True), True)
+    torch.testing.assert_close(tower(x, causal=True), expected)
+    leaves = (
+        *('ln_1.weight', 'ln_1.bias', 'ln_2.weight', 'ln_2.bias'),
+        *('attn.in_proj_weight', 'attn.in_proj_bias'),
+        *('attn.out_proj.weight', 'attn.out_proj.bias'),
+        *('mlp.c_fc.weight', 'mlp.c_fc.bias', 'mlp.c_proj.weight', 'mlp.c_proj.bias'),
+    )
+    assert set(tower.state_dict()) == {f'resblocks.{i}.{leaf}' for i in (0, 1) for leaf in leaves}

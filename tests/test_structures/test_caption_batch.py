@@ -1,0 +1,62 @@
+import pytest
+import torch
+from mmseg.structures import SegDataSample
+
+from code_mm.structures import CaptionBatch
+
+
+def sample(number, k=2, length=4, noun_length=3, **metainfo):
+    """Ids that tell sample, noun and position apart: 100 * sample + 10 * noun + position."""
+    packed = SegDataSample(metainfo=metainfo)
+    base = 100 * number
+    packed.set_field(base + torch.arange(length), 'caption_ids')
+    packed.set_field(torch.full((length,), -1), 'token_labels')
+    nouns = base + 10 * torch.arange(1, k + 1)[:, None]
+    packed.set_field(nouns + torch.arange(noun_length), 'noun_ids')
+    packed.set_field(nouns + torch.arange(length), 'guide_ids')
+    return packed
+
+
+def test_pairs_are_noun_major():
+    batch = CaptionBatch.from_samples([sample(1), sample(2), sample(3)])
+    assert batch.caption_ids.tolist() == [
+        [100, 101, 102, 103],
+        [200, 201, 202, 203],
+        [300, 301, 302, 303],
+    ]
+    # row j * b + i is noun j of caption i
+    assert batch.noun_ids[:, 0].tolist() == [110, 210, 310, 120, 220, 320]
+    assert batch.noun_ids[4].tolist() == [220, 221, 222]
+    assert batch.guide_ids[4].tolist() == [220, 221, 222, 223]
+    assert batch.token_labels.shape == (3, 4)
+    assert batch.nouns_per_caption == 2
+
+
+@pytest.mark.parametrize('k', [1, 3])
+def test_nouns_per_caption(k):
+    assert CaptionBatch.from_samples([sample(1, k), sample(2, k)]).nouns_per_caption == k
+
+
+def test_a_sample_without_captions_is_named():
+    whole = sample(1, sample_key='00000.tar/3')
+    del whole.noun_ids, whole.token_labels
+    with pytest.raises(
+        ValueError, match=r"sample 00000.tar/3 has no \['token_labels', 'noun_ids'\]"
+    ):
+        CaptionBatch.from_samples([sample(2), whole])
+    with pytest.raises(
+        ValueError, match=r'sample without key has no .* use the transforms SelectNo'
+    ):
+        CaptionBatch.from_samples([SegDataSample()])
+
+
+@pytest.mark.parametrize('samples', [[], None])
+def test_no_samples(samples):
+    with pytest.raises(ValueError, match='at least one data sample with a caption, but got none'):
+        CaptionBatch.from_samples(samples)
+
+
+def test_samples_of_different_numbers_of_nouns_are_named():
+    odd = sample(2, k=3, sample_key='b.tar/1')
+    with pytest.raises(ValueError, match=r'noun_ids .* \(2, 3\).* b.tar/1 has \(3, 3\)'):
+        CaptionBatch.from_samples([sample(1), odd])

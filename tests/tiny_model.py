@@ -1,0 +1,103 @@
+"""A CoDe model small enough to be built and run in milliseconds, with random weights."""
+
+import torch
+from mmengine.config import ConfigDict
+from mmseg.structures import SegDataSample
+
+import code_mm.models  # noqa: F401
+from code_mm.registry import MODELS
+from code_mm.text import token_labels, tokenize
+
+SIZES = dict(
+    embed_dim=32,
+    image_size=32,
+    patch_size=8,
+    vision_width=48,
+    vision_layers=3,
+    vision_heads=3,
+    context_length=24,
+    text_width=32,
+    text_layers=2,
+    text_heads=2,
+)
+CONTEXTS = 4
+CAPTIONS = ('a red star on the grass', 'a boat and a fish, by a house')
+NOUNS = (('star', 'grass'), ('boat', 'fish', 'house'))
+SELECTED = (('grass', 'star'), ('boat', 'house'))
+LOSSES = dict(
+    knowledge_guided=dict(type='KnowledgeGuidedLoss', loss_weight=8.0),
+    region_feature=dict(type='RegionInfoNCELoss', loss_weight=0.1),
+    region_image=dict(type='InfoNCELoss', loss_weight=0.1),
+    feature_variation=dict(type='TotalVariationLoss', loss_weight=1.0),
+    mask_variation=dict(type='TotalVariationLoss', loss_weight=1.0),
+    area=dict(type='AreaLoss', prior=0.25, loss_weight=0.5),
+    negative_area=dict(type='AreaLoss', prior=0.0, loss_weight=0.05),
+    word_segmentation=dict(type='TextSegmentationLoss', loss_weight=1.0),
+    region_word=dict(type='InfoNCELoss', loss_weight=0.5),
+)
+
+
+@torch.no_grad()
+def randomise(module, seed=0, std=0.1):
+    """Move every parameter away from its start value, so that none is 0 or 1."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in module.parameters():
+        parameter.add_(std * torch.randn(parameter.shape, generator=generator))
+    return module
+
+
+def tiny_clip(seed=0, **sizes):
+    """A frozen CLIP."""
+    return randomise(MODELS.build(dict(type='CLIP', **{**SIZES, **sizes})), seed)
+
+
+def openai_state(clip):
+    """The weights of a CLIP under OpenAI's names: the text tower stands at the top level."""
+    return {k.removeprefix('text.'): v.clone() for k, v in clip.state_dict().items()}
+
+
+def code_config(**keys):
+    """Config of the tiny CoDe segmentor; ``keys`` replace those of the top level."""
+    config = dict(
+        type='CoDeSegmentor',
+        backbone=dict(type='CLIP', **SIZES),
+        decode_head=dict(type='ZeroShotHead'),
+        noun_prompt=dict(type='NounContextPrompt', num_contexts=CONTEXTS),
+        image_segmenter=dict(type='ImageSegmenter'),
+        text_segmenter=dict(type='TextSegmenter'),
+        region_prompt=dict(type='RegionHighlightingPrompt', image_size=32),
+        word_prompt=dict(type='WordHighlightingPrompt'),
+        losses=LOSSES,
+        test_cfg=dict(mode='whole'),
+    )
+    return ConfigDict({**config, **keys})
+
+
+def tiny_code(seed=0, **keys):
+    """A CoDe segmentor whose every parameter is away from its start value."""
+    return randomise(MODELS.build(code_config(**keys)), seed)
+
+
+def caption_samples(captions=CAPTIONS, nouns=NOUNS, selected=SELECTED):
+    """Samples as the transforms make them."""
+    length = SIZES['context_length']
+    samples = []
+    for caption, all_nouns, chosen in zip(captions, nouns, selected, strict=True):
+        ids = tokenize([caption], length)[0]
+        fields = dict(
+            caption_ids=ids,
+            token_labels=token_labels(ids, list(all_nouns), list(chosen)),
+            noun_ids=tokenize(chosen, length - CONTEXTS),
+            guide_ids=tokenize([f'a photo of a {noun}.' for noun in chosen], length),
+        )
+        sample = SegDataSample(metainfo=dict(sample_key=caption[:6], caption=caption))
+        for name, value in fields.items():
+            sample.set_field(value, name)
+        samples.append(sample)
+    return samples
+
+
+def images(*shape, seed=1):
+    """Normalised images [b, 3, H, W]; ``images(2, 32, 48)``."""
+    b, height, width = shape
+    return torch.randn(b, 3, height, width, generator=torch.Generator().manual_seed(seed))
