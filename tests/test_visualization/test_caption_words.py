@@ -7,7 +7,7 @@ from code_mm.visualization import caption_words, noun_occurrences, word_weights
 CAPTIONS = [
     'A polar bear, walking on the ice!',
     "the dog's 2019 frisbee isn't   red",
-    'Portrait &amp; caf&eacute; at Zürich – antidisestablishmentarianism',
+    'Portrait &amp; caf&eacute; at Zürich \u2013 antidisestablishmentarianism',
     'кружка кофе ☕ 木のテーブル 😀 İstanbul',
     'ï½ÂœSunset',
     '',

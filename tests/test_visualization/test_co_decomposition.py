@@ -18,7 +18,7 @@ def inputs(size=(64, 64), k=2):
 
 
 def contains(picture, colour):
-    return bool((picture == np.array(colour)).all(-1).any())
+    return bool((abs(picture.astype(float) - np.array(colour)) <= 1).all(-1).any())
 
 
 def test_regions_and_words_have_the_colour_of_their_noun():
@@ -40,7 +40,7 @@ def test_strength_follows_probability():
     image, masks, words = inputs()
     weak = draw_co_decomposition(image, 0.5 * masks, CAPTION, 0.3 * words, NOUNS, panel=128)
     strong = np.array(noun_colours(1)[0])
-    expected = np.round(255 - 0.3 * (255 - strong))
+    expected = 255 - 0.3 * (255 - strong)
     assert contains(weak[128:, -128:], expected)
     shade = 120 * (0.55 + 0.45 * 0.5)
     np.testing.assert_allclose(weak[30, -64], 0.3 * strong + 0.7 * shade, atol=1.5)
@@ -56,9 +56,7 @@ def test_dark_where_no_region_is():
 def test_any_image_size(size):
     image, masks, words = inputs(size)
     picture = draw_co_decomposition(image, masks, CAPTION, words, NOUNS, panel=200)
-    assert (
-        picture.shape[1] == max(200, size[1] * 200 // max(size)) + 8 + 200 or max(size) != size[1]
-    )
+    assert picture.shape[1] == 200 + 8 + 200  # text is at least a panel wide
     assert picture.shape[0] > 60
 
 
