@@ -37,6 +37,7 @@ class PackCaptionInputs(PackSegInputs):
             'caption',
             'nouns',
             'selected_nouns',
+            'text_lengths',
             'ori_shape',
             'img_shape',
             'flip',

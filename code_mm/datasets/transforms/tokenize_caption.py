@@ -8,7 +8,7 @@ from mmcv.transforms import BaseTransform
 from code_mm.registry import TRANSFORMS
 from code_mm.text.templates import get_templates
 from code_mm.text.token_labels import token_labels
-from code_mm.text.tokenizer import tokenize
+from code_mm.text.tokenizer import end_of_text_index, tokenize
 
 
 @TRANSFORMS.register_module()
@@ -31,6 +31,8 @@ class TokenizeCaption(BaseTransform):
       j-th drawn noun (thesis §3.2.2), see :func:`code_mm.text.token_labels`
     - noun_ids (torch.int64, (k, l_noun)): the drawn nouns by themselves
     - guide_ids (torch.int64, (k, l)): each drawn noun in a template drawn at random
+    - text_lengths (dict): positions up to the last end token in noun_ids ('noun') and guide_ids
+      ('guide'), so that a batch can be cut to its longest text without asking the device
 
     Args:
         context_length: positions ``l`` of the text tower.
@@ -70,6 +72,10 @@ class TokenizeCaption(BaseTransform):
             results['guide_ids'] = ids[1:]
             results['noun_ids'] = tokenize(selected, self.noun_context_length)
             results['token_labels'] = token_labels(ids[0], results['nouns'], selected)
+            results['text_lengths'] = dict(
+                noun=int(end_of_text_index(results['noun_ids']).max()) + 1,
+                guide=int(end_of_text_index(ids[1:]).max()) + 1,
+            )
         return results
 
     def __repr__(self) -> str:

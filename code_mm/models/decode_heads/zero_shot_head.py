@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor, nn
 
@@ -15,6 +14,7 @@ from code_mm.registry import MODELS
 from code_mm.text import get_templates
 
 from .class_embeddings import embed_class_names
+from .class_names import best_synonym, phrases_by_class
 
 # Averaged over the labelled pixels, as in PyTorch.
 _LOSS = dict(type='CrossEntropyLoss', avg_non_ignore=True)
@@ -29,8 +29,7 @@ class ZeroShotHead(BaseDecodeHead):
     a post-processor, mixed with those of a second, frozen feature map (knowledge-preserving
     mix) and completed by a background plane.
 
-    Class names come from :meth:`set_class_names` (``ClassNamesHook`` calls it with those of the
-    data set under evaluation) or from the key ``class_names``.
+    Class names come from :meth:`set_class_names` (see ``ClassNamesHook``) or ``class_names``.
 
     Args:
         in_channels (int): Channels of the feature map; those of the joint embedding unless
@@ -46,9 +45,9 @@ class ZeroShotHead(BaseDecodeHead):
         similarity_to_mask (dict): Scale and bias, ``SimilarityToMask``.
         background_threshold (float, optional): Score of a constant background plane in front, in
             (0, 1). The first class name must then be 'background'.
-        knowledge_preserving (dict, optional): Keys ``weight`` (share of the frozen branch, 0.3 in
-            CoDe), ``scale`` (10), ``threshold`` (cosine of probability 1/2, 0.25), ``templates``
-            and ``in_index`` (which of the inputs is the frozen map, the last by default).
+        knowledge_preserving (dict, optional): Keys of ``KnowledgePreservingMix``; a weight of 0
+            leaves the branch out.
+        knowledge_preserving_index (int): Which of the inputs is its frozen feature map.
         post_processor (dict, optional): E.g. ``PAMR``; called with image and masks. It needs a
             segmentor that hands over the image: ``ZeroShotSegmentor`` or ``CoDeSegmentor``.
         **kwargs: Further keys of mmseg's ``BaseDecodeHead`` (``in_index``, ``loss_decode`` ...).
@@ -65,11 +64,15 @@ class ZeroShotHead(BaseDecodeHead):
         similarity_to_mask: dict | None = None,
         background_threshold: float | None = None,
         knowledge_preserving: dict | None = None,
+        knowledge_preserving_index: int = -1,
         post_processor: dict | None = None,
         **kwargs,
     ) -> None:
         embed_dim = embed_dim or in_channels
-        names = _class_list(class_names) if class_names else None
+        names = None
+        if class_names is not None:
+            phrases_by_class(class_names, background_threshold is not None)
+            names = list(class_names)
         super().__init__(
             in_channels,
             embed_dim,
@@ -91,7 +94,11 @@ class ZeroShotHead(BaseDecodeHead):
         self.projection = nn.Conv2d(self.in_channels, embed_dim, 1) if project else nn.Identity()
         self.class_names, self.templates = names, get_templates(templates)
         self.background_threshold = background_threshold
-        self.knowledge_preserving = _knowledge_preserving_keys(knowledge_preserving)
+        self.knowledge_preserving_index = knowledge_preserving_index
+        self.knowledge_preserving = None
+        if knowledge_preserving and knowledge_preserving.get('weight') != 0:
+            mix = {'type': 'KnowledgePreservingMix', **knowledge_preserving}
+            self.knowledge_preserving = MODELS.build(mix)
         self.text_encoder = MODELS.build(text_encoder) if text_encoder else None
         self.similarity_to_mask = MODELS.build(similarity_to_mask or dict(type='SimilarityToMask'))
         self.post_processor = MODELS.build(post_processor) if post_processor else None
@@ -100,36 +107,9 @@ class ZeroShotHead(BaseDecodeHead):
         self.register_buffer('frozen_class_embeddings', None, persistent=False)
 
     def phrases(self, names: Sequence[str]) -> list[str]:
-        """What is looked for in the image: the synonyms of all classes but the background plane.
-
-        A class name may give several synonyms, ``'car|automobile'``; they are embedded separately
-        and the class takes the maximum of their scores.
-
-        Args:
-            names (Sequence[str]): All class names.
-
-        Returns:
-            list[str]: Phrases to embed, those of one class behind each other.
-
-        Raises:
-            ValueError: There is a background threshold, but the first name is not 'background';
-                or a single class would be left without a background to compare with.
-        """
-        names = _class_list(names)
-        if self.background_threshold is None:
-            if len(names) == 1:
-                raise ValueError(
-                    f'expected at least two classes, but got {names}: every pixel would be this '
-                    "class; add a class, or 'background' in front and a background_threshold"
-                )
-            return [phrase for name in names for phrase in _synonyms(name)]
-        if names[0] != 'background' or len(names) < 2:
-            raise ValueError(
-                "expected 'background' as the first of at least two class names because "
-                f'background_threshold is set, but got {names[:5]}; set '
-                'background_threshold=None for a data set without background class'
-            )
-        return [phrase for name in names[1:] for phrase in _synonyms(name)]
+        """What is embedded for these class names; rules and errors as in ``phrases_by_class``."""
+        classes = phrases_by_class(names, self.background_threshold is not None)
+        return [phrase for synonyms in classes for phrase in synonyms]
 
     def set_class_names(self, names: Sequence[str]) -> None:
         """Look for these classes from now on, embedded by the head's own text tower."""
@@ -144,9 +124,9 @@ class ZeroShotHead(BaseDecodeHead):
 
     def embed_frozen(self, text_encoder: nn.Module, phrases: Sequence[str]) -> Tensor | None:
         """Embeddings [phrases, c] of the knowledge-preserving branch, None without it."""
-        if not self.knowledge_preserving:
+        if self.knowledge_preserving is None:
             return None
-        return embed_class_names(text_encoder, phrases, self.knowledge_preserving['templates'])
+        return embed_class_names(text_encoder, phrases, self.knowledge_preserving.templates)
 
     def set_class_embeddings(
         self, names: Sequence[str], embeddings: Tensor, frozen: Tensor | None = None
@@ -159,11 +139,11 @@ class ZeroShotHead(BaseDecodeHead):
             frozen (Tensor, optional): Those of the knowledge-preserving branch.
         """
         self.class_names = list(names)
-        foreground = self.class_names[0 if self.background_threshold is None else 1 :]
-        self._synonyms_per_class = [len(_synonyms(name)) for name in foreground]
+        classes = phrases_by_class(names, self.background_threshold is not None)
+        self._synonyms_per_class = [len(synonyms) for synonyms in classes]
         if len(embeddings) != sum(self._synonyms_per_class):
             raise ValueError(
-                f'expected {sum(self._synonyms_per_class)} embeddings for {foreground}, but got '
+                f'expected {sum(self._synonyms_per_class)} embeddings for {classes}, but got '
                 f'{len(embeddings)}'
             )
         self.num_classes = self.out_channels = len(self.class_names)
@@ -174,16 +154,13 @@ class ZeroShotHead(BaseDecodeHead):
         self.class_embeddings = self.frozen_class_embeddings = None
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Logits of all classes on the feature grid, as a loss takes them.
+        """Logits of all classes, for a loss: maps [b, c, h, w] -> [b, classes, h, w].
 
-        Args:
-            inputs (Sequence[Tensor]): Feature maps [b, c, h, w].
-
-        Returns:
-            Tensor: [b, classes (+ background in front), h, w]; the background's logit is that of
-            its threshold.
+        The logit of a background plane is that of its threshold.
         """
-        logits = self._best_synonym(self.similarity_to_mask.logits(self._similarity(inputs)))
+        logits = best_synonym(
+            self.similarity_to_mask.logits(self._similarity(inputs)), self._synonyms_per_class
+        )
         if self.background_threshold is None:
             return logits
         odds = self.background_threshold / (1 - self.background_threshold)
@@ -216,9 +193,12 @@ class ZeroShotHead(BaseDecodeHead):
                     "EncoderDecoder does not hand over; use type='ZeroShotSegmentor'"
                 )
             scores = self.post_processor(image, scores)
-        if self.knowledge_preserving:
-            scores = self._mix_with_frozen(scores, inputs)
-        scores = self.predict_by_feat(self._best_synonym(scores), batch_img_metas)
+        if self.knowledge_preserving is not None:
+            frozen = inputs[self.knowledge_preserving_index]
+            scores = self.knowledge_preserving(scores, frozen, self.frozen_class_embeddings)
+        scores = self.predict_by_feat(
+            best_synonym(scores, self._synonyms_per_class), batch_img_metas
+        )
         if self.background_threshold is None:
             return scores
         background = torch.full_like(scores[:, :1], self.background_threshold)
@@ -238,45 +218,3 @@ class ZeroShotHead(BaseDecodeHead):
     def _load_from_state_dict(self, *args, **kwargs) -> None:
         super()._load_from_state_dict(*args, **kwargs)
         self.forget_class_embeddings()  # they were made with the weights before
-
-    def _best_synonym(self, scores: Tensor) -> Tensor:
-        """Maximum over the synonyms of every class: [b, phrases, h, w] -> [b, classes, h, w]."""
-        if max(self._synonyms_per_class) == 1:
-            return scores
-        parts = scores.split(self._synonyms_per_class, dim=1)
-        return torch.stack([part.amax(dim=1) for part in parts], dim=1)
-
-    def _mix_with_frozen(self, scores: Tensor, inputs: Sequence[Tensor]) -> Tensor:
-        keys = self.knowledge_preserving
-        features = l2_normalize(inputs[keys['in_index']], dim=1)
-        cosine = region_similarity(features, self.frozen_class_embeddings)
-        frozen = torch.sigmoid(keys['scale'] * (cosine - keys['threshold']))
-        frozen = F.interpolate(
-            frozen, size=scores.shape[-2:], mode='bilinear', align_corners=self.align_corners
-        )
-        return keys['weight'] * frozen + (1 - keys['weight']) * scores
-
-
-def _class_list(names: Sequence[str]) -> list[str]:
-    listed = [] if isinstance(names, str) else list(names)  # a string would give its letters
-    if not listed or not all(isinstance(name, str) and _synonyms(name) for name in listed):
-        raise ValueError(f'expected a list of non-empty class names, but got {names!r}')
-    return listed
-
-
-def _synonyms(name: str) -> list[str]:
-    return [phrase.strip() for phrase in name.split('|') if phrase.strip()]
-
-
-def _knowledge_preserving_keys(keys: dict | None) -> dict | None:
-    """Fill in the authors' constants; a weight of 0 switches the branch off."""
-    if not keys or not keys.get('weight', 0.3):
-        return None
-    defaults = dict(weight=0.3, scale=10.0, threshold=0.25, templates='custom', in_index=-1)
-    unknown = sorted(keys.keys() - defaults.keys())
-    if unknown:
-        raise ValueError(
-            f'expected keys of knowledge_preserving among {sorted(defaults)}, but got {unknown}'
-        )
-    keys = {**defaults, **keys}
-    return {**keys, 'templates': get_templates(keys['templates'])}

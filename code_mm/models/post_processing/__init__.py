@@ -1,5 +1,6 @@
 """Refinement of predicted masks."""
 
+from .knowledge_preserving_mix import KnowledgePreservingMix
 from .pamr import PAMR
 
-__all__ = ['PAMR']
+__all__ = ['PAMR', 'KnowledgePreservingMix']

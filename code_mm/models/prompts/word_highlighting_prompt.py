@@ -10,7 +10,6 @@ from code_mm.registry import MODELS
 from code_mm.text import end_of_text_index
 
 
-
 @MODELS.register_module()
 class WordHighlightingPrompt(BaseModule):
     """Highlights words: ``H = m * X + (1 - m) * P`` on word embeddings (thesis Eq. 3.5).

@@ -15,18 +15,8 @@ from code_mm.structures import CaptionBatch, RegionMasks
 from code_mm.text import end_of_text_index, tokenize
 
 from ..prompts.word_highlighting_prompt import special_positions
+from .code_parts import build_part, check_parts
 from .zero_shot_segmentor import ZeroShotSegmentor
-
-_IMAGE_LOSSES = (
-    'knowledge_guided',
-    'region_feature',
-    'region_image',
-    'feature_variation',
-    'mask_variation',
-    'area',
-    'negative_area',
-)
-_TEXT_LOSSES = ('word_segmentation', 'region_word')
 
 
 @MODELS.register_module()
@@ -70,16 +60,18 @@ class CoDeSegmentor(ZeroShotSegmentor):
     ) -> None:
         super().__init__(backbone=backbone, decode_head=decode_head, **kwargs)
         visual, text = self.backbone.visual, self.backbone.text
-        self.noun_prompt = _build(noun_prompt, width=text.width)
-        self.image_segmenter = _build(
+        self.noun_prompt = build_part(noun_prompt, width=text.width)
+        self.image_segmenter = build_part(
             image_segmenter, width=visual.width, heads=visual.heads, embed_dim=visual.embed_dim
         )
-        self.region_prompt = _build(region_prompt)
-        self.text_segmenter = _build(text_segmenter, width=text.width, heads=text.heads)
-        self.word_prompt = _build(word_prompt, context_length=text.context_length, width=text.width)
-        self.losses = nn.ModuleDict({name: _build(cfg) for name, cfg in losses.items() if cfg})
+        self.region_prompt = build_part(region_prompt)
+        self.text_segmenter = build_part(text_segmenter, width=text.width, heads=text.heads)
+        self.word_prompt = build_part(
+            word_prompt, context_length=text.context_length, width=text.width
+        )
+        self.losses = nn.ModuleDict({name: build_part(cfg) for name, cfg in losses.items() if cfg})
         self.alignment_text = alignment_text
-        self._check_parts()
+        check_parts(self)
 
     def init_weights(self) -> None:
         """Load CLIP, then start the trainable copies from it."""
@@ -180,7 +172,7 @@ class CoDeSegmentor(ZeroShotSegmentor):
         """Dense features of the image segmenter, and CLIP's own where the head mixes them in."""
         trunk = self.backbone.visual.trunk(inputs)
         features = (self.image_segmenter(trunk),)
-        if self.decode_head.knowledge_preserving:
+        if self.decode_head.knowledge_preserving is not None:
             features += (self.backbone.visual.dense(trunk),)
         return features
 
@@ -222,36 +214,3 @@ class CoDeSegmentor(ZeroShotSegmentor):
 
     def _init_decode_head(self, decode_head: dict) -> None:
         super()._init_decode_head({'in_channels': self.backbone.embed_dim, **decode_head})
-
-    def _check_parts(self) -> None:
-        """Raise a ValueError for keys that do not go together."""
-        unknown = sorted(self.losses.keys() - set(_IMAGE_LOSSES + _TEXT_LOSSES))
-        if unknown:
-            raise ValueError(
-                f'expected losses among {_IMAGE_LOSSES + _TEXT_LOSSES}, but got {unknown}'
-            )
-        if self.alignment_text not in ('highlighted', 'noun'):
-            raise ValueError(
-                f"expected alignment_text 'highlighted' or 'noun', but got {self.alignment_text!r}"
-            )
-        if self.text_segmenter is None and 'word_segmentation' in self.losses:
-            raise ValueError(
-                'the loss word_segmentation needs a text_segmenter; add one or drop it'
-            )
-        highlighted = 'region_word' in self.losses and self.alignment_text == 'highlighted'
-        if highlighted and (self.text_segmenter is None or self.word_prompt is None):
-            raise ValueError(
-                'the loss region_word on highlighted texts needs a text_segmenter and a '
-                "word_prompt; add them, drop the loss, or set alignment_text='noun'"
-            )
-        text = self.backbone.text
-        if self.text_segmenter is not None and text.width != text.embed_dim:
-            raise ValueError(
-                'expected a text tower as wide as the joint embedding, since words are compared '
-                f'with nouns directly, but got {text.width} and {text.embed_dim}'
-            )
-
-
-def _build(cfg: dict | None, **sizes: int) -> nn.Module | None:
-    """Build a part; sizes that follow from CLIP need not stand in the config."""
-    return MODELS.build({**sizes, **cfg}) if cfg else None

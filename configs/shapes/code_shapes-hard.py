@@ -1,0 +1,36 @@
+"""CoDe on the hard shapes world: minutes on two CPU cores.
+
+mim train code_mm configs/shapes/code_shapes-hard.py
+"""
+
+_base_ = [
+    '../_base_/models/code_shapes.py',
+    '../_base_/datasets/shapes_world_captions.py',
+    '../_base_/datasets/shapes_world_eval.py',
+    '../_base_/default_runtime.py',
+]
+
+max_iters = 1000
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), eps=1e-6, weight_decay=0.05),
+    clip_grad=dict(max_norm=5.0),
+    paramwise_cfg=dict(
+        flat_decay_mult=0.0, custom_keys=dict(gate=dict(decay_mult=0.0))
+    ),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, begin=0, end=50, by_epoch=False),
+    dict(type='CosineAnnealingLR', eta_min=1e-5, begin=50, end=max_iters, by_epoch=False),
+]
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+default_hooks = dict(
+    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
+    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=max_iters // 4, max_keep_ckpts=1),
+)
+custom_hooks = [
+    dict(type='ClassNamesHook'),
+    dict(type='RandomStateHook'),
+]
