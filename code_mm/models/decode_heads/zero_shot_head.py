@@ -95,10 +95,7 @@ class ZeroShotHead(BaseDecodeHead):
         self.class_names, self.templates = names, get_templates(templates)
         self.background_threshold = background_threshold
         self.knowledge_preserving_index = knowledge_preserving_index
-        self.knowledge_preserving = None
-        if knowledge_preserving and knowledge_preserving.get('weight') != 0:
-            mix = {'type': 'KnowledgePreservingMix', **knowledge_preserving}
-            self.knowledge_preserving = MODELS.build(mix)
+        self.knowledge_preserving = _build_mix(knowledge_preserving)
         self.text_encoder = MODELS.build(text_encoder) if text_encoder else None
         self.similarity_to_mask = MODELS.build(similarity_to_mask or dict(type='SimilarityToMask'))
         self.post_processor = MODELS.build(post_processor) if post_processor else None
@@ -218,3 +215,9 @@ class ZeroShotHead(BaseDecodeHead):
     def _load_from_state_dict(self, *args, **kwargs) -> None:
         super()._load_from_state_dict(*args, **kwargs)
         self.forget_class_embeddings()  # they were made with the weights before
+
+
+def _build_mix(keys: dict | None) -> nn.Module | None:
+    if not keys or keys.get('weight') == 0:
+        return None
+    return MODELS.build({'type': 'KnowledgePreservingMix', **keys})
