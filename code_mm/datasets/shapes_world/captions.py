@@ -5,11 +5,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from .scene import Scene, SceneObject
-from .vocabulary import BACKGROUNDS, Level
+from .vocabulary import BACKGROUNDS, COLOURS, NOUNS, TEXTURES, Level
 
 _OPENINGS = ('', '', '', 'there is', 'here we see', 'this shows', 'look at', 'we can see')
 _NEUTRAL = ('and', 'near', 'beside', 'next to', 'with', 'close to')
 _SIZES = ('small', 'big', 'little', 'large')
+_DIRECTIONS = ('above', 'over', 'below', 'under', 'left of')
+
+#: Texts that hold every word a caption may have.
+CAPTION_WORDS = (
+    *('a an and , .', *_OPENINGS[3:], *_NEUTRAL, *_DIRECTIONS, *_SIZES),
+    *(before for before, _ in BACKGROUNDS.values()),
+    *(*NOUNS, *COLOURS, *TEXTURES, *BACKGROUNDS),
+)
 
 
 @dataclass(frozen=True)
@@ -53,8 +61,7 @@ def _relation(first: SceneObject, second: SceneObject, rng: np.random.Generator)
         if abs(dy) > abs(dx):
             text = rng.choice(('above', 'over') if dy < 0 else ('below', 'under'))
         else:
-            text = 'left of' if dx < 0 else 'to the right of'
-            text = text if dx < 0 else 'beside'  # taggers take 'right' for a noun
+            text = 'left of' if dx < 0 else 'beside'  # taggers take 'right' for a noun
     else:
         text = rng.choice(_NEUTRAL)
     return [(w, None) for w in str(text).split()]
