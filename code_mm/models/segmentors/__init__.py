@@ -1,5 +1,6 @@
+from .clip_pretrainer import CLIPPretrainer
 from .code_segmentor import CoDeSegmentor
 from .post_processed_segmentor import PostProcessedSegmentor
 from .zero_shot_segmentor import ZeroShotSegmentor
 
-__all__ = ['CoDeSegmentor', 'PostProcessedSegmentor', 'ZeroShotSegmentor']
+__all__ = ['CLIPPretrainer', 'CoDeSegmentor', 'PostProcessedSegmentor', 'ZeroShotSegmentor']

@@ -103,7 +103,7 @@ def test_dataset_reads_the_three_scorings(world, tmp_path):
                     'img_path': 'images/validation',
                     'seg_map_path': f'{folder}/validation',
                 },
-                'pipeline': [{'type': 'LoadImageFromFile'}, {'type': 'LoadAnnotations'}],
+                'pipeline': [{'type': 'mmseg.LoadAnnotations'}],
                 **keys,
             }
         )

@@ -1,0 +1,202 @@
+"""Contrastive pre-training of a (small) CLIP inside MMEngine's runner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModel
+from mmseg.structures import SegDataSample
+from mmseg.utils import get_predefined_templates
+from torch import Tensor, nn
+
+from code_mm.ops.gather import gather
+from code_mm.registry import MODELS
+from code_mm.text import tokenize
+
+_MAX_SCALE = 100.0
+
+
+def equal_text_targets(token_ids: Tensor) -> Tensor:
+    """Soft targets in which identical captions are positives of each other.
+
+    Small worlds repeat captions within a batch; plain InfoNCE (Radford et al., 2021) would push an
+    image away from the very text that describes it. ``[[1, 2], [1, 2], [3, 4]]`` gives
+    ``[[.5, .5, 0], [.5, .5, 0], [0, 0, 1]]``.
+
+    Args:
+        token_ids: int64 [b, l].
+
+    Returns:
+        Row-stochastic, symmetric matrix [b, b].
+    """
+    equal = (token_ids[:, None] == token_ids[None]).all(-1).float()
+    return equal / equal.sum(1, keepdim=True)
+
+
+def soft_info_nce(image: Tensor, text: Tensor, targets: Tensor, scale: Tensor) -> Tensor:
+    """Symmetric cross-entropy of image-text similarities against soft targets.
+
+    Args:
+        image: Unit-normalised embeddings [b, c].
+        text: Unit-normalised embeddings [b, c].
+        targets: Rows of probabilities [b, b].
+        scale: Factor on the cosines (inverse temperature), 0-d.
+
+    Returns:
+        Mean of the image-to-text and the text-to-image loss, 0-d.
+    """
+    logits = scale * image @ text.T
+    return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets.T)) / 2
+
+
+@MODELS.register_module()
+class CLIPPretrainer(BaseModel):
+    """Train both towers of a CLIP on images and captions from nothing.
+
+    Samples carry ``caption_ids``; optional metainfo ``position_window`` (row, column) says which
+    part of the position grid an image smaller than ``image_size`` takes, so that small crops train
+    all positions. Texts are cut at the longest one of the batch and equal texts are encoded once.
+
+    Args:
+        clip: Config of :class:`CLIP` (``frozen=False``). With ``vocabulary`` its ``vocab_size`` is
+            replaced by the number of tokens in use.
+        vocabulary: Texts that hold every token of the captions. The 49408-row token embedding then
+            shrinks to the rows in use (``token_ids`` keeps their places; the export tool puts them
+            back). None keeps all rows.
+        vocabulary_templates: Name of a template set whose words join ``vocabulary``.
+        nouns: Nouns that :meth:`predict` scores images against.
+        template: Text in which :meth:`predict` puts a noun.
+        autocast_dtype: ``'bfloat16'`` or ``'float16'`` for the towers' products, or None.
+        data_preprocessor: Normalises images.
+
+    Raises:
+        ValueError: A frozen CLIP, or a caption with a token outside ``vocabulary``.
+    """
+
+    def __init__(
+        self,
+        clip: dict,
+        vocabulary: Sequence[str] | None = None,
+        vocabulary_templates: str | None = None,
+        nouns: Sequence[str] = (),
+        template: str = 'a {}.',
+        autocast_dtype: str | None = None,
+        data_preprocessor: dict | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor=data_preprocessor)
+        if clip.get('frozen', True):
+            raise ValueError('expected clip.frozen=False to pre-train it, but got a frozen CLIP')
+        clip = dict(clip)
+        token_ids = None
+        if vocabulary is not None:
+            token_ids = self._tokens_in_use(vocabulary, vocabulary_templates)
+            clip['vocab_size'] = len(token_ids)
+        self.clip = MODELS.build(clip)
+        self.register_buffer('token_ids', token_ids)
+        self.nouns, self.template = tuple(nouns), template
+        self.autocast_dtype = autocast_dtype and getattr(torch, autocast_dtype)
+
+    @staticmethod
+    def _tokens_in_use(vocabulary: Sequence[str], templates: str | None) -> Tensor:
+        texts = list(vocabulary)
+        if templates is not None:
+            texts += get_predefined_templates(templates)
+        return tokenize([text.replace('{}', '') for text in texts]).unique()  # 0, the padding, too
+
+    def forward(self, inputs: Tensor, data_samples: list[SegDataSample], mode: str = 'loss'):
+        """Dispatch to :meth:`loss` or :meth:`predict`.
+
+        Raises:
+            RuntimeError: Another mode.
+        """
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        raise RuntimeError(f"expected mode 'loss' or 'predict', but got {mode!r}")
+
+    def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict:
+        """Contrast a batch [b, 3, H, W] with its captions."""
+        ids = torch.stack([sample.caption_ids for sample in data_samples])
+        window = data_samples[0].metainfo.get('position_window', (0, 0))
+        image = self.embed_images(inputs, window)
+        texts, inverse = ids.unique(dim=0, return_inverse=True)
+        text = self.embed_texts(texts)[inverse]
+        image, text, ids = gather(image), gather(text), gather(ids)
+        scale = self.clip.logit_scale.exp().clamp(max=_MAX_SCALE)
+        targets = equal_text_targets(ids)
+        with torch.no_grad():
+            best = (image @ text.T).argmax(1)
+            top1 = (targets[torch.arange(len(ids)), best] > 0).float().mean()
+        return {
+            'loss_contrastive': soft_info_nce(image, text, targets, scale),
+            'top1': top1,
+            'scale': scale.detach(),
+        }
+
+    @torch.no_grad()
+    def predict(self, inputs: Tensor, data_samples: list[SegDataSample]) -> list[SegDataSample]:
+        """Write ``noun_scores``, cosines with ``nouns``, into the samples."""
+        ids = tokenize([self.template.format(n) for n in self.nouns])
+        scores = self.embed_images(inputs) @ self.embed_texts(ids.to(inputs.device)).T
+        for sample, row in zip(data_samples, scores, strict=True):
+            sample.noun_scores = row
+        return data_samples
+
+    def embed_texts(self, ids: Tensor) -> Tensor:
+        """Unit embeddings [b, c] of texts given as CLIP's token ids [b, l]."""
+        ids = self._own_ids(ids[:, : int(ids.argmax(1).max()) + 1])
+        with self._autocast(ids.device):
+            embed = self.clip.encode_text(ids)
+        return F.normalize(embed.float(), dim=-1)
+
+    def embed_images(self, image: Tensor, window: tuple = (0, 0)) -> Tensor:
+        """Unit embeddings [b, c] of images [b, 3, H, W].
+
+        Args:
+            image: Normalised images.
+            window: First (row, column) of the position grid that the image's patches take.
+        """
+        with self._autocast(image.device):
+            if image.shape[-1] == self.clip.visual.base_grid * self.clip.visual.patch_size:
+                embed = self.clip.encode_image(image)
+            else:
+                embed = _encode_window(self.clip.visual, image, window)
+        return F.normalize(embed.float(), dim=-1)
+
+    def _autocast(self, device: torch.device):
+        dtype = self.autocast_dtype
+        return torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)
+
+    def _own_ids(self, ids: Tensor) -> Tensor:
+        """Rows of the shrunken embedding, in the same order: the end token stays the highest."""
+        if self.token_ids is None:
+            return ids
+        rows = torch.searchsorted(self.token_ids, ids.contiguous()).clamp(
+            max=len(self.token_ids) - 1
+        )
+        known = (self.token_ids[rows] == ids) | (ids == 0)
+        if not known.all():
+            raise ValueError(
+                f'expected captions of the vocabulary, but got token {int(ids[~known][0])}; '
+                'add its word to vocabulary'
+            )
+        return rows
+
+
+def _encode_window(visual: nn.Module, image: Tensor, window: tuple) -> Tensor:
+    """CLIP's class-token embedding with a window of the position grid, not interpolated."""
+    patches = visual.conv1(image)
+    height, width = patches.shape[2:]
+    grid = visual.positional_embedding[1:].unflatten(0, (visual.base_grid, visual.base_grid))
+    part = grid[window[0] : window[0] + height, window[1] : window[1] + width]
+    if part.shape[:2] != (height, width):
+        raise ValueError(
+            f'expected a window of {height} x {width} patches inside the position grid of '
+            f'{visual.base_grid} x {visual.base_grid}, but got it at {tuple(window)}'
+        )
+    first = (visual.class_embedding + visual.positional_embedding[0]).expand(len(image), 1, -1)
+    tokens = torch.cat([first, patches.flatten(2).transpose(1, 2) + part.flatten(0, 1)], dim=1)
+    return visual.ln_post(visual.transformer(visual.ln_pre(tokens))[:, 0]) @ visual.proj
