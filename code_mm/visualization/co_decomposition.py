@@ -63,7 +63,7 @@ def draw_co_decomposition(
     image: np.ndarray,
     region_masks: np.ndarray,
     caption: str,
-    word_masks: np.ndarray,
+    word_masks: np.ndarray | None,
     nouns: Sequence[str],
     colours: Sequence[Colour] | None = None,
     panel: int = 384,
@@ -80,8 +80,8 @@ def draw_co_decomposition(
         image (np.ndarray): (H, W, 3) uint8 RGB.
         region_masks (np.ndarray): (k, H, W) in [0, 1]; another grid is resized.
         caption (str): The caption as written.
-        word_masks (np.ndarray): (k, l) in [0, 1] over token positions, the start
-            token first.
+        word_masks (np.ndarray, optional): (k, l) in [0, 1] over token positions,
+            the start token first; None leaves the words uncoloured.
         nouns (Sequence[str]): The ``k`` selected nouns.
         colours (Sequence[Colour], optional): ``k`` RGB colours. Default:
             :data:`NOUN_COLOURS`.
@@ -96,6 +96,7 @@ def draw_co_decomposition(
     """
     check_image(image)
     region_masks = _checked_masks(region_masks, 'region_masks', 'k, H, W', len(nouns))
+    word_masks = np.zeros((len(nouns), 1)) if word_masks is None else word_masks
     word_masks = _checked_masks(word_masks, 'word_masks', 'k, l', len(nouns))
     colours = list(colours) if colours is not None else noun_colours(len(nouns))
     if len(colours) != len(nouns):
@@ -103,17 +104,32 @@ def draw_co_decomposition(
 
     size = panel_size(image, panel)
     shown = resize_image(image, size)
-    masks = [cv2.resize(m, size[::-1], interpolation=cv2.INTER_LINEAR) for m in region_masks]
-    masks = np.stack(masks) if masks else np.zeros((0, *size), np.float32)
-    regions = overlay_regions(shown, masks, colours, opacity)
+    regions = overlay_regions(shown, _resized(region_masks, size), colours, opacity)
+    asked, *found = _captions(caption, word_masks, nouns, colours, max(size[1], panel), panel // 22)
+    return beside([below([shown, asked]), below([regions, *found])])
 
-    words = caption_words(caption)
+
+def _captions(
+    caption: str,
+    word_masks: np.ndarray,
+    nouns: Sequence[str],
+    colours: Sequence[Colour],
+    width: int,
+    letter: int,
+) -> list[np.ndarray]:
+    """The caption with its nouns underlined, the same with its words coloured, the legend."""
+    words, letter = caption_words(caption), max(13, letter)
     weights = word_weights(words, word_masks)
-    width, letter = max(size[1], panel), max(13, panel // 22)
-    asked = draw_text(_underlined(words, nouns, colours), width, letter)
-    found = draw_text(_coloured(words, weights, colours), width, letter)
-    texts = [found, draw_legend(nouns, colours, width, letter)] if nouns else [found]
-    return beside([below([shown, asked]), below([regions, *texts])])
+    panels = [
+        draw_text(_underlined(words, nouns, colours), width, letter),
+        draw_text(_coloured(words, weights, colours), width, letter),
+    ]
+    return [*panels, draw_legend(nouns, colours, width, letter)] if nouns else panels
+
+
+def _resized(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    resized = [cv2.resize(m, size[::-1], interpolation=cv2.INTER_LINEAR) for m in masks]
+    return np.stack(resized) if resized else np.zeros((0, *size), np.float32)
 
 
 def _checked_masks(masks: np.ndarray, name: str, axes: str, k: int) -> np.ndarray:

@@ -42,22 +42,21 @@ def draw_side_by_side(
         raise ValueError(f'expected a colour per class ({len(classes)}), but got {len(palette)}')
     maps = {} if truth is None else {'truth': truth}
     maps.update(predictions)
-    present: set[int] = set()
     for title, labels in maps.items():
         _check_labels(title, labels, image, len(classes), ignore_index)
-        present |= set(np.unique(labels).tolist()) - {ignore_index}
+    present = sorted({c for m in maps.values() for c in np.unique(m).tolist()} - {ignore_index})
 
     size = panel_size(image, panel)
     shown = resize_image(image, size)
     letter = max(12, panel // 18)
-    panels = [_titled('image', shown, letter)]
-    for title, labels in maps.items():
-        coloured = _colour(shown, resize_labels(labels, size), palette, ignore_index, opacity)
-        panels.append(_titled(title, coloured, letter))
-    row = beside(panels)
+    pictures = {
+        title: _colour(shown, resize_labels(labels, size), palette, ignore_index, opacity)
+        for title, labels in maps.items()
+    }
+    row = beside([_titled(t, p, letter) for t, p in {'image': shown, **pictures}.items()])
     if not present:
         return row
-    names, colours = zip(*((classes[c], palette[c]) for c in sorted(present)), strict=True)
+    names, colours = [classes[c] for c in present], [palette[c] for c in present]
     return below([row, draw_legend(names, colours, row.shape[1], letter)])
 
 

@@ -41,9 +41,9 @@ class CoDecompositionHook(Hook):
     (``vis_data/vis_image``, TensorBoard, ...) under ``co_decomposition_<i>``.
 
     ``decompose`` returns one result per image with ``region_masks`` (k, H, W)
-    and ``word_masks`` (k, l) in [0, 1]; caption and selected nouns are read from
-    the result's or the pair's metainfo. It is called on the main process only,
-    so it must not communicate.
+    and ``word_masks`` (k, l) in [0, 1], the latter only where the model has a text
+    segmenter; caption and selected nouns are read from the result's or the pair's
+    metainfo. It is called on the main process only, so it must not communicate.
 
     Args:
         dataset (dict | Dataset, optional): Pairs, with the training pipeline's
@@ -57,7 +57,7 @@ class CoDecompositionHook(Hook):
 
     Raises:
         TypeError: If the model has no ``decompose``.
-        ValueError: If a result lacks masks, caption or nouns.
+        ValueError: If a result lacks region masks, caption or nouns.
     """
 
     priority = 'LOW'
@@ -135,11 +135,12 @@ class CoDecompositionHook(Hook):
 
     def _picture(self, pair: dict, result) -> np.ndarray:
         image = pair['inputs'].permute(1, 2, 0).cpu().numpy()
+        words = getattr(result, 'word_masks', None)  # None without a text segmenter
         return draw_co_decomposition(
             np.ascontiguousarray(image[..., ::-1] if self.bgr else image),
             _array(_field(result, pair, 'region_masks')),
             _field(result, pair, 'caption'),
-            _array(_field(result, pair, 'word_masks')),
+            None if words is None else _array(words),
             _field(result, pair, 'selected_nouns'),
         )
 
@@ -149,7 +150,7 @@ def _field(result, pair: dict, name: str):
         if getattr(source, name, None) is not None:
             return getattr(source, name)
     raise ValueError(
-        'expected decompose() to give results with region_masks, word_masks, caption and '
+        'expected decompose() to give results with region_masks, caption and '
         f'selected_nouns, but {type(result).__name__} has no {name!r}'
     )
 
