@@ -47,7 +47,8 @@ class ShapesArrays:
         count: Number of samples.
         split: Name of the split.
         context_length: Text positions.
-        noun_templates: Replace captions by the noun in a template that a whole batch shares.
+        noun_templates: Replace a caption by one noun of the image, drawn on every visit, in a
+            template that the whole batch shares.
         cache_dir: Folder that keeps the arrays between runs; None makes them anew.
         workers: Processes that make the samples.
     """
@@ -82,8 +83,9 @@ class ShapesArrays:
         self.mirrors = np.array(['left' not in text.split() for text in captions])
         self.captions = captions
         if noun_templates:
-            self.vocabulary = sorted({names[0] for names in self.nouns})
-            self.noun_index = np.array([self.vocabulary.index(n[0]) for n in self.nouns])
+            self.vocabulary = sorted({noun for names in self.nouns for noun in names})
+            index = {noun: i for i, noun in enumerate(self.vocabulary)}
+            self.noun_index = [[index[noun] for noun in names] for names in self.nouns]
             templates = [*_OWN_TEMPLATES, *get_predefined_templates('imagenet')]
             self.template_ids = torch.stack(
                 [
@@ -204,7 +206,8 @@ class CLIPPretrainBatches(Dataset):
             if changes:
                 pixels = _change(pixels, *(value[mine] for value in changes))
             images.append(pixels)
-            samples += self._samples(source, rows[mine], template, window)
+            draws = rng.random(len(rows))[mine]  # which noun of the image, if only one is named
+            samples += self._samples(source, rows[mine], draws, template, window)
         bgr = np.concatenate(images)[..., ::-1].transpose(0, 3, 1, 2)
         return {'inputs': torch.from_numpy(np.ascontiguousarray(bgr)), 'data_samples': samples}
 
@@ -236,12 +239,23 @@ class CLIPPretrainBatches(Dataset):
         ]
 
     def _samples(
-        self, source: ShapesArrays, rows: np.ndarray, template: int, window: tuple
+        self,
+        source: ShapesArrays,
+        rows: np.ndarray,
+        draws: np.ndarray,
+        template: int,
+        window: tuple,
     ) -> list:
         if source.template_ids is None:
             ids = source.ids[torch.from_numpy(rows)]
         else:
-            ids = source.template_ids[template][torch.from_numpy(source.noun_index[rows])]
+            named = [
+                options[int(draw * len(options))]
+                for options, draw in zip(
+                    (source.noun_index[row] for row in rows), draws, strict=True
+                )
+            ]
+            ids = source.template_ids[template][torch.tensor(named)]
         samples = []
         for row, caption_ids in zip(rows, ids, strict=True):
             sample = SegDataSample(

@@ -47,8 +47,10 @@ model = dict(
     ),
 )
 
-# Curriculum: nouns of single objects, then two objects, then whole images with captions; single
-# objects come back all the time, or the model slides into colours and backgrounds.
+# Curriculum. (1) Single objects, captions of one noun. (2) Images with up to three objects, one of
+# which the caption names: without words to compose, the image tower learns several objects at once.
+# (3) Captions join in. Single objects come back all the time, or the model slides into colours and
+# backgrounds.
 crop = dict(world=dict(level='crop', size=32, seed=1), count=60000, noun_templates=True)
 empty = dict(
     world=dict(level='crop', size=32, seed=1, num_objects=(0, 0)), count=10000, noun_templates=True
@@ -57,13 +59,14 @@ two = dict(
     world=dict(level='few', size=48, seed=1, num_objects=(1, 2), area=(0.11, 0.24)), count=30000
 )
 few = dict(world=dict(level='few', size=64, seed=1), count=40000)
-nouns_only = dict(crop=0.85, empty=0.15)
-max_iters = 12000
+single = dict(crop=0.85, empty=0.15)
 stages = [
-    dict(until=3000, batches=[nouns_only]),
-    dict(until=4500, batches=[dict(two=1.0), dict(two=1.0), nouns_only]),
-    dict(until=max_iters, batches=[dict(few=1.0), dict(few=1.0), nouns_only]),
+    dict(until=1500, batches=[single]),
+    dict(until=2400, batches=[dict(two=1.0), dict(two=1.0), single]),
+    dict(until=3400, batches=[dict(two_nouns=1.0), dict(few_nouns=1.0), single]),
+    dict(until=6500, batches=[dict(few_nouns=1.0), dict(few=1.0), single]),
 ]
+max_iters = 6500
 batches = dict(
     type='CLIPPretrainBatches',
     patch_size=patch_size,
@@ -81,7 +84,14 @@ train_dataloader = dict(
     **loader,
     dataset=dict(
         **batches,
-        sources=dict(crop=crop, empty=empty, two=two, few=few),
+        sources=dict(
+            crop=crop,
+            empty=empty,
+            two=two,
+            two_nouns=dict(**two, noun_templates=True),
+            few=few,
+            few_nouns=dict(**few, noun_templates=True),
+        ),
         stages=stages,
         batch_size=128,
     ),
