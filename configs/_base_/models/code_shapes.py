@@ -42,8 +42,6 @@ model = dict(
             type='SimilarityToMask', init_scale=20.0, init_bias=-5.0, temperature=1.0
         ),
         background_threshold=0.4,
-        knowledge_preserving=None,
-        post_processor=None,
     ),
     losses=dict(
         knowledge_guided=dict(type='KnowledgeGuidedLoss', mode='cosine', loss_weight=8.0),

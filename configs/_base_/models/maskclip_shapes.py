@@ -38,7 +38,6 @@ model = dict(
             type='SimilarityToMask', init_scale=10.0, init_bias=-2.5, learnable=False
         ),
         background_threshold=0.4,
-        post_processor=None,
     ),
     test_cfg=dict(mode='whole'),
 )

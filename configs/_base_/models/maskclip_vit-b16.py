@@ -28,7 +28,6 @@ model = dict(
             type='SimilarityToMask', init_scale=10.0, init_bias=-2.5, learnable=False
         ),
         background_threshold=None,
-        post_processor=None,
     ),
     test_cfg=dict(mode='slide', crop_size=(448, 448), stride=(224, 224)),
 )

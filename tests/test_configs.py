@@ -1,0 +1,231 @@
+"""Every config loads, builds at a tiny size and means what it says."""
+
+import inspect
+
+import pytest
+from mmengine import registry as mmengine_registry
+from mmengine.registry import DefaultScope
+from mmseg import registry as mmseg_registry
+from tiny_configs import all_configs, load, parts, shrink
+from tiny_model import caption_samples, images
+
+from code_mm.engine.config_check import check_config
+from code_mm.registry import MODELS
+
+# First part of a path that fits -> the registry of what stands there.
+PLACES = [
+    ('init_cfg', mmengine_registry.WEIGHT_INITIALIZERS),
+    ('model', mmseg_registry.MODELS),
+    ('pipeline', mmseg_registry.TRANSFORMS),
+    ('sampler', mmseg_registry.DATA_SAMPLERS),
+    ('collate_fn', mmengine_registry.FUNCTIONS),
+    ('dataset', mmseg_registry.DATASETS),
+    ('hooks', mmseg_registry.HOOKS),
+    ('evaluator', mmseg_registry.METRICS),
+    ('vis_backends', mmseg_registry.VISBACKENDS),
+    ('visualizer', mmseg_registry.VISUALIZERS),
+    ('optimizer', mmseg_registry.OPTIMIZERS),
+    ('optim_wrapper', mmseg_registry.OPTIM_WRAPPERS),
+    ('param_scheduler', mmseg_registry.PARAM_SCHEDULERS),
+    ('_cfg', mmseg_registry.LOOPS),
+]
+# Variables of configs that are parts of other keys.
+VARIABLES = {
+    'data_preprocessor': 'model',
+    'caption_pipeline': 'pipeline',
+    'eval_pipeline': 'pipeline',
+    'cc3m': 'dataset',
+    'cc12m': 'dataset',
+    'batches': 'dataset',
+}
+BASE = 'code_cc3m-cc12m.py'
+CONTRAST = {'knowledge_guided', 'region_feature', 'region_image'}
+REGULARISERS = {'feature_variation', 'mask_variation', 'area', 'negative_area'}
+TEXT = {'word_segmentation', 'region_word'}
+ALL_LOSSES = CONTRAST | REGULARISERS | TEXT
+PROMPTS = {'noun_prompt.contexts', 'region_prompt.image', 'word_prompt.words'}
+# What each ablation changes: keys, losses, prompts that learn.
+ABLATIONS = {
+    'co_decomposition.py': (
+        {'model.region_prompt.learnable': False, 'model.word_prompt.learnable': False},
+        ALL_LOSSES,
+        {'noun_prompt.contexts'},
+    ),
+    'co_decomposition_word-prompt.py': (
+        {'model.region_prompt.learnable': False},
+        ALL_LOSSES,
+        PROMPTS - {'region_prompt.image'},
+    ),
+    'segmenter_only.py': (
+        {
+            'model.region_prompt.learnable': False,
+            'model.text_segmenter': None,
+            'model.word_prompt': None,
+            'model.losses.word_segmentation': None,
+            'model.losses.region_word': None,
+        },
+        CONTRAST | REGULARISERS,
+        {'noun_prompt.contexts'},
+    ),
+    'noun_alignment.py': (
+        {'model.alignment_text': 'noun'},
+        ALL_LOSSES,
+        PROMPTS - {'word_prompt.words'},  # no highlighted text is encoded
+    ),
+    'guide_squared_l2.py': (
+        {'model.losses.knowledge_guided.mode': 'squared_l2'},
+        ALL_LOSSES,
+        PROMPTS,
+    ),
+    'pseudo_label_argmax.py': (
+        {'model.losses.word_segmentation.pseudo_label': 'argmax'},
+        ALL_LOSSES,
+        PROMPTS,
+    ),
+    'one_stage.py': (
+        {'custom_hooks': [dict(type='ClassNamesHook'), dict(type='RandomStateHook')]},
+        ALL_LOSSES,
+        PROMPTS,
+    ),
+    **{
+        f'hcl_weight_{weight}.py': (
+            {'model.losses.region_word.loss_weight': weight},
+            ALL_LOSSES,
+            PROMPTS,
+        )
+        for weight in (0.05, 0.1, 0.25, 0.75, 1.0)
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def scope_of_the_runner():
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        yield
+
+
+def place_of(path):
+    """The key of PLACES that says what a path of the config holds."""
+    first, _, rest = path.partition('.')
+    path = '.'.join(filter(None, (VARIABLES.get(first, first), rest)))
+    # the last name of the path that means something decides: train_dataloader.dataset.pipeline.0
+    best = None
+    for name in path.split('.'):
+        for place, _ in PLACES:
+            if name == place or (name.endswith(place) and name != 'model_wrapper_cfg'):
+                if best == 'hooks' or (best == 'model' and place != 'init_cfg'):
+                    break  # model.test_cfg, default_hooks.param_scheduler ... are their own
+                best = place
+                break
+    return best
+
+
+def difference(one, other, path=''):
+    """Keys by which ``other`` differs from ``one``."""
+    if not (isinstance(one, dict) and isinstance(other, dict)):
+        return {} if one == other else {path: other}
+    found = {}
+    for key in one.keys() | other.keys():
+        inner = f'{path}.{key}' if path else key
+        found.update(difference(one.get(key), other.get(key), inner))
+    return found
+
+
+@pytest.mark.parametrize('name', all_configs())
+def test_every_type_is_registered_and_takes_its_keys(name):
+    cfg = load(name)
+    check_config(cfg)
+    registries = dict(PLACES)
+    found = 0
+    for path, part in parts(cfg._cfg_dict.to_dict()):
+        place = place_of(path)
+        assert place, f'{path}: what is built from this?'
+        kind = registries[place].get(part['type'])
+        assert kind is not None, f'{path}: {part["type"]} is not registered'
+        keys = {key: value for key, value in part.items() if key != 'type'}
+        if place == 'optim_wrapper':
+            keys.pop('paramwise_cfg', None)  # its constructor's
+        inspect.signature(kind).bind_partial(**keys)
+        found += 1
+    assert found > 5
+
+
+@pytest.mark.parametrize('name', all_configs())
+def test_every_model_is_built_by_overriding_sizes(name):
+    model = MODELS.build(shrink(load(name)).model)
+    assert sum(p.numel() for p in model.parameters()) < 4e6
+
+
+@pytest.mark.parametrize('name', ['code_cc12m.py', BASE, 'code_photo-shards.py'])
+def test_the_method_computes_all_losses_and_learns_all_prompts(name):
+    assert_learns(shrink(load(name)), ALL_LOSSES, PROMPTS)
+
+
+def assert_learns(cfg, losses, prompts):
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    values = model.loss(images(2, 32, 32), caption_samples())
+    assert set(values) == {f'loss_{name}' for name in losses}
+    sum(values.values()).backward()
+    learning = {name for name, p in model.named_parameters() if p.grad is not None}
+    assert learning & PROMPTS == prompts
+    assert any(name.startswith('text_segmenter.') for name in learning) == bool(losses & TEXT)
+
+
+def test_all_ablations_are_looked_at():
+    found = {name.removeprefix('ablation/') for name in all_configs() if name.startswith('abl')}
+    assert found == set(ABLATIONS)
+
+
+@pytest.mark.parametrize('name', ABLATIONS)
+def test_an_ablation_overrides_keys_and_nothing_else(name):
+    keys, losses, prompts = ABLATIONS[name]
+    base, ablation = load(BASE), load(f'ablation/{name}')
+    assert difference(base._cfg_dict.to_dict(), ablation._cfg_dict.to_dict()) == keys
+    assert_learns(shrink(ablation), losses, prompts)
+
+
+def test_the_two_training_sets_differ_in_data_only():
+    one, other = (load(name)._cfg_dict.to_dict() for name in ('code_cc12m.py', BASE))
+    changed = difference(one, other)
+    assert {path.split('.')[0] for path in changed} == {'cc3m', 'train_dataloader'}
+
+
+def test_numbers_of_the_release():
+    """Thesis §3.5 and §4.1, as the authors' release resolves them."""
+    cfg = load(BASE)
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(5e-6)
+    assert cfg.param_scheduler[1].eta_min == pytest.approx(6.25e-7)
+    assert cfg.train_cfg.max_iters == 50_000
+    assert cfg.custom_hooks[0].stages[1].begin == 30_000
+    assert cfg.train_dataloader.batch_size * 4 == 64
+    assert cfg.model.test_cfg == dict(mode='slide', crop_size=(448, 448), stride=(224, 224))
+
+
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [
+        ('model.backbone.patch_sise', 8),
+        ('model.decode_head.bacground_threshold', 0.4),
+        ('model.decode_head.knowledge_preserving.wieght', 0.3),
+        ('model.decode_head.post_processor.dilatoins', (1, 2)),
+        ('model.decode_head.similarity_to_mask.init_scal', 1.0),
+        ('model.image_segmenter.num_upsampling', 1),
+        ('model.losses.area.priro', 0.1),
+        ('model.losses.region_wrod', dict(type='InfoNCELoss')),
+        ('model.txt_segmenter', dict(type='TextSegmenter')),
+        ('model.region_prompt.learnabel', False),
+    ],
+)
+def test_a_misspelt_key_of_the_model_is_named(key, value):
+    cfg = shrink(load('code_cc12m.py'))
+    cfg.merge_from_dict({key: value})
+    with pytest.raises((TypeError, ValueError), match=key.rpartition('.')[-1]):
+        MODELS.build(cfg.model)
+
+
+def test_a_misspelt_type_is_named():
+    cfg = shrink(load('code_cc12m.py'))
+    cfg.merge_from_dict({'model.text_segmenter.type': 'TextSegmentor'})
+    with pytest.raises(KeyError, match='TextSegmentor is not in the'):
+        MODELS.build(cfg.model)

@@ -1,0 +1,93 @@
+"""Any config of ``configs/`` at a size that runs in milliseconds on a CPU."""
+
+from pathlib import Path
+
+from mmengine.config import Config
+from tiny_model import CONTEXTS, SIZES
+
+CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+SIDE = SIZES['image_size']
+_VISION = dict(
+    image_size=SIDE,
+    patch_size=SIZES['patch_size'],
+    width=SIZES['vision_width'],
+    layers=SIZES['vision_layers'],
+    heads=SIZES['vision_heads'],
+    embed_dim=SIZES['embed_dim'],
+)
+_TEXT = dict(
+    context_length=SIZES['context_length'],
+    width=SIZES['text_width'],
+    layers=SIZES['text_layers'],
+    heads=SIZES['text_heads'],
+    embed_dim=SIZES['embed_dim'],
+)
+# What gets smaller, by the type of the part. Keys in _IF_THERE are replaced only where they stand.
+_TINY = {
+    'CLIP': SIZES,
+    'CLIPImageEncoder': _VISION,
+    'CLIPTextEncoder': _TEXT,
+    'NounContextPrompt': dict(num_contexts=CONTEXTS),
+    'RegionHighlightingPrompt': dict(image_size=SIDE),
+    'ZeroShotHead': dict(in_channels=SIZES['embed_dim']),
+    'SegDataPreProcessor': dict(size=(SIDE, SIDE)),
+    'LoadCaptionImage': dict(min_size=SIZES['patch_size']),
+    'RandomResizedCrop': dict(size=SIDE),
+    'TokenizeCaption': dict(
+        context_length=SIZES['context_length'],
+        noun_context_length=SIZES['context_length'] - CONTEXTS,
+    ),
+    'Resize': dict(scale=(2 * SIDE, SIDE)),
+    'CLIPPretrainBatches': dict(
+        patch_size=SIZES['patch_size'], image_size=SIDE, context_length=SIZES['context_length']
+    ),
+}
+_IF_THERE = {'in_channels', 'size'}
+
+
+def all_configs():
+    """Names of the files in ``configs/``, but for ``_base_``."""
+    files = sorted(CONFIGS.rglob('*.py'))
+    return [str(f.relative_to(CONFIGS)) for f in files if '_base_' not in f.parts]
+
+
+def load(name):
+    """A config by its name below ``configs/``."""
+    return Config.fromfile(CONFIGS / name)
+
+
+def parts(node, path=''):
+    """All dicts with a ``type`` in a config, as (path, dict)."""
+    if isinstance(node, dict):
+        if isinstance(node.get('type'), str):
+            yield path, node
+        children = node.items()
+    elif isinstance(node, (list, tuple)):
+        children = enumerate(node)
+    else:
+        return
+    for key, child in children:
+        yield from parts(child, f'{path}.{key}' if path else str(key))
+
+
+def shrink(cfg, checkpoint=None):
+    """Override sizes by keys; nothing else changes.
+
+    Args:
+        cfg (Config): A config of this project, changed in place and returned.
+        checkpoint: File with the tiny CLIP's weights; random weights where None.
+    """
+    overrides = {}
+    for path, part in parts(cfg._cfg_dict.to_dict()):
+        name = part['type'].rpartition('.')[-1]
+        for key, value in _TINY.get(name, {}).items():
+            if key in part or key not in _IF_THERE:
+                overrides[f'{path}.{key}'] = value
+        if name.startswith('CLIP') and 'init_cfg' in part:
+            init_cfg = dict(type='Pretrained', checkpoint=str(checkpoint)) if checkpoint else None
+            overrides[f'{path}.init_cfg'] = init_cfg
+    if cfg.model.get('test_cfg', {}).get('mode') == 'slide':
+        overrides['model.test_cfg.crop_size'] = (SIDE, SIDE)
+        overrides['model.test_cfg.stride'] = (SIDE // 2, SIDE // 2)
+    cfg.merge_from_dict(overrides)
+    return cfg
