@@ -1,6 +1,6 @@
 """A small CLIP for the shapes world (64 pixels, 16 nouns), from nothing.
 
-    python tools/train.py configs/clip/small_clip_shapes.py
+python tools/train.py configs/clip/small_clip_shapes.py
 """
 
 default_scope = 'mmseg'

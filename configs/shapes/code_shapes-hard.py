@@ -15,9 +15,7 @@ optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), eps=1e-6, weight_decay=0.05),
     clip_grad=dict(max_norm=5.0),
-    paramwise_cfg=dict(
-        flat_decay_mult=0.0, custom_keys=dict(gate=dict(decay_mult=0.0))
-    ),
+    paramwise_cfg=dict(flat_decay_mult=0.0, custom_keys=dict(gate=dict(decay_mult=0.0))),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, begin=0, end=50, by_epoch=False),
@@ -28,7 +26,9 @@ val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
-    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=max_iters // 4, max_keep_ckpts=1),
+    checkpoint=dict(
+        type='CheckpointHook', by_epoch=False, interval=max_iters // 4, max_keep_ckpts=1
+    ),
 )
 custom_hooks = [
     dict(type='ClassNamesHook'),

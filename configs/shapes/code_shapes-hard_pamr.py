@@ -2,4 +2,4 @@
 
 _base_ = './code_shapes-hard.py'
 
-model = dict(decode_head=dict(post_processor=dict(type='PAMR')))
+model = dict(decode_head=dict(post_processor=dict(_delete_=True, type='PAMR')))

@@ -49,12 +49,26 @@ def say(text: str) -> None:
     print(f'[demo {time.strftime("%H:%M:%S")}] {text}', flush=True)
 
 
-def run(*command: object) -> None:
-    """Run a command from the project's root; its output goes to ours."""
+def run(log: Path, *command: object) -> None:
+    """Run a command from the project's root; all output goes to ``log``, its progress to ours."""
     words = [str(word) for word in command]
-    say(' '.join(words))
-    if subprocess.run(words, cwd=ROOT, check=False).returncode:
-        raise SystemExit(f'this command failed, its messages stand above: {" ".join(words)}')
+    say(f'{" ".join(words)}\n  (all output: {log})')
+    path = ROOT / log
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        path.open('a') as file,
+        subprocess.Popen(
+            words, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process,
+    ):
+        for line in process.stdout:
+            file.write(line)
+            file.flush()
+            if 'Iter(' in line:
+                print('  ' + line[line.index('Iter(') :].rstrip()[:150], flush=True)
+    if process.returncode:
+        last = ''.join(path.read_text().splitlines(keepends=True)[-20:])
+        raise SystemExit(f'this command failed, its last lines ({log}):\n{last}')
 
 
 def mim() -> str:
@@ -78,6 +92,7 @@ def make_world(args: argparse.Namespace) -> None:
         say(f'the shapes world is in {args.data}')
         return
     run(
+        args.work_dir / 'world.log',
         *(sys.executable, 'tools/dataset_converters/shapes_world.py', args.data),
         *('--level', 'hard', '--train', args.train, '--val', args.val),
     )
@@ -99,6 +114,7 @@ def train(args: argparse.Namespace, seed: int, work_dir: Path) -> Path:
         options.append(f'train_cfg.max_iters={args.iters}')
     if not (work_dir / 'finished').exists():
         run(
+            work_dir / 'train.log',
             *(mim(), 'train', 'code_mm', f'{CONFIGS}/{TRAINING_CONFIG}.py', '--gpus', 0),
             *('--work-dir', work_dir, '--resume', '--cfg-options', *options),
             *[o for o in data_options(args) if o.startswith('val')],
@@ -113,6 +129,7 @@ def evaluate(args: argparse.Namespace, config: str, work_dir: Path, checkpoint: 
     if not result.exists():
         options = [o for o in data_options(args) if o.startswith('test')]
         run(
+            work_dir / 'test.log',
             *(mim(), 'test', 'code_mm', f'{CONFIGS}/{config}.py', '--checkpoint', checkpoint),
             *('--gpus', 0, '--work-dir', work_dir, '--out', work_dir / 'label_maps'),
             *('--cfg-options', *options),

@@ -11,9 +11,7 @@ CLASSES = ('background', 'cat', 'dog', 'cow')
 
 def _sample(scores, label):
     sample = SegDataSample()
-    sample.set_data(
-        dict(seg_logits=PixelData(data=scores), gt_sem_seg=PixelData(data=label[None]))
-    )
+    sample.set_data(dict(seg_logits=PixelData(data=scores), gt_sem_seg=PixelData(data=label[None])))
     return sample.to_dict()
 
 
