@@ -63,16 +63,25 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def build_runner(cfg: Config):
-    """Joins this process to the others, then builds the runner that the config asks for."""
+def build_runner(cfg: Config, whole_checkpoint: bool = True):
+    """Joins this process to the others, then builds the runner that the config asks for.
+
+    Args:
+        cfg: The config, with ``launcher`` set.
+        whole_checkpoint: A checkpoint must hold every parameter; False where training may
+            start from other weights.
+    """
     from mmengine.runner import Runner
     from mmseg.registry import RUNNERS
 
     from code_mm.engine.cpu_processes import start_cpu_processes
+    from code_mm.engine.hooks import CheckpointFitHook
 
     if 'model' not in cfg:
         raise ValueError(
             f'expected a model in {cfg.filename}, but got none: a part of configs only?'
         )
     start_cpu_processes(cfg)
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner.register_hook(CheckpointFitHook(strict=whole_checkpoint))
+    return runner

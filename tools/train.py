@@ -43,7 +43,7 @@ def main() -> None:
     from code_mm.engine.mixed_precision import replace_mixed_precision
 
     replaced = replace_mixed_precision(cfg)
-    runner = build_runner(cfg)
+    runner = build_runner(cfg, whole_checkpoint=cfg.resume)
     if replaced:  # only now is there a log file
         runner.logger.warning(replaced)
     runner.train()
