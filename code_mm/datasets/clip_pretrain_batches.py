@@ -2,103 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
-from pathlib import Path
-
 import numpy as np
 import torch
 from mmengine.dist import get_world_size
-from mmengine.logging import print_log
 from mmengine.registry import FUNCTIONS
 from mmseg.structures import SegDataSample
-from mmseg.utils import get_predefined_templates
 from torch.utils.data import Dataset
 
 from code_mm.registry import DATASETS
-from code_mm.text import tokenize
 
-from .shapes_world import ShapesWorld
+from .shapes_arrays import ShapesArrays
 
-_CHUNK = 500  # samples per task of the making processes
 _SHIFT = 2  # largest augmentation shift in pixels
-_OWN_TEMPLATES = ('{}', 'a {}.', 'the {}.')
 
 
 @FUNCTIONS.register_module()
 def first_item(items: list):
     """Collate a loader of batch size 1 whose dataset gives whole batches."""
     return items[0]
-
-
-def _make_chunk(start: int, count: int, world: ShapesWorld, split: str) -> tuple:
-    samples = [world.sample(split, i) for i in range(start, min(start + _CHUNK, count))]
-    names = [s.object_nouns or (s.scene.background,) for s in samples]
-    return np.stack([s.image for s in samples]), [s.caption.text for s in samples], names
-
-
-class ShapesArrays:
-    """Samples of a shapes world kept in memory as arrays.
-
-    Args:
-        world: Arguments of :class:`ShapesWorld`.
-        count: Number of samples.
-        split: Name of the split.
-        context_length: Text positions.
-        noun_templates: Replace a caption by one noun of the image, drawn on every visit, in a
-            template that the whole batch shares.
-        cache_dir: Folder that keeps the arrays between runs; None makes them anew.
-        workers: Processes that make the samples.
-    """
-
-    def __init__(
-        self,
-        world: dict,
-        count: int,
-        split: str,
-        context_length: int,
-        noun_templates: bool = False,
-        cache_dir: str | None = None,
-        workers: int = 2,
-    ) -> None:
-        key = json.dumps([world, count, split], sort_keys=True)
-        cache = cache_dir and Path(cache_dir, hashlib.sha256(key.encode()).hexdigest()[:16])
-        if cache and (cache / 'texts.json').is_file():
-            self.images = np.load(cache / 'images.npy', mmap_mode='r')
-            captions, self.nouns = json.loads((cache / 'texts.json').read_text())
-        else:
-            print_log(f'making {count} samples of {world}', logger='current')
-            make = partial(_make_chunk, count=count, world=ShapesWorld(**world), split=split)
-            with ProcessPoolExecutor(workers) as pool:
-                chunks = list(pool.map(make, range(0, count, _CHUNK)))
-            self.images = np.concatenate([c[0] for c in chunks])
-            captions = [text for c in chunks for text in c[1]]
-            self.nouns = [names for c in chunks for names in c[2]]
-            if cache:
-                cache.mkdir(parents=True, exist_ok=True)
-                np.save(cache / 'images.npy', self.images)
-                (cache / 'texts.json').write_text(json.dumps([captions, self.nouns]))
-        self.mirrors = np.array(['left' not in text.split() for text in captions])
-        self.captions = captions
-        if noun_templates:
-            self.vocabulary = sorted({noun for names in self.nouns for noun in names})
-            index = {noun: i for i, noun in enumerate(self.vocabulary)}
-            self.noun_index = [[index[noun] for noun in names] for names in self.nouns]
-            templates = [*_OWN_TEMPLATES, *get_predefined_templates('imagenet')]
-            self.template_ids = torch.stack(
-                [
-                    tokenize([t.format(n) for n in self.vocabulary], context_length)
-                    for t in templates
-                ]
-            )
-        else:
-            self.template_ids = None
-            self.ids = tokenize(captions, context_length)
-
-    def __len__(self) -> int:
-        return len(self.images)
 
 
 @DATASETS.register_module()
@@ -195,7 +116,7 @@ class CLIPPretrainBatches(Dataset):
             picks = [(name, np.arange(first, min(first + self.batch_size, len(source))))]
         else:
             picks = self._pick(iteration, rng)
-        template = self._draw_template(rng)
+        template = (rng.random() < self.template_share, rng.random())
         window = self._draw_window(picks[0][0], rng)
         images, samples = [], []
         for name, rows in picks:
@@ -210,13 +131,6 @@ class CLIPPretrainBatches(Dataset):
             samples += self._samples(source, rows[mine], draws, template, window)
         bgr = np.concatenate(images)[..., ::-1].transpose(0, 3, 1, 2)
         return {'inputs': torch.from_numpy(np.ascontiguousarray(bgr)), 'data_samples': samples}
-
-    def _draw_template(self, rng: np.random.Generator) -> int:
-        """Index of the template that a batch of nouns shares."""
-        own = len(_OWN_TEMPLATES)
-        if rng.random() < self.template_share:
-            return int(rng.integers(own, own + len(get_predefined_templates('imagenet'))))
-        return int(rng.integers(own))
 
     def _draw_window(self, name: str, rng: np.random.Generator) -> tuple:
         """First (row, column) of the position grid for the images of a source."""
@@ -246,16 +160,7 @@ class CLIPPretrainBatches(Dataset):
         template: int,
         window: tuple,
     ) -> list:
-        if source.template_ids is None:
-            ids = source.ids[torch.from_numpy(rows)]
-        else:
-            named = [
-                options[int(draw * len(options))]
-                for options, draw in zip(
-                    (source.noun_index[row] for row in rows), draws, strict=True
-                )
-            ]
-            ids = source.template_ids[template][torch.tensor(named)]
+        ids = source.caption_ids(rows, draws, template)
         samples = []
         for row, caption_ids in zip(rows, ids, strict=True):
             sample = SegDataSample(

@@ -11,6 +11,7 @@ Example:
 
 import argparse
 import json
+import os
 import platform
 from pathlib import Path
 
@@ -24,6 +25,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('out', type=Path, help='safetensors file to write')
     parser.add_argument('--vocab-size', type=int, default=49408, help='rows of the full embedding')
     parser.add_argument('--dtype', choices=('float16', 'float32'), default='float16')
+    parser.add_argument(
+        '--measure',
+        metavar='CONFIG',
+        help='measure the noun recall of held-out images, easy and hard, with this config',
+    )
     parser.add_argument('--metadata', nargs='*', default=[], metavar='KEY=VALUE')
     return parser.parse_args()
 
@@ -57,17 +63,59 @@ def openai_state(state: dict, vocab_size: int, dtype: torch.dtype) -> dict:
     return {k.removeprefix('text.'): v.detach().to(dtype).contiguous() for k, v in clip.items()}
 
 
+def measure(config: str, state: dict) -> dict:
+    """Noun recall of held-out images of both levels: of all the level's nouns and objects.
+
+    Args:
+        config: Config of the pre-training, whose ``val_dataloader`` is changed to either level.
+        state: State dict of the ``CLIPPretrainer``.
+    """
+    from mmengine.config import Config
+    from mmseg.registry import MODELS
+
+    import code_mm  # noqa: F401
+    from code_mm.datasets.clip_pretrain_batches import CLIPPretrainBatches
+    from code_mm.datasets.shapes_world import ShapesWorld
+    from code_mm.evaluation import NounRetrievalMetric
+
+    figures = {}
+    for level in ('easy', 'hard'):
+        cfg = Config.fromfile(config)
+        cfg.model.nouns = list(ShapesWorld(level).nouns)
+        model = MODELS.build(cfg.model).eval()
+        model.load_state_dict(state)
+        metric = NounRetrievalMetric(cfg.model.nouns)
+        dataset = cfg.val_dataloader.dataset
+        dataset.pop('type')
+        dataset.sources.hard.world.level = level
+        data = CLIPPretrainBatches(**dataset)
+        for i in range(len(data)):
+            batch = model.data_preprocessor(data[i])
+            samples = model(**batch, mode='predict')
+            metric.process(None, [sample.to_dict() for sample in samples])
+        for name, value in metric.evaluate(len(data)).items():
+            figures[f'{name}_{level}'] = f'{value:.4f}'
+    return figures
+
+
 def main() -> None:
     args = parse_args()
     checkpoint = torch.load(args.checkpoint, map_location='cpu', weights_only=False)
-    state = openai_state(checkpoint['state_dict'], args.vocab_size, getattr(torch, args.dtype))
+    weights = checkpoint['state_dict']
+    state = openai_state(weights, args.vocab_size, getattr(torch, args.dtype))
+    # figures are of the weights as written
+    rounded = {
+        k: v.to(getattr(torch, args.dtype)).to(v.dtype) if v.is_floating_point() else v
+        for k, v in weights.items()
+    }
     meta = checkpoint.get('meta', {})
     metadata = {
         'format': 'pt',
         'iteration': str(meta.get('iter', 'unknown')),
         'seed': str(meta.get('seed', 'unknown')),
         'written': str(meta.get('time', 'unknown')),
-        'machine': f'{platform.machine()}, torch {torch.__version__}',
+        'machine': f'{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}',
+        **(measure(args.measure, rounded) if args.measure else {}),
         **dict(item.split('=', 1) for item in args.metadata),
     }
     args.out.parent.mkdir(parents=True, exist_ok=True)

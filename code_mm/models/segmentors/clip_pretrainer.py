@@ -11,44 +11,30 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import get_predefined_templates
 from torch import Tensor, nn
 
-from code_mm.ops.gather import gather
+from code_mm.ops import gather, rank
 from code_mm.registry import MODELS
 from code_mm.text import tokenize
+
+from ..losses import info_nce
 
 _MAX_SCALE = 100.0
 
 
-def equal_text_targets(token_ids: Tensor) -> Tensor:
-    """Soft targets in which identical captions are positives of each other.
+def equal_text_groups(token_ids: Tensor) -> Tensor:
+    """Number the captions so that identical ones have the same number, in all processes.
 
     Small worlds repeat captions within a batch; plain InfoNCE (Radford et al., 2021) would push an
-    image away from the very text that describes it. ``[[1, 2], [1, 2], [3, 4]]`` gives
-    ``[[.5, .5, 0], [.5, .5, 0], [0, 0, 1]]``.
+    image away from the very text that describes it. As ``groups`` of the loss, identical captions
+    are positives of each other: ``[[1, 2], [1, 2], [3, 4]]`` gives ``[0, 0, 1]``.
 
     Args:
-        token_ids: int64 [b, l].
+        token_ids: int64 [b, l], of one l in all processes.
 
     Returns:
-        Row-stochastic, symmetric matrix [b, b].
+        int64 [b].
     """
-    equal = (token_ids[:, None] == token_ids[None]).all(-1).float()
-    return equal / equal.sum(1, keepdim=True)
-
-
-def soft_info_nce(image: Tensor, text: Tensor, targets: Tensor, scale: Tensor) -> Tensor:
-    """Symmetric cross-entropy of image-text similarities against soft targets.
-
-    Args:
-        image: Unit-normalised embeddings [b, c].
-        text: Unit-normalised embeddings [b, c].
-        targets: Rows of probabilities [b, b].
-        scale: Factor on the cosines (inverse temperature), 0-d.
-
-    Returns:
-        Mean of the image-to-text and the text-to-image loss, 0-d.
-    """
-    logits = scale * image @ text.T
-    return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets.T)) / 2
+    everyone = gather(token_ids).unique(dim=0, return_inverse=True)[1]
+    return everyone[rank() * len(token_ids) :][: len(token_ids)]
 
 
 @MODELS.register_module()
@@ -124,14 +110,12 @@ class CLIPPretrainer(BaseModel):
         image = self.embed_images(inputs, window)
         texts, inverse = ids.unique(dim=0, return_inverse=True)
         text = self.embed_texts(texts)[inverse]
-        image, text, ids = gather(image), gather(text), gather(ids)
         scale = self.clip.logit_scale.exp().clamp(max=_MAX_SCALE)
-        targets = equal_text_targets(ids)
+        groups = equal_text_groups(ids)
         with torch.no_grad():
-            best = (image @ text.T).argmax(1)
-            top1 = (targets[torch.arange(len(ids)), best] > 0).float().mean()
+            top1 = (groups[(image @ text.T).argmax(1)] == groups).float().mean()
         return {
-            'loss_contrastive': soft_info_nce(image, text, targets, scale),
+            'loss_contrastive': info_nce(image, text, scale, groups),
             'top1': top1,
             'scale': scale.detach(),
         }
