@@ -33,4 +33,19 @@ default_hooks = dict(
 custom_hooks = [
     dict(type='ClassNamesHook'),
     dict(type='RandomStateHook'),
+    dict(
+        type='CoDecompositionHook',
+        num_pairs=6,
+        dataset=dict(
+            type='CaptionListDataset',
+            data_root='data/shapes_world',
+            ann_file='captions_validation.jsonl',
+            pipeline=[
+                dict(type='SelectNouns', num_nouns=2),
+                dict(type='LoadCaptionImage', min_size=8),
+                dict(type='TokenizeCaption', context_length=40, noun_context_length=24),
+                dict(type='PackCaptionInputs'),
+            ],
+        ),
+    ),
 ]

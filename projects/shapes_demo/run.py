@@ -31,6 +31,7 @@ COLUMNS = {
     'object AUC': 'object_auc',
 }
 TRAINING_CONFIG = 'code_shapes-hard'
+PICTURE_HOOK = 2  # index of CoDecompositionHook in its custom_hooks
 
 
 def parse_args() -> argparse.Namespace:
@@ -103,6 +104,7 @@ def data_options(args: argparse.Namespace) -> list[str]:
     return [
         f'val_dataloader.dataset.data_root={folder}',
         f'test_dataloader.dataset.data_root={folder}',
+        f'custom_hooks.{PICTURE_HOOK}.dataset.data_root={folder}',
     ]
 
 
@@ -117,7 +119,7 @@ def train(args: argparse.Namespace, seed: int, work_dir: Path) -> Path:
             work_dir / 'train.log',
             *(mim(), 'train', 'code_mm', f'{CONFIGS}/{TRAINING_CONFIG}.py', '--gpus', 0),
             *('--work-dir', work_dir, '--resume', '--cfg-options', *options),
-            *[o for o in data_options(args) if o.startswith('val')],
+            *[option for option in data_options(args) if option.startswith(('val', 'custom'))],
         )
         (ROOT / work_dir / 'finished').touch()
     return Path((ROOT / last).read_text().strip())

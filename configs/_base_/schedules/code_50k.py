@@ -40,4 +40,6 @@ custom_hooks = [
     ),
     dict(type='ClassNamesHook'),
     dict(type='RandomStateHook'),
+    # pictures of regions and words of the same training pairs after every validation
+    dict(type='CoDecompositionHook', num_pairs=4),
 ]
