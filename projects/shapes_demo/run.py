@@ -19,9 +19,9 @@ CONFIGS = 'configs/shapes'
 # Row of the table -> config; those of the first group need no training.
 TRAINING_FREE = {
     'MaskCLIP': 'maskclip_shapes-hard',
-    'MaskCLIP, background names': 'maskclip_shapes-hard_names',
+    'MaskCLIP + names': 'maskclip_shapes-hard_names',
     'MaskCLIP + PAMR': 'maskclip_shapes-hard_pamr',
-    'MaskCLIP + PAMR, background names': 'maskclip_shapes-hard_names_pamr',
+    'MaskCLIP + PAMR + names': 'maskclip_shapes-hard_names_pamr',
 }
 TRAINED = {'CoDe': 'code_shapes-hard', 'CoDe + PAMR': 'code_shapes-hard_pamr'}
 # Column of the table -> metric; AUC is a fraction, the others are percent.
