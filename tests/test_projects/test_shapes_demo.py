@@ -1,0 +1,71 @@
+"""The demo's bookkeeping: what is there is not done again, and the table says what was measured."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import mmcv
+import numpy as np
+import pytest
+
+from code_mm.datasets.shapes_world import ShapesWorld, write_evaluation
+
+SCRIPT = Path(__file__).parents[2] / 'projects' / 'shapes_demo' / 'run.py'
+
+
+@pytest.fixture
+def demo():
+    spec = importlib.util.spec_from_file_location('shapes_demo', SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def finished(demo, tmp_path):
+    """A work folder in which every step is done, with known metrics; options for the demo."""
+    data, work_dir = tmp_path / 'data', tmp_path / 'work'
+    write_evaluation(ShapesWorld('hard', 64, 0), data, 2, 'ade20k', workers=1)
+    made_by = dict(train=10, val=2, level='hard')
+    (data / 'made_by.json').write_text(json.dumps(made_by))
+    folders = {name: work_dir / config for name, config in demo.TRAINING_FREE.items()}
+    for seed in (0, 1):
+        base = work_dir / f'seed_{seed}'
+        (base / 'train').mkdir(parents=True)
+        (base / 'train' / 'finished').touch()
+        (base / 'train' / 'last_checkpoint').write_text('iter_1.pth')
+        folders |= {f'{name} {seed}': base / config for name, config in demo.TRAINED.items()}
+    for i, folder in enumerate(folders.values()):
+        metrics = {'mIoU': 10.0 + i, 'foreground/mIoU': 20.0 + i, 'object_auc': 0.5}
+        (folder / 'label_maps').mkdir(parents=True)
+        (folder / 'metrics.json').write_text(json.dumps(metrics))
+        for image in (data / 'images/validation').glob('*.jpg'):
+            labels = np.full((64, 64), i, np.uint8)
+            mmcv.imwrite(labels, str(folder / 'label_maps' / f'{image.stem}.png'))
+    return ['--data', data, '--work-dir', work_dir, '--train', 10, '--val', 2, '--seeds', 0, 1]
+
+
+def test_finished_steps_are_not_run_again(demo, finished, monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['run.py', *map(str, finished)])
+    monkeypatch.setattr(demo, 'run', lambda *command: pytest.fail(f'ran {command}'))
+    demo.main()
+    work_dir = finished[3]
+    rows = {row['model']: row for row in json.loads((work_dir / 'results.json').read_text())}
+    assert list(rows) == [*demo.TRAINING_FREE, *demo.TRAINED]
+    assert rows['MaskCLIP']['mIoU with background'] == 10.0
+    assert rows['CoDe']['mIoU with background'] == [14.0, 16.0]  # both seeds
+    assert '15.0 ± 1.4' in capsys.readouterr().out
+    assert len(list((work_dir / 'pictures').glob('segmentation_*.png'))) == 2
+
+
+def test_another_world_in_the_data_folder_is_refused(demo, finished, monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['run.py', *map(str, finished), '--train', '11'])
+    with pytest.raises(SystemExit, match='holds another shapes world'):
+        demo.main()
+
+
+def test_a_failing_command_shows_its_last_lines(demo, tmp_path):
+    command = [sys.executable, '-c', "print('what went wrong'); raise SystemExit(3)"]
+    with pytest.raises(SystemExit, match='what went wrong'):
+        demo.run(tmp_path / 'step.log', *command)
