@@ -127,8 +127,7 @@ class CLIPPretrainBatches(Dataset):
             if changes:
                 pixels = _change(pixels, *(value[mine] for value in changes))
             images.append(pixels)
-            draws = rng.random(len(rows))[mine]  # which noun of the image, if only one is named
-            samples += self._samples(source, rows[mine], draws, template, window)
+            samples += self._samples(source, rows[mine], template, window)
         bgr = np.concatenate(images)[..., ::-1].transpose(0, 3, 1, 2)
         return {'inputs': torch.from_numpy(np.ascontiguousarray(bgr)), 'data_samples': samples}
 
@@ -153,16 +152,11 @@ class CLIPPretrainBatches(Dataset):
         ]
 
     def _samples(
-        self,
-        source: ShapesArrays,
-        rows: np.ndarray,
-        draws: np.ndarray,
-        template: int,
-        window: tuple,
+        self, source: ShapesArrays, rows: np.ndarray, template: tuple, window: tuple
     ) -> list:
-        ids = source.caption_ids(rows, draws, template)
+        ids = source.positive_ids(rows, template)
         samples = []
-        for row, caption_ids in zip(rows, ids, strict=True):
+        for row, positive_ids in zip(rows, ids, strict=True):
             sample = SegDataSample(
                 metainfo={
                     'caption': source.captions[row],
@@ -170,7 +164,7 @@ class CLIPPretrainBatches(Dataset):
                     'position_window': window,
                 }
             )
-            sample.caption_ids = caption_ids
+            sample.positive_ids = positive_ids
             samples.append(sample)
         return samples
 

@@ -69,8 +69,8 @@ class ShapesArrays:
         count: Number of samples.
         split: Name of the split.
         context_length: Text positions.
-        noun_templates: Replace a caption by one noun of the image, drawn on every visit, in a
-            template that the whole batch shares. Images without objects have their background's.
+        noun_templates: Replace the caption by the nouns of the image, each alone in a template
+            that the whole batch shares. Images without objects have their background's noun.
         cache_dir: Folder that keeps the arrays between runs (a new one after a change of the
             generator's code); None makes them anew in every process.
         workers: Processes that make the samples.
@@ -106,27 +106,27 @@ class ShapesArrays:
 
     def _tokenize_nouns(self, context_length: int) -> None:
         names = sorted({noun for nouns in self.nouns for noun in nouns})
-        self._noun_rows = [[names.index(noun) for noun in nouns] for nouns in self.nouns]
+        most = max(map(len, self.nouns))
+        padded = [[*nouns, *nouns[:1] * (most - len(nouns))] for nouns in self.nouns]
+        self._noun_rows = torch.tensor([[names.index(n) for n in nouns] for nouns in padded])
         plain, imagenet = (
             torch.stack([tokenize([t.format(n) for n in names], context_length) for t in templates])
             for templates in (_PLAIN_TEMPLATES, get_predefined_templates('imagenet'))
         )
         self._template_ids = {False: plain, True: imagenet}
 
-    def caption_ids(self, rows: np.ndarray, draws: np.ndarray, template: tuple) -> Tensor:
-        """Token ids of the captions of some samples.
+    def positive_ids(self, rows: np.ndarray, template: tuple) -> Tensor:
+        """Token ids of all texts that fit each of some samples.
 
         Args:
             rows: Indices of the samples, [b].
-            draws: Numbers in [0, 1) that choose the noun of each sample, if only one is named.
             template: Whether to take an ImageNet template, and a number in [0, 1) that chooses it.
 
         Returns:
-            int64 [b, l].
+            int64 [b, p, l]: the caption alone, or every noun of the image in the template; an
+            image with fewer than p nouns repeats its first one.
         """
         if not self.noun_templates:
-            return self._ids[torch.from_numpy(rows)]
+            return self._ids[torch.from_numpy(rows)][:, None]
         templates = self._template_ids[bool(template[0])]
-        chosen = templates[int(template[1] * len(templates))]
-        options = [self._noun_rows[row] for row in rows]
-        return chosen[[o[int(draw * len(o))] for o, draw in zip(options, draws, strict=True)]]
+        return templates[int(template[1] * len(templates))][self._noun_rows[rows]]

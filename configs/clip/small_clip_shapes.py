@@ -47,24 +47,23 @@ model = dict(
     ),
 )
 
-# Curriculum. (1) Single objects, captions of one noun. (2) Images with up to three objects, one of
-# which the caption names: without words to compose, the image tower learns several objects at once.
-# (3) Captions join in. Single objects come back all the time, or the model slides into colours and
-# backgrounds.
+# Curriculum: single objects first; then whole images, whose nouns are all positives, one at a time
+# in a short text; every fifth batch has whole captions. Single objects come back all the time.
+# Without the short texts the model learns backgrounds and colours and hardly any shape.
 crop = dict(world=dict(level='crop', size=32, seed=1), count=60000, noun_templates=True)
 empty = dict(
     world=dict(level='crop', size=32, seed=1, num_objects=(0, 0)), count=10000, noun_templates=True
 )
-two = dict(
-    world=dict(level='few', size=48, seed=1, num_objects=(1, 2), area=(0.11, 0.24)), count=30000
-)
 few = dict(world=dict(level='few', size=64, seed=1), count=40000)
-single = dict(crop=0.85, empty=0.15)
+single_objects = dict(crop=0.85, empty=0.15)
+several_objects = dict(few_nouns=1.0)
+captions = dict(few=1.0)
 stages = [
-    dict(until=1500, batches=[single]),
-    dict(until=2400, batches=[dict(two=1.0), dict(two=1.0), single]),
-    dict(until=3400, batches=[dict(two_nouns=1.0), dict(few_nouns=1.0), single]),
-    dict(until=6500, batches=[dict(few_nouns=1.0), dict(few=1.0), single]),
+    dict(until=1500, batches=[single_objects]),
+    dict(
+        until=6500,
+        batches=[several_objects, several_objects, single_objects, several_objects, captions],
+    ),
 ]
 max_iters = 6500
 batches = dict(
@@ -87,8 +86,6 @@ train_dataloader = dict(
         sources=dict(
             crop=crop,
             empty=empty,
-            two=two,
-            two_nouns=dict(**two, noun_templates=True),
             few=few,
             few_nouns=dict(**few, noun_templates=True),
         ),
@@ -111,10 +108,12 @@ test_dataloader = val_dataloader
 val_evaluator = dict(type='NounRetrievalMetric', nouns=nouns)
 test_evaluator = val_evaluator
 
-lr = 2e-3
+lr = 1.5e-3
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=lr, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.05),
+    optimizer=dict(
+        type='MuonAdamW', lr=lr, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.05, scale=0.5
+    ),
     paramwise_cfg=dict(
         norm_decay_mult=0.0,
         bias_decay_mult=0.0,
@@ -123,8 +122,8 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=1.0),
 )
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, begin=0, end=300, by_epoch=False),
-    dict(type='CosineAnnealingLR', eta_min=lr * 0.02, begin=300, end=max_iters, by_epoch=False),
+    dict(type='LinearLR', start_factor=0.01, begin=0, end=100, by_epoch=False),
+    dict(type='LinearLR', start_factor=1.0, end_factor=0.02, begin=1500, end=max_iters, by_epoch=False),
 ]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=500)
 val_cfg = dict(type='ValLoop')

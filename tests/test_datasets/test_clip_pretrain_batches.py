@@ -53,8 +53,32 @@ def test_nouns_of_a_batch_share_a_template_and_a_window():
             tokenize([t.format(s.object_nouns[0]) for s in samples], 40)
             for t in ('{}', 'a {}.', 'the {}.')
         ]
-        ids = torch.stack([s.caption_ids for s in samples])
-        assert sum(torch.equal(ids, option) for option in options) == 1
+        ids = torch.stack([s.positive_ids for s in samples])
+        assert ids.shape == (8, 1, 40)
+        assert sum(torch.equal(ids[:, 0], option) for option in options) == 1
+
+
+def test_an_image_has_all_its_nouns_as_texts():
+    data = _batches(
+        sources=dict(few={**FEW, 'noun_templates': True}),
+        stages=[dict(until=3, batches=[dict(few=1.0)])],
+        template_share=0.0,
+    )
+    counts = set()
+    for index in range(3):
+        for sample in data[index]['data_samples']:
+            texts = {tuple(ids.tolist()) for ids in sample.positive_ids}
+            assert sample.positive_ids.shape == (3, 40)
+            assert len(texts) == len(sample.object_nouns)
+            last = {ids[ids.index(49407) - 2 + (269 not in ids)] for ids in texts}
+            assert last == set(tokenize(sample.object_nouns)[:, 1].tolist())
+            counts.add(len(texts))
+    assert len(counts) > 1
+
+
+def test_captions_are_the_only_text_of_their_image():
+    sample = _batches()[2]['data_samples'][0]
+    assert torch.equal(sample.positive_ids, tokenize([sample.caption], 40))
 
 
 def test_processes_share_a_batch_out(monkeypatch):

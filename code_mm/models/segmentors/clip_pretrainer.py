@@ -15,33 +15,55 @@ from code_mm.ops import gather, rank
 from code_mm.registry import MODELS
 from code_mm.text import tokenize
 
-from ..losses import info_nce
-
 _MAX_SCALE = 100.0
 
 
-def equal_text_groups(token_ids: Tensor) -> Tensor:
-    """Number the captions so that identical ones have the same number, in all processes.
+def text_positives(token_ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Distinct texts of all processes, and which of them fit which image of this process.
 
-    Small worlds repeat captions within a batch; plain InfoNCE (Radford et al., 2021) would push an
-    image away from the very text that describes it. As ``groups`` of the loss, identical captions
-    are positives of each other: ``[[1, 2], [1, 2], [3, 4]]`` gives ``[0, 0, 1]``.
+    Small worlds repeat texts within a batch; plain InfoNCE (Radford et al., 2021) would push an
+    image away from the very text that describes it. Here every text counts once, and every image
+    that has it is its positive.
 
     Args:
-        token_ids: int64 [b, l], of one l in all processes.
+        token_ids: int64 [b, p, l], the texts of each image (repetitions do not count).
 
     Returns:
-        int64 [b].
+        Distinct texts int64 [u, l], and 0/1 matrix [b, u] of what fits.
     """
-    everyone = gather(token_ids).unique(dim=0, return_inverse=True)[1]
-    return everyone[rank() * len(token_ids) :][: len(token_ids)]
+    everyone = gather(token_ids)
+    texts, inverse = everyone.flatten(0, 1).unique(dim=0, return_inverse=True)
+    fits = torch.zeros(len(everyone), len(texts), device=token_ids.device)
+    fits.scatter_(1, inverse.view(len(everyone), -1), 1.0)
+    return texts, fits[rank() * len(token_ids) :][: len(token_ids)]
+
+
+def multi_positive_info_nce(image: Tensor, text: Tensor, fits: Tensor, scale: Tensor) -> Tensor:
+    """Symmetric InfoNCE in which an image has several texts and a text several images.
+
+    Either softmax is compared with equal shares for all positives. Images come from all processes.
+
+    Args:
+        image: Unit embeddings [b, c] of this process.
+        text: Unit embeddings [u, c], the same in all processes.
+        fits: 0/1 matrix [b, u].
+        scale: Inverse temperature, 0-d.
+
+    Returns:
+        0-d; the mean over processes is the loss of the joined batch.
+    """
+    to_text = F.cross_entropy(scale * image @ text.T, fits / fits.sum(1, keepdim=True))
+    fits = gather(fits).T
+    to_image = F.cross_entropy(scale * text @ gather(image).T, fits / fits.sum(1, keepdim=True))
+    return (to_text + to_image) / 2
 
 
 @MODELS.register_module()
 class CLIPPretrainer(BaseModel):
     """Train both towers of a CLIP on images and captions from nothing.
 
-    Samples carry ``caption_ids``; optional metainfo ``position_window`` (row, column) says which
+    Samples carry ``caption_ids`` [l], or ``positive_ids`` [p, l] where several texts fit an image
+    (p the same within a batch); optional metainfo ``position_window`` (row, column) says which
     part of the position grid an image smaller than ``image_size`` takes, so that small crops train
     all positions. Texts are cut at the longest one of the batch and equal texts are encoded once.
 
@@ -105,17 +127,15 @@ class CLIPPretrainer(BaseModel):
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict:
         """Contrast a batch [b, 3, H, W] with its captions."""
-        ids = torch.stack([sample.caption_ids for sample in data_samples])
+        ids = torch.stack([_texts_of(sample) for sample in data_samples])
+        texts, fits = text_positives(ids)
         window = data_samples[0].metainfo.get('position_window', (0, 0))
-        image = self.embed_images(inputs, window)
-        texts, inverse = ids.unique(dim=0, return_inverse=True)
-        text = self.embed_texts(texts)[inverse]
+        image, text = self.embed_images(inputs, window), self.embed_texts(texts)
         scale = self.clip.logit_scale.exp().clamp(max=_MAX_SCALE)
-        groups = equal_text_groups(ids)
         with torch.no_grad():
-            top1 = (groups[(image @ text.T).argmax(1)] == groups).float().mean()
+            top1 = fits.gather(1, (image @ text.T).argmax(1, keepdim=True)).mean()
         return {
-            'loss_contrastive': info_nce(image, text, scale, groups),
+            'loss_contrastive': multi_positive_info_nce(image, text, fits, scale),
             'top1': top1,
             'scale': scale.detach(),
         }
@@ -168,6 +188,11 @@ class CLIPPretrainer(BaseModel):
                 'add its word to vocabulary'
             )
         return rows
+
+
+def _texts_of(sample: SegDataSample) -> Tensor:
+    """Texts [p, l] of an image: ``positive_ids``, else its caption."""
+    return sample.positive_ids if 'positive_ids' in sample else sample.caption_ids[None]
 
 
 def _encode_window(visual: nn.Module, image: Tensor, window: tuple) -> Tensor:

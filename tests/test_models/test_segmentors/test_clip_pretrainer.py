@@ -8,7 +8,8 @@ from mmseg.structures import SegDataSample
 from code_mm.models.segmentors.clip_pretrainer import (
     CLIPPretrainer,
     _encode_window,
-    equal_text_groups,
+    multi_positive_info_nce,
+    text_positives,
 )
 from code_mm.registry import MODELS
 from code_mm.text import tokenize
@@ -42,30 +43,47 @@ def _samples(texts, **meta):
     return samples
 
 
-def test_equal_texts_are_one_group():
-    groups = equal_text_groups(torch.tensor([[1, 2], [3, 4], [1, 2], [1, 9]]))
-    assert (groups[:, None] == groups[None]).tolist() == [
-        [True, False, True, False],
-        [False, True, False, False],
-        [True, False, True, False],
-        [False, False, False, True],
-    ]
+def test_equal_texts_count_once_and_fit_every_image_that_has_them():
+    star, boat, fish = [1, 2], [3, 4], [3, 9]
+    texts, fits = text_positives(torch.tensor([[star, boat], [boat, boat], [fish, star]]))
+    assert texts.tolist() == [star, boat, fish]
+    assert fits.tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 1]]
 
 
 def test_loss_against_a_slow_loop():
-    model = _model()
-    image = torch.randn(3, 3, 32, 32)
-    loss = model(image, _samples(['star', 'boat', 'star']), mode='loss')['loss_contrastive']
-    visual = model.embed_images(image)
-    text = model.embed_texts(tokenize(['star', 'boat', 'star'], 12))
-    cosine = model.clip.logit_scale.exp() * visual @ text.T
-    targets = [[0.5, 0, 0.5], [0, 1, 0], [0.5, 0, 0.5]]
+    torch.manual_seed(0)
+    image, text = (F.normalize(torch.randn(3, 8), dim=1) for _ in range(2))
+    fits = torch.tensor([[1.0, 1, 0], [0, 1, 0], [1, 0, 1]])
+    cosine = 5.0 * image @ text.T
     expected = 0.0
     for i in range(3):
         for j in range(3):
-            expected -= targets[i][j] * (cosine[i, j] - cosine[i].exp().sum().log())
-            expected -= targets[i][j] * (cosine[i, j] - cosine[:, j].exp().sum().log())
-    assert torch.isclose(loss, expected / 6)
+            to_text = cosine[i, j] - cosine[i].exp().sum().log()
+            to_image = cosine[i, j] - cosine[:, j].exp().sum().log()
+            expected -= fits[i, j] / fits[i].sum() * to_text / 3
+            expected -= fits[i, j] / fits[:, j].sum() * to_image / 3
+    loss = multi_positive_info_nce(image, text, fits, torch.tensor(5.0))
+    assert torch.isclose(loss, expected / 2)
+
+
+def test_loss_of_different_captions_is_ordinary_info_nce():
+    from code_mm.models.losses import info_nce
+
+    torch.manual_seed(0)
+    image, text = (F.normalize(torch.randn(4, 8), dim=1) for _ in range(2))
+    ours = multi_positive_info_nce(image, text, torch.eye(4), torch.tensor(7.0))
+    torch.testing.assert_close(ours, info_nce(image, text, 7.0))
+
+
+def test_captions_and_positive_ids_are_both_understood():
+    model, image = _model(), torch.randn(2, 3, 32, 32)
+    captions = _samples(['star', 'boat'])
+    positives = _samples(['star', 'boat'])
+    for sample in positives:
+        sample.positive_ids = sample.caption_ids.repeat(2, 1)
+    torch.testing.assert_close(
+        model(image, captions, mode='loss'), model(image, positives, mode='loss')
+    )
 
 
 def test_a_window_of_the_whole_grid_is_the_ordinary_encoder():
@@ -126,8 +144,8 @@ def test_training_learns_a_toy_pairing_and_predict_ranks_it():
         optimizer.zero_grad()
         losses['loss_contrastive'].backward()
         optimizer.step()
-    # two of three captions are equal: the entropy of the targets is the floor
-    floor = 2 / 3 * math.log(2)
+    # 'star' fits two images: the entropy of its target is the floor
+    floor = math.log(2) / 4
     assert losses['loss_contrastive'].item() < floor + 0.2 * (first - floor)
     assert losses['top1'] == 1
     scores = torch.stack([s.noun_scores for s in model(image, samples, mode='predict')])
