@@ -29,6 +29,9 @@ PLACES = [
     ('param_scheduler', mmseg_registry.PARAM_SCHEDULERS),
     ('_cfg', mmseg_registry.LOOPS),
 ]
+REGISTRIES = dict(PLACES)
+# model.test_cfg, default_hooks.param_scheduler ... are their own; only this stands inside of them.
+INSIDE = {'model': {'init_cfg'}, 'hooks': {'dataset', 'pipeline'}}
 # Variables of configs that are parts of other keys.
 VARIABLES = {
     'data_preprocessor': 'model',
@@ -113,8 +116,8 @@ def place_of(path):
     for name in path.split('.'):
         for place, _ in PLACES:
             if name == place or (name.endswith(place) and name != 'model_wrapper_cfg'):
-                if best == 'hooks' or (best == 'model' and place != 'init_cfg'):
-                    break  # model.test_cfg, default_hooks.param_scheduler ... are their own
+                if place not in INSIDE.get(best, REGISTRIES):
+                    break
                 best = place
                 break
     return best
@@ -135,12 +138,11 @@ def difference(one, other, path=''):
 def test_every_type_is_registered_and_takes_its_keys(name):
     cfg = load(name)
     check_config(cfg)
-    registries = dict(PLACES)
     found = 0
     for path, part in parts(cfg._cfg_dict.to_dict()):
         place = place_of(path)
         assert place, f'{path}: what is built from this?'
-        kind = registries[place].get(part['type'])
+        kind = REGISTRIES[place].get(part['type'])
         assert kind is not None, f'{path}: {part["type"]} is not registered'
         keys = {key: value for key, value in part.items() if key != 'type'}
         if place == 'optim_wrapper':

@@ -46,9 +46,16 @@ def randomise(module, seed=0, std=0.1):
     return module
 
 
+def build(config, seed):
+    """A module with weights that follow from the seed, none of them 0 or 1."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return randomise(MODELS.build(config), seed)
+
+
 def tiny_clip(seed=0, **sizes):
     """A frozen CLIP."""
-    return randomise(MODELS.build(dict(type='CLIP', **{**SIZES, **sizes})), seed)
+    return build(dict(type='CLIP', **{**SIZES, **sizes}), seed)
 
 
 def openai_state(clip):
@@ -75,7 +82,7 @@ def code_config(**keys):
 
 def tiny_code(seed=0, **keys):
     """A CoDe segmentor whose every parameter is away from its start value."""
-    return randomise(MODELS.build(code_config(**keys)), seed)
+    return build(code_config(**keys), seed)
 
 
 def caption_samples(captions=CAPTIONS, nouns=NOUNS, selected=SELECTED):

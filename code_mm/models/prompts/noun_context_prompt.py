@@ -41,6 +41,16 @@ class NounContextPrompt(BaseModule):
         ids = ids[:, 1 : 1 + self.num_contexts].to(self.contexts.device)
         self.contexts.copy_(text_encoder.token_embedding(ids)[0])
 
+    def check_length(self, length: int, text_encoder: CLIPTextEncoder) -> None:
+        """Raise a ValueError where nouns of ``length`` tokens and the contexts do not fit."""
+        longest = text_encoder.context_length - self.num_contexts
+        if length > longest:
+            raise ValueError(
+                f'expected noun_ids of at most {longest} tokens (the context length '
+                f'{text_encoder.context_length} less {self.num_contexts} learnt contexts), but '
+                f'got {length}; set noun_context_length={longest} in TokenizeCaption'
+            )
+
     def forward(self, noun_ids: Tensor, text_encoder: CLIPTextEncoder) -> Tensor:
         """Embed nouns.
 
@@ -52,13 +62,7 @@ class NounContextPrompt(BaseModule):
         Returns:
             Tensor: Unit-length noun embeddings [n, c].
         """
-        longest = text_encoder.context_length - self.num_contexts
-        if noun_ids.shape[1] > longest:
-            raise ValueError(
-                f'expected noun_ids of at most {longest} tokens (the context length '
-                f'{text_encoder.context_length} less {self.num_contexts} learnt contexts), but '
-                f'got {noun_ids.shape[1]}; set noun_context_length={longest} in TokenizeCaption'
-            )
+        self.check_length(noun_ids.shape[1], text_encoder)
         words = text_encoder.token_embedding(noun_ids)
         contexts = self.contexts.to(words.dtype).expand(len(words), -1, -1)
         prompted = torch.cat([words[:, :1], contexts, words[:, 1:]], dim=1)

@@ -90,6 +90,8 @@ class CoDeSegmentor(ZeroShotSegmentor):
             dict[str, Tensor]: ``loss_<name>`` for every name of the key ``losses``.
         """
         captions = CaptionBatch.from_samples(data_samples)
+        # before they were cut to the batch's longest, or a rare long noun would end a long run
+        self.noun_prompt.check_length(data_samples[0].noun_ids.shape[-1], self.backbone.text)
         nouns = self.noun_prompt(captions.noun_ids, self.backbone.text)
         regions = self.segment_regions(inputs, nouns)
         region_embed = self.backbone.encode_image(self.region_prompt(inputs, regions.hard))

@@ -366,6 +366,33 @@ def test_the_three_modes_of_an_mmengine_model():
     assert [tuple(r.pred_sem_seg.data.shape) for r in results] == [(1, 32, 32)] * 2
 
 
+def test_cutting_the_padding_of_nouns_and_guides_changes_nothing():
+    model, image = tiny_code(), images(2, 32, 32)
+    fix_noise(model, uniform(4, 1, 16, 16))
+    whole = model.loss(image, caption_samples())
+    samples = caption_samples()
+    for sample in samples:
+        ends = {
+            name: int(sample.get(field).argmax(-1).max()) + 1
+            for name, field in (('noun', 'noun_ids'), ('guide', 'guide_ids'))
+        }
+        sample.set_metainfo(dict(text_lengths=ends))
+    assert CaptionBatch.from_samples(samples).noun_ids.shape[1] < 20
+    for name, value in model.loss(image, samples).items():
+        torch.testing.assert_close(value, whole[name], msg=lambda m, n=name: f'{n}: {m}')
+
+
+def test_nouns_that_could_be_too_long_are_refused_at_once():
+    """Not only when the first long noun comes along."""
+    samples = caption_samples()
+    for sample in samples:
+        padded = F.pad(sample.noun_ids, (0, 4))
+        sample.set_field(padded, 'noun_ids')
+        sample.set_metainfo(dict(text_lengths=dict(noun=4, guide=9)))
+    with pytest.raises(ValueError, match=r'noun_ids of at most 20 tokens .* but got 24; set'):
+        tiny_code().loss(images(2, 32, 32), samples)
+
+
 def test_samples_without_captions_are_named():
     sample = SegDataSample(metainfo=dict(sample_key='00000.tar/3'))
     with pytest.raises(ValueError, match=r'00000\.tar/3 has no .*use the transforms SelectNouns'):

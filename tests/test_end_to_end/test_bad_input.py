@@ -1,0 +1,187 @@
+"""What users get wrong: a clear error that names it, or a counted, logged skip."""
+
+import io
+import math
+import tarfile
+
+import cv2
+import numpy as np
+import pytest
+from safetensors.torch import save_file
+from tiny_model import openai_state, tiny_clip
+
+CAPTIONS = ['a star on the grass', 'a boat near a fish', 'a house by a tree', 'the moon and a bird']
+
+
+def jpeg(side=32, seed=0):
+    picture = np.random.default_rng(seed).integers(0, 255, (side, side, 3), dtype=np.uint8)
+    return cv2.imencode('.jpg', picture)[1].tobytes()
+
+
+def write_shard(path, samples):
+    with tarfile.open(path, 'w') as tar:
+        for number, members in enumerate(samples):
+            for suffix, content in members.items():
+                data = content if isinstance(content, bytes) else content.encode()
+                member = tarfile.TarInfo(f'{number:05d}.{suffix}')
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+
+
+@pytest.fixture
+def bad_shards(tmp_path):
+    """A good shard, one with a bad sample of every kind, and one that is cut off."""
+    folder = tmp_path / 'shards'
+    folder.mkdir()
+    good = [dict(jpg=jpeg(seed=i), txt=caption) for i, caption in enumerate(CAPTIONS * 3)]
+    write_shard(folder / '00000.tar', good)
+    caption = CAPTIONS[0]
+    bad = [
+        dict(jpg=jpeg()[:300], txt=caption),
+        dict(jpg=b'<html>not found</html>', txt=caption),
+        dict(jpg=jpeg(), txt='  '),
+        dict(jpg=jpeg(), txt='a star'),
+        dict(jpg=jpeg(side=7), txt=caption),  # smaller than a patch of 8
+        dict(jpg=jpeg()),
+        dict(txt=caption),
+    ]
+    write_shard(folder / '00001.tar', [*bad, *good[:4]])
+    write_shard(folder / '00002.tar', good)
+    whole = (folder / '00002.tar').read_bytes()
+    (folder / '00002.tar').write_bytes(whole[: len(whole) // 2])
+    (folder / '00003.tar').write_bytes(b'no tar file at all' * 100)
+    return folder
+
+
+@pytest.mark.parametrize('num_workers', [0, 2])
+def test_training_goes_on_over_bad_samples_and_counts_them(
+    world, bad_shards, tmp_path, num_workers
+):
+    cfg = world.config(
+        iters=12,
+        train_cfg__val_interval=100,
+        train_dataloader__num_workers=num_workers,
+        train_dataloader__dataset__data_root=str(bad_shards),
+        train_dataloader__dataset__max_bad_fraction=1.0,
+    )
+    runner, recorder = world.train(cfg, tmp_path / 'run')
+    assert len(recorder.losses) == 12
+    assert all(math.isfinite(values['loss']) for values in recorder.losses.values())
+    skipped = runner.train_dataloader.dataset.skipped
+    counted = {name: count for name, count in skipped.items() if count}
+    assert counted == dict(
+        broken_image=2,
+        empty_caption=1,
+        few_nouns=1,
+        small_image=1,
+        missing_image=1,
+        missing_caption=1,
+        truncated_shard=1,
+        unreadable_shard=1,
+    )
+    (file,) = (tmp_path / 'run').glob('2*/*.log')
+    log = file.read_text()
+    assert '00003.tar' in log and '00002.tar' in log
+    if num_workers == 0:
+        for key in ('00001.tar/00000', '00001.tar/00003', '00001.tar/00004'):
+            assert key in log
+
+
+def test_shards_without_a_usable_sample_end_the_run(world, tmp_path):
+    write_shard(tmp_path / '0.tar', [dict(jpg=jpeg(), txt='a star')] * 4)
+    cfg = world.config(train_dataloader__dataset__data_root=str(tmp_path))
+    runner, _ = world.runner(cfg, tmp_path / 'run')
+    with pytest.raises(RuntimeError, match=r"no usable sample in 101 tries.*'few_nouns': 4.*num_"):
+        runner.train()
+
+
+def test_no_shards(world, tmp_path):
+    cfg = world.config(train_dataloader__dataset__data_root=str(tmp_path / 'nowhere'))
+    runner, _ = world.runner(cfg, tmp_path / 'run')
+    with pytest.raises((ValueError, FileNotFoundError), match='nowhere'):
+        runner.train()
+
+
+def without_validation(cfg):
+    cfg.merge_from_dict({'train_cfg.val_interval': 100})
+    return cfg
+
+
+def test_a_wrong_path_of_the_clip_weights(world, tmp_path):
+    cfg = world.config()
+    cfg.model.backbone.init_cfg.checkpoint = str(tmp_path / 'ViT-B-61.pt')
+    runner, _ = world.runner(cfg, tmp_path / 'run')
+    with pytest.raises(FileNotFoundError, match=r'expected a weight file.*ViT-B-61\.pt'):
+        runner.train()
+
+
+def test_clip_weights_of_another_architecture(world, tmp_path):
+    other = tmp_path / 'other.safetensors'
+    save_file(openai_state(tiny_clip(patch_size=16, text_layers=3)), other)
+    cfg = world.config()
+    cfg.model.backbone.init_cfg.checkpoint = str(other)
+    runner, _ = world.runner(cfg, tmp_path / 'run')
+    with pytest.raises(ValueError, match=r"other.safetensors does not fit.*'patch_size': 16"):
+        runner.train()
+
+
+def test_clip_weights_cut_off_by_a_broken_download(world, tmp_path):
+    broken = tmp_path / 'broken.safetensors'
+    broken.write_bytes(world.clip.read_bytes()[:1000])
+    cfg = world.config()
+    cfg.model.backbone.init_cfg.checkpoint = str(broken)
+    runner, _ = world.runner(cfg, tmp_path / 'run')
+    with pytest.raises(ValueError, match=r'broken\.safetensors cannot be read'):
+        runner.train()
+
+
+def test_a_class_list_of_the_wrong_length(world, tmp_path):
+    cfg = world.config()
+    cfg.custom_hooks[1].class_names = ['star', 'boat']
+    runner, _ = world.runner(cfg, tmp_path)
+    with pytest.raises(ValueError, match=r'expected 150 class_names.*ADE20KDataset.* but got 2'):
+        runner.val()
+
+
+def test_a_background_that_the_data_set_does_not_have(world, tmp_path):
+    cfg = world.config(model__decode_head__background_threshold=0.4)
+    runner, _ = world.runner(cfg, tmp_path)
+    with pytest.raises(ValueError, match=r"expected 'background' as the first .*but got .'wall'"):
+        runner.val()
+
+
+def test_contexts_that_leave_no_room_for_the_nouns(world, tmp_path):
+    cfg = without_validation(world.config(model__noun_prompt__num_contexts=10))
+    runner, _ = world.runner(cfg, tmp_path)
+    with pytest.raises(ValueError, match=r'noun_ids of at most 14 tokens .* but got 20'):
+        runner.train()
+
+
+def test_captions_longer_than_the_text_tower(world, tmp_path):
+    keys = dict(train_dataloader__dataset__pipeline__4__context_length=77)
+    runner, _ = world.runner(without_validation(world.config(**keys)), tmp_path)
+    with pytest.raises(ValueError, match='texts of at most 24 tokens, but got 77'):
+        runner.train()
+
+
+def test_a_tokenising_transform_that_was_forgotten(world, tmp_path):
+    cfg = without_validation(world.config())
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    cfg.train_dataloader.dataset.pipeline = [t for t in pipeline if t.type != 'TokenizeCaption']
+    runner, _ = world.runner(cfg, tmp_path)
+    with pytest.raises(KeyError, match='put TokenizeCaption before PackCaptionInputs'):
+        runner.train()
+
+
+def test_images_smaller_than_a_patch_in_evaluation_are_padded(world, tmp_path):
+    cfg = world.config()
+    cfg.val_dataloader.dataset.pipeline[1].scale = (5, 5)
+    runner, _ = world.runner(cfg, tmp_path)
+    assert 0 <= runner.val()['mIoU'] <= 100
+
+
+def test_a_misspelt_key_is_named_by_the_tool(world, tmp_path, run_tool):
+    world.config().dump(tmp_path / 'tiny.py')
+    option = 'optim_wraper.optimizer.lr=1'
+    with pytest.raises(ValueError, match=r"optim_wraper\.optimizer.*did you mean 'optim_wrapper'"):
+        run_tool('train.py', tmp_path / 'tiny.py', '--cfg-options', option)

@@ -1,0 +1,71 @@
+"""Zero-shot evaluation by the configs of ``configs/eval``, on both folder layouts."""
+
+import cv2
+import pytest
+import torch
+from mmengine.runner import Runner
+from tiny_configs import load, shrink
+from tiny_model import tiny_clip
+
+from code_mm.datasets.shapes_world import ShapesWorld, write_evaluation
+
+COUNT = 2
+
+
+def build_runner(world, name, root, work_dir, **evaluator):
+    cfg = shrink(load(f'eval/{name}.py'), world.clip)
+    cfg.merge_from_dict(
+        {
+            'test_dataloader.num_workers': 0,
+            'test_dataloader.persistent_workers': False,
+            'test_dataloader.dataset.data_root': str(root),
+        }
+    )
+    cfg.test_evaluator.update(evaluator)
+    cfg.work_dir, cfg.experiment_name = str(work_dir), str(work_dir).replace('/', '_')
+    runner = Runner.from_cfg(cfg)
+    runner.model.init_weights()
+    return runner
+
+
+@pytest.fixture(scope='module')
+def folders(world):
+    shapes = ShapesWorld('easy', size=32)
+    write_evaluation(shapes, world.folder / 'cityscapes', COUNT, layout='cityscapes')
+    return dict(ade20k=world.folder / 'ade', cityscapes=world.folder / 'cityscapes')
+
+
+@pytest.mark.parametrize('data', ['ade20k', 'cityscapes'])
+@pytest.mark.parametrize('method', ['code', 'maskclip'])
+def test_an_evaluation_config(world, folders, tmp_path, method, data):
+    runner = build_runner(world, f'{method}_vit-b16_{data}', folders[data], tmp_path)
+    metrics = runner.test()
+    assert 0 <= metrics['mIoU'] <= 100
+    head, clip = runner.model.decode_head, tiny_clip()
+    assert len(head.class_names) == dict(ade20k=150, cityscapes=19)[data]
+    # the weights are the file's, not random
+    visual = runner.model.backbone if method == 'maskclip' else runner.model.backbone.visual
+    text = head.text_encoder if method == 'maskclip' else runner.model.backbone.text
+    assert torch.equal(visual.proj, clip.visual.proj)
+    assert torch.equal(text.text_projection, clip.text.text_projection)
+
+
+def test_the_metric_counts_pixels_where_the_label_is_given(world, folders, tmp_path):
+    """IoU of every class, counted by hand from the predictions that are written."""
+    keys = dict(output_dir=str(tmp_path / 'out'), keep_results=True)
+    root = folders['cityscapes']
+    runner = build_runner(world, 'maskclip_vit-b16_cityscapes', root, tmp_path, **keys)
+    metrics = runner.test()
+    pairs = []
+    for path in sorted((tmp_path / 'out').rglob('*.png')):
+        name = path.stem.replace('_leftImg8bit', '_gtFine_labelTrainIds.png')
+        (truth,) = (root / 'gtFine' / 'val').rglob(name)
+        pairs.append((cv2.imread(str(path), -1), cv2.imread(str(truth), -1)))
+    assert len(pairs) == COUNT
+    ious = []
+    for label in range(19):
+        both = sum(int(((p == label) & (t == label)).sum()) for p, t in pairs)
+        either = sum(int(((p == label) | (t == label)).sum()) for p, t in pairs)
+        if either:
+            ious.append(100 * both / either)
+    assert metrics['mIoU'] == pytest.approx(sum(ious) / len(ious), abs=0.01)
