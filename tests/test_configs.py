@@ -36,7 +36,7 @@ INSIDE = {'model': {'init_cfg'}, 'hooks': {'dataset', 'pipeline'}}
 VARIABLES = {
     'data_preprocessor': 'model',
     'caption_pipeline': 'pipeline',
-    'eval_pipeline': 'pipeline',
+    'test_pipeline': 'pipeline',
     'cc3m': 'dataset',
     'cc12m': 'dataset',
     'batches': 'dataset',
@@ -185,6 +185,13 @@ def test_an_ablation_overrides_keys_and_nothing_else(name):
     base, ablation = load(BASE), load(f'ablation/{name}')
     assert difference(base._cfg_dict.to_dict(), ablation._cfg_dict.to_dict()) == keys
     assert_learns(shrink(ablation), losses, prompts)
+
+
+@pytest.mark.parametrize('name', [n for n in all_configs() if not n.startswith('clip/')])
+def test_mmsegs_inference_api_finds_the_pipeline(name):
+    cfg = load(name)
+    if 'test_dataloader' in cfg:
+        assert cfg.test_pipeline == cfg.test_dataloader.dataset.pipeline
 
 
 def test_the_two_training_sets_differ_in_data_only():

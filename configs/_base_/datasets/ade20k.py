@@ -1,7 +1,7 @@
 """ADE20K, validation split, 150 classes without background (thesis §4.1)."""
 
-# One pipeline for all benchmarks: short side 448.
-eval_pipeline = [
+# One pipeline for all benchmarks: short side 448. mmseg's inference API takes it by this name.
+test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(2048, 448), keep_ratio=True),
     dict(type='LoadAnnotations', reduce_zero_label=True),
@@ -16,7 +16,7 @@ val_dataloader = dict(
         type='ADE20KDataset',
         data_root='data/ade/ADEChallengeData2016',
         data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'),
-        pipeline=eval_pipeline,
+        pipeline=test_pipeline,
     ),
 )
 test_dataloader = val_dataloader

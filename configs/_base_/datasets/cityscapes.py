@@ -1,6 +1,6 @@
 """Cityscapes, validation split, 19 classes without background (thesis §4.1)."""
 
-eval_pipeline = [
+test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(2048, 448), keep_ratio=True),
     dict(type='LoadAnnotations'),
@@ -15,7 +15,7 @@ val_dataloader = dict(
         type='CityscapesDataset',
         data_root='data/cityscapes',
         data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
-        pipeline=eval_pipeline,
+        pipeline=test_pipeline,
     ),
 )
 test_dataloader = val_dataloader

@@ -1,5 +1,10 @@
 """Label maps of the shapes world for evaluation: data/shapes_world, hard level."""
 
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', reduce_zero_label=False),
+    dict(type='PackSegInputs'),
+]
 val_dataloader = dict(
     batch_size=32,
     num_workers=1,
@@ -10,11 +15,7 @@ val_dataloader = dict(
         level='hard',
         data_root='data/shapes_world',
         data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'),
-        pipeline=[
-            dict(type='LoadImageFromFile'),
-            dict(type='LoadAnnotations', reduce_zero_label=False),
-            dict(type='PackSegInputs'),
-        ],
+        pipeline=test_pipeline,
     ),
 )
 test_dataloader = val_dataloader

@@ -114,6 +114,21 @@ def test_every_loss_from_its_parts():
         torch.testing.assert_close(values[f'loss_{name}'], value, msg=lambda m, n=name: f'{n}: {m}')
 
 
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_mixed_precision_gives_nearly_the_same(dtype):
+    image, samples, noise = images(2, 32, 32), caption_samples(), uniform(4, 1, 16, 16)
+    model = tiny_code()
+    fix_noise(model, noise)
+    expected = model.loss(image, samples)
+    with torch.autocast('cpu', dtype=dtype):
+        values = model.loss(image, samples)
+    sum(values.values()).backward()
+    for name, value in values.items():
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, expected[name], rtol=0.03, atol=1e-3)
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
 def test_the_order_of_the_batch_does_not_matter():
     model = tiny_code()
     image, samples = images(2, 32, 32), caption_samples()
