@@ -13,7 +13,7 @@ PYTHON := $(ENVIRONMENT)/bin/python
 # so that `mim` and what it starts are those of the environment, active or not
 export PATH := $(ENVIRONMENT)/bin:$(PATH)
 # two test workers on two cores: more threads only get in each other's way
-test demo: export OMP_NUM_THREADS ?= 1
+test: export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install test lint check demo pretrain clean

@@ -123,7 +123,14 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, begin=0, end=100, by_epoch=False),
-    dict(type='LinearLR', start_factor=1.0, end_factor=0.02, begin=1500, end=max_iters, by_epoch=False),
+    dict(
+        type='LinearLR',
+        start_factor=1.0,
+        end_factor=0.02,
+        begin=1500,
+        end=max_iters,
+        by_epoch=False,
+    ),
 ]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=500)
 val_cfg = dict(type='ValLoop')

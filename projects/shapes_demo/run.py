@@ -31,7 +31,7 @@ COLUMNS = {
     'object AUC': 'object_auc',
 }
 TRAINING_CONFIG = 'code_shapes-hard'
-PICTURE_HOOK = 2  # index of CoDecompositionHook in its custom_hooks
+PICTURE_HOOK = 3  # index of CoDecompositionHook in its custom_hooks
 
 
 def parse_args() -> argparse.Namespace:

@@ -30,8 +30,9 @@ model = dict(
         post_processor=None,
     ),
     losses=dict(
+        region_feature=dict(loss_weight=1.0),
+        region_image=dict(loss_weight=0.5),
         area=dict(prior=0.1, loss_weight=2.0),
-        region_word=dict(loss_weight=0.1),
     ),
     test_cfg=dict(_delete_=True, mode='whole'),
 )
