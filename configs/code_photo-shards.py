@@ -37,8 +37,5 @@ optim_wrapper = dict(
     paramwise_cfg=dict(flat_decay_mult=0.0),
 )
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters + 1)
-default_hooks = dict(
-    logger=dict(type='LoggerHook', interval=5, log_metric_by_epoch=False),
-    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=max_iters),
-)
+default_hooks = dict(logger=dict(interval=5), checkpoint=dict(interval=max_iters))
 custom_hooks = [dict(type='RandomStateHook')]

@@ -24,12 +24,7 @@ param_scheduler = [
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
-default_hooks = dict(
-    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
-    checkpoint=dict(
-        type='CheckpointHook', by_epoch=False, interval=max_iters // 4, max_keep_ckpts=1
-    ),
-)
+default_hooks = dict(checkpoint=dict(interval=max_iters // 4, max_keep_ckpts=1))
 custom_hooks = [
     dict(type='ClassNamesHook'),
     dict(type='RandomStateHook'),

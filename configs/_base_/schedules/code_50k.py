@@ -27,6 +27,8 @@ param_scheduler = [
         by_epoch=False,
     ),
 ]
+# For another global batch: tools/train.py ... --cfg-options auto_scale_lr.enable=True
+auto_scale_lr = dict(enable=False, base_batch_size=64)
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=5_000)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
