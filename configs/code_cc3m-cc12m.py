@@ -10,5 +10,3 @@ _base_ = [
     './_base_/schedules/code_50k.py',
     './_base_/default_runtime.py',
 ]
-
-default_hooks = dict(checkpoint=dict(save_best='mIoU'))

@@ -16,6 +16,7 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=1000, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    plain_checkpoint=dict(type='PlainCheckpointHook'),  # loadable without unsafe pickle
     visualization=dict(type='SegVisualizationHook'),  # draws for tools/test.py --show-dir
 )
 

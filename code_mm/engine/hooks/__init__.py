@@ -3,6 +3,7 @@
 from .checkpoint_fit_hook import CheckpointFitHook
 from .class_names_hook import ClassNamesHook
 from .co_decomposition_hook import CoDecompositionHook
+from .plain_checkpoint_hook import PlainCheckpointHook
 from .random_state_hook import RandomStateHook
 from .training_stages_hook import TrainingStagesHook
 
@@ -10,6 +11,7 @@ __all__ = [
     'CheckpointFitHook',
     'ClassNamesHook',
     'CoDecompositionHook',
+    'PlainCheckpointHook',
     'RandomStateHook',
     'TrainingStagesHook',
 ]

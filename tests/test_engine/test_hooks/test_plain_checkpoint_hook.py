@@ -1,0 +1,82 @@
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.model import BaseModel
+from mmengine.runner import CheckpointLoader, Runner
+from torch.utils.data import DataLoader
+
+from code_mm.engine.hooks import PlainCheckpointHook
+
+
+class Score(BaseMetric):
+    def process(self, data_batch, data_samples):
+        self.results.append(0)
+
+    def compute_metrics(self, results):
+        return {'score': np.float32(0.1)}
+
+
+class Toy(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, inputs, mode='tensor'):
+        return {'loss': (self.weight**2).sum()} if mode == 'loss' else [self.weight]
+
+
+def _best_checkpoint(tmp_path, hooks):
+    loader = DataLoader([{'inputs': torch.ones(1)}] * 2)
+    runner = Runner(
+        Toy(),
+        str(tmp_path),
+        train_dataloader=loader,
+        val_dataloader=loader,
+        train_cfg=dict(type='IterBasedTrainLoop', max_iters=2, val_interval=1),
+        val_cfg=dict(),
+        val_evaluator=Evaluator(Score()),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        default_hooks=dict(
+            checkpoint=dict(
+                type='CheckpointHook', by_epoch=False, interval=1, save_best='score', rule='greater'
+            )
+        ),
+        custom_hooks=hooks,
+        default_scope='mmengine',
+        experiment_name=f'plain_{tmp_path.name}',
+    )
+    runner.train()
+    return tmp_path / 'iter_2.pth'
+
+
+@pytest.fixture(autouse=True)
+def no_unsafe_pickle(monkeypatch):
+    """As our tools do: without it MMEngine falls back to executing the pickle."""
+    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+
+
+def test_the_best_score_does_not_spoil_the_checkpoint(tmp_path):
+    path = _best_checkpoint(tmp_path, [PlainCheckpointHook()])
+    info = CheckpointLoader.load_checkpoint(str(path))['message_hub']['runtime_info']
+    assert type(info['best_score']) is float
+    assert info['best_score'] == pytest.approx(0.1)
+
+
+def test_without_the_hook_the_checkpoint_is_refused(tmp_path):
+    path = _best_checkpoint(tmp_path, [])
+    with pytest.raises(pickle.UnpicklingError, match='Weights only load failed'):
+        CheckpointLoader.load_checkpoint(str(path))
+
+
+def test_every_depth_is_converted_and_tensors_are_left():
+    tensor = torch.ones(2)
+    checkpoint = dict(
+        state_dict=dict(w=tensor), meta=dict(a=[np.int64(3), (np.float32(0.5),)], t=tensor)
+    )
+    PlainCheckpointHook().before_save_checkpoint(None, checkpoint)
+    assert checkpoint['meta']['a'] == [3, (0.5,)]
+    assert type(checkpoint['meta']['a'][0]) is int
+    assert checkpoint['meta']['t'] is tensor
