@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from mmengine.registry import init_default_scope
 
 # Test files are not importable by name (importmode=importlib), but the processes that
 # `run_in_two_processes` starts must find its own module.
@@ -16,3 +17,11 @@ import two_processes
 def run_in_two_processes():
     """``run_in_two_processes(fn, *args)`` -> results of rank 0 and rank 1, see two_processes.py."""
     return two_processes.run_in_two_processes
+
+
+@pytest.fixture(autouse=True)
+def mmseg_scope():
+    """The default scope of our configs, whatever scope an earlier test's Runner left behind."""
+    init_default_scope('mmseg')
+    yield
+    init_default_scope('mmseg')  # for the wider fixtures of the next test

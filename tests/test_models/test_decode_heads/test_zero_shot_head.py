@@ -13,7 +13,9 @@ from code_mm.registry import MODELS
 from code_mm.text import EVALUATION_TEMPLATES
 
 NAMES = ('star', 'boat', 'fish')
-TEXT = dict(type='CLIPTextEncoder', context_length=24, width=32, layers=2, heads=2, embed_dim=32)
+TEXT = dict(
+    type='code_mm.CLIPTextEncoder', context_length=24, width=32, layers=2, heads=2, embed_dim=32
+)
 META = [dict(img_shape=(6, 8))]
 
 

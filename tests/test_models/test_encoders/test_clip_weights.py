@@ -106,7 +106,7 @@ def test_a_tower_alone_takes_its_part_of_the_file(clip, tmp_path):
     )
     text = MODELS.build(
         dict(
-            type='CLIPTextEncoder',
+            type='code_mm.CLIPTextEncoder',
             context_length=24,
             width=32,
             layers=2,
