@@ -6,7 +6,7 @@ from torch import nn
 
 from code_mm.registry import MODELS
 
-_IMAGE_LOSSES = (
+_LOSSES = (
     'knowledge_guided',
     'region_feature',
     'region_image',
@@ -14,8 +14,9 @@ _IMAGE_LOSSES = (
     'mask_variation',
     'area',
     'negative_area',
+    'word_segmentation',
+    'region_word',
 )
-_TEXT_LOSSES = ('word_segmentation', 'region_word')
 
 
 def build_part(cfg: dict | None, **sizes: int) -> nn.Module | None:
@@ -25,9 +26,9 @@ def build_part(cfg: dict | None, **sizes: int) -> nn.Module | None:
 
 def check_parts(model: nn.Module) -> None:
     """Raise a ValueError for keys of a CoDe segmentor that do not go together."""
-    unknown = sorted(model.losses.keys() - set(_IMAGE_LOSSES + _TEXT_LOSSES))
+    unknown = sorted(model.losses.keys() - set(_LOSSES))
     if unknown:
-        raise ValueError(f'expected losses among {_IMAGE_LOSSES + _TEXT_LOSSES}, but got {unknown}')
+        raise ValueError(f'expected losses among {_LOSSES}, but got {unknown}')
     if model.alignment_text not in ('highlighted', 'noun'):
         raise ValueError(
             f"expected alignment_text 'highlighted' or 'noun', but got {model.alignment_text!r}"
