@@ -15,13 +15,14 @@ from code_mm.text import get_templates
 
 from .class_embeddings import embed_class_names
 from .class_names import best_synonym, phrases_by_class
+from .named_classes import NamedClasses
 
 # Averaged over the labelled pixels, as in PyTorch.
 _LOSS = dict(type='CrossEntropyLoss', avg_non_ignore=True)
 
 
 @MODELS.register_module()
-class ZeroShotHead(BaseDecodeHead):
+class ZeroShotHead(NamedClasses, BaseDecodeHead):
     """Class names in, scores out, on any backbone's feature map.
 
     Features of unit length are compared with text embeddings of the class names; scale and bias
@@ -87,26 +88,14 @@ class ZeroShotHead(BaseDecodeHead):
                 f'expected features with the {embed_dim} channels of the joint embedding, but '
                 f'in_channels is {in_channels}; set project=True to learn a projection'
             )
-        if background_threshold is not None and not 0 < background_threshold < 1:
-            raise ValueError(
-                f'expected a background_threshold in (0, 1), but got {background_threshold}'
-            )
         self.projection = nn.Conv2d(self.in_channels, embed_dim, 1) if project else nn.Identity()
-        self.class_names, self.templates = names, get_templates(templates)
-        self.background_threshold = background_threshold
+        self.templates = get_templates(templates)
         self.knowledge_preserving_index = knowledge_preserving_index
         self.knowledge_preserving = _build_mix(knowledge_preserving)
         self.text_encoder = MODELS.build(text_encoder) if text_encoder else None
         self.similarity_to_mask = MODELS.build(similarity_to_mask or dict(type='SimilarityToMask'))
         self.post_processor = MODELS.build(post_processor) if post_processor else None
-        self._synonyms_per_class: list[int] = []
-        self.register_buffer('class_embeddings', None, persistent=False)
-        self.register_buffer('frozen_class_embeddings', None, persistent=False)
-
-    def phrases(self, names: Sequence[str]) -> list[str]:
-        """What is embedded for these class names; rules and errors as in ``phrases_by_class``."""
-        classes = phrases_by_class(names, self.background_threshold is not None)
-        return [phrase for synonyms in classes for phrase in synonyms]
+        self._init_classes(names, background_threshold)
 
     def set_class_names(self, names: Sequence[str]) -> None:
         """Look for these classes from now on, embedded by the head's own text tower."""
@@ -115,40 +104,11 @@ class ZeroShotHead(BaseDecodeHead):
                 'this ZeroShotHead has no text_encoder to embed class names; give it one, or use '
                 'a segmentor that sets the embeddings (CoDeSegmentor)'
             )
-        phrases = self.phrases(names)
-        embeddings = embed_class_names(self.text_encoder, phrases, self.templates)
-        self.set_class_embeddings(names, embeddings, self.embed_frozen(self.text_encoder, phrases))
-
-    def embed_frozen(self, text_encoder: nn.Module, phrases: Sequence[str]) -> Tensor | None:
-        """Embeddings [phrases, c] of the knowledge-preserving branch, None without it."""
-        if self.knowledge_preserving is None:
-            return None
-        return embed_class_names(text_encoder, phrases, self.knowledge_preserving.templates)
-
-    def set_class_embeddings(
-        self, names: Sequence[str], embeddings: Tensor, frozen: Tensor | None = None
-    ) -> None:
-        """Take over ready-made embeddings.
-
-        Args:
-            names (Sequence[str]): All class names, 'background' first if there is a threshold.
-            embeddings (Tensor): Unit-length embeddings [phrases, c] of :meth:`phrases`.
-            frozen (Tensor, optional): Those of the knowledge-preserving branch.
-        """
-        self.class_names = list(names)
-        classes = phrases_by_class(names, self.background_threshold is not None)
-        self._synonyms_per_class = [len(synonyms) for synonyms in classes]
-        if len(embeddings) != sum(self._synonyms_per_class):
-            raise ValueError(
-                f'expected {sum(self._synonyms_per_class)} embeddings for {classes}, but got '
-                f'{len(embeddings)}'
-            )
-        self.num_classes = self.out_channels = len(self.class_names)
-        self.class_embeddings, self.frozen_class_embeddings = embeddings, frozen
-
-    def forget_class_embeddings(self) -> None:
-        """Drop embeddings that no longer fit the weights; the names are kept."""
-        self.class_embeddings = self.frozen_class_embeddings = None
+        self.embed_and_set(
+            names,
+            self.text_encoder,
+            lambda phrases: embed_class_names(self.text_encoder, phrases, self.templates),
+        )
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Logits of all classes, for a loss: maps [b, c, h, w] -> [b, classes, h, w].
@@ -211,10 +171,6 @@ class ZeroShotHead(BaseDecodeHead):
             self.set_class_names(self.class_names)
         features = self.projection(self._transform_inputs(inputs))
         return region_similarity(l2_normalize(features, dim=1), self.class_embeddings)
-
-    def _load_from_state_dict(self, *args, **kwargs) -> None:
-        super()._load_from_state_dict(*args, **kwargs)
-        self.forget_class_embeddings()  # they were made with the weights before
 
 
 def _build_mix(keys: dict | None) -> nn.Module | None:

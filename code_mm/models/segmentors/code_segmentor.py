@@ -181,12 +181,14 @@ class CoDeSegmentor(ZeroShotSegmentor):
     @torch.no_grad()
     def set_class_names(self, names: Sequence[str]) -> None:
         """Look for these classes, embedded with the learnt contexts as they are now."""
-        head, text = self.decode_head, self.backbone.text
-        phrases = head.phrases(names)
+        text = self.backbone.text
         length = text.context_length - self.noun_prompt.num_contexts
-        ids = tokenize(phrases, context_length=length).to(self.noun_prompt.contexts.device)
-        embeddings = self.noun_prompt(ids, text)
-        head.set_class_embeddings(names, embeddings, head.embed_frozen(text, phrases))
+
+        def embed(phrases: list[str]) -> Tensor:
+            ids = tokenize(phrases, context_length=length).to(self.noun_prompt.contexts.device)
+            return self.noun_prompt(ids, text)
+
+        self.decode_head.embed_and_set(names, text, embed, [self.noun_prompt])
         self._take_over_class_count()
 
     def _noun_losses(self, captions: CaptionBatch, nouns: Tensor) -> dict[str, Tensor]:

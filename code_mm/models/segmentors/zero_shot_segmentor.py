@@ -42,6 +42,10 @@ class ZeroShotSegmentor(EncoderDecoder):
         self.decode_head.set_class_names(names)
         self._take_over_class_count()
 
+    def set_background_threshold(self, threshold: float | None) -> None:
+        """Set the background's score in (0, 1), or None; class names must be set afterwards."""
+        self.decode_head.set_background_threshold(threshold)
+
     def inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Scores [b, classes, H, W]; embeds the class names first where that is still to do."""
         if self.decode_head.class_embeddings is None:

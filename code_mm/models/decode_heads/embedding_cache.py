@@ -1,0 +1,71 @@
+"""Embeddings of phrases, kept for as long as the weights that made them stay."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+
+import torch
+from torch import Tensor, nn
+
+# Class lists kept; the longest forgotten goes first. A hundred classes are a fifth of a megabyte.
+_MAX_LISTS = 32
+# Integers of the same width, by which the bits of a floating-point number can be summed.
+_BITS = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.int8}
+
+
+class EmbeddingCache:
+    """Embeds the same phrases once, as long as no weight changes.
+
+    Several benchmarks, or several evaluations, share class lists. Whether weights changed is
+    read from their bits, so that nothing that writes to them (optimiser, averaged weights, a
+    loaded checkpoint) has to report it.
+    """
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Hashable, tuple[Tensor | None, ...]] = OrderedDict()
+
+    def get(
+        self,
+        key: Hashable,
+        modules: list[nn.Module],
+        embed: Callable[[], tuple[Tensor | None, ...]],
+    ) -> tuple[Tensor | None, ...]:
+        """What ``embed()`` gives, from memory where it was called before.
+
+        Args:
+            key (Hashable): All that the result depends on, but for weights: phrases, templates.
+            modules (list[nn.Module]): Those whose weights it depends on.
+            embed (Callable): Makes the embeddings; called where they are not known.
+        """
+        key = (key, *map(weights_fingerprint, modules))
+        if key not in self._kept:
+            self._kept[key] = embed()
+        self._kept.move_to_end(key)
+        while len(self._kept) > _MAX_LISTS:
+            self._kept.popitem(last=False)
+        return self._kept[key]
+
+    def clear(self) -> None:
+        """Forget all of them, to free memory."""
+        self._kept.clear()
+
+
+@torch.no_grad()
+def weights_fingerprint(module: nn.Module) -> tuple:
+    """A short summary of a module's parameters and buffers that differs when one of them does.
+
+    Per tensor its device, type and the sum of its elements' bits. It tells states of one training
+    apart, in milliseconds; it is no cryptographic hash.
+    """
+    tensors = [*module.parameters(), *module.buffers()]
+    sums = [_sum_of_bits(tensor.detach()) for tensor in tensors]
+    places = tuple((str(tensor.device), str(tensor.dtype)) for tensor in tensors)
+    # one transfer from the accelerator for all of them
+    return places, tuple(torch.stack([s.to(sums[0].device) for s in sums]).tolist() if sums else ())
+
+
+def _sum_of_bits(tensor: Tensor) -> Tensor:
+    if tensor.is_floating_point():
+        tensor = tensor.contiguous().view(_BITS[tensor.element_size()])
+    return tensor.sum(dtype=torch.int64)
