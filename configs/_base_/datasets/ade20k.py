@@ -1,10 +1,11 @@
 """ADE20K, validation split, 150 classes without background (thesis §4.1)."""
 
+data_root = 'data/ade/ADEChallengeData2016'
 # One pipeline for all benchmarks: short side 448. mmseg's inference API takes it by this name.
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(2048, 448), keep_ratio=True),
-    dict(type='LoadAnnotations', reduce_zero_label=True),
+    dict(type='LoadAnnotations'),
     dict(type='PackSegInputs'),
 ]
 val_dataloader = dict(
@@ -14,7 +15,7 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='ADE20KDataset',
-        data_root='data/ade/ADEChallengeData2016',
+        data_root=data_root,
         data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'),
         pipeline=test_pipeline,
     ),

@@ -1,5 +1,6 @@
 """Cityscapes, validation split, 19 classes without background (thesis §4.1)."""
 
+data_root = 'data/cityscapes'
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(2048, 448), keep_ratio=True),
@@ -13,7 +14,7 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='CityscapesDataset',
-        data_root='data/cityscapes',
+        data_root=data_root,
         data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
         pipeline=test_pipeline,
     ),

@@ -1,0 +1,11 @@
+"""MaskCLIP, CLIP's own dense features without training: python tools/test.py THIS_CONFIG."""
+
+_base_ = [
+    '../_base_/models/maskclip_vit-b16.py',
+    '../_base_/datasets/voc20.py',
+    '../_base_/default_runtime.py',
+]
+
+test_cfg = dict(type='TestLoop')
+val_dataloader, val_evaluator = None, None
+custom_hooks = [dict(type='ClassNamesHook')]

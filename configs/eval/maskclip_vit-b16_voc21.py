@@ -1,0 +1,12 @@
+"""MaskCLIP, CLIP's own dense features without training: python tools/test.py THIS_CONFIG."""
+
+_base_ = [
+    '../_base_/models/maskclip_vit-b16.py',
+    '../_base_/datasets/voc21.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(decode_head=dict(background_threshold=0.4))
+test_cfg = dict(type='TestLoop')
+val_dataloader, val_evaluator = None, None
+custom_hooks = [dict(type='ClassNamesHook')]

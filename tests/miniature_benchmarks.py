@@ -1,0 +1,220 @@
+"""The eight benchmarks as a few small images each, with true folders, names and label coding.
+
+By hand: python tests/miniature_benchmarks.py FOLDER
+"""
+
+import json
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+from mmseg.datasets import COCOStuffDataset, PascalVOCDataset
+from PIL import Image, ImageDraw
+
+from code_mm.datasets.coco_object_labels import write_coco_object_labels
+
+NAMES = (
+    'voc21',
+    'context60',
+    'coco_object',
+    'voc20',
+    'context59',
+    'coco_stuff',
+    'cityscapes',
+    'ade20k',
+)
+SIZES = [(40, 56), (64, 48), (48, 72), (36, 36)]  # height, width
+# Ids of COCO-Stuff's label files that no pixel has; the train ids close these gaps.
+UNUSED_STUFF_IDS = (11, 25, 28, 29, 44, 65, 67, 68, 70, 82, 90)
+STUFF_IDS = [i for i in range(182) if i not in UNUSED_STUFF_IDS]
+# COCO's category ids have gaps too: 1 ... 90, 80 of them (one more than the ids of COCO-Stuff).
+OBJECT_IDS = [i + 1 for i in STUFF_IDS[:80]]
+# Cityscapes: train id -> id of gtFine_labelIds.png
+CITY_IDS = [7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33]
+CITIES = ('frankfurt', 'lindau', 'munster')
+
+
+def make_miniature(name: str, root: Path, num_images: int = 3, seed: int = 0) -> Path:
+    """Write a miniature of one benchmark.
+
+    Args:
+        name: One of NAMES.
+        root: Every benchmark gets a folder of its own below it, ``root/name``, which stands for
+            ``data/``: two benchmarks of different size never share files, as VOC 21 and 20 would.
+        num_images: How many images.
+        seed: The same seed, name and number give the same files.
+
+    Returns:
+        The ``data_root`` for the benchmark's config, e.g. ``root/voc21/VOCdevkit/VOC2012``.
+    """
+    if name not in _MAKERS:
+        raise ValueError(f'expected one of {", ".join(NAMES)}, but got {name!r}')
+    folder, make = _MAKERS[name]
+    data_root = Path(root) / name / folder
+    rng = np.random.default_rng([seed, zlib.crc32(folder.encode())])
+    make(data_root, num_images, rng)
+    return data_root
+
+
+def draw_labels(rng, number, values, ignored=None):
+    """Label map of blocks and a disc, with a border of ``ignored`` around the disc."""
+    height, width = SIZES[number % len(SIZES)]
+    chosen = rng.choice(values, 6)
+    # first and last label of the data set are where mistakes by one show
+    chosen[:2] = values[0], values[-1]
+    blocks = chosen[rng.permuted(np.arange(6))].reshape(2, 3)
+    labels = blocks[np.arange(height) * 2 // height][:, np.arange(width) * 3 // width]
+    centre = rng.uniform(0.3, 0.7, 2) * (height, width)
+    y, x = np.mgrid[:height, :width]
+    distance = np.hypot(y - centre[0], x - centre[1])
+    if ignored is not None:
+        labels = np.where(distance < 12, ignored, labels)
+    labels = np.where(distance < 9, rng.choice(values), labels)
+    return labels.astype(np.uint8)
+
+
+def draw_image(rng, labels):
+    """An image in which every label has a colour of its own, with noise."""
+    colours = np.random.default_rng(7).integers(30, 225, (256, 3))
+    noise = rng.integers(-25, 26, (*labels.shape, 3))
+    return Image.fromarray((colours[labels] + noise).astype(np.uint8))
+
+
+def save(image, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+    image.save(path, **(dict(quality=95) if path.suffix == '.jpg' else {}))
+
+
+def make_voc(root, count, rng):
+    """Palette png; 0 background, 1 ... 20 classes, 255 the border of objects."""
+    names = [f'2007_{33 + 9 * i:06d}' for i in range(count)]
+    palette = np.zeros((256, 3), np.uint8)
+    palette[:21] = PascalVOCDataset.METAINFO['palette']
+    palette[255] = (224, 224, 192)
+    for number, name in enumerate(names):
+        labels = draw_labels(rng, number, np.arange(21), ignored=255)
+        save(draw_image(rng, labels), root / 'JPEGImages' / f'{name}.jpg')
+        image = Image.fromarray(labels, mode='P')
+        image.putpalette(palette.ravel().tolist())
+        save(image, root / 'SegmentationClass' / f'{name}.png')
+    # an image of another split, which must not be evaluated
+    save(np.zeros((8, 8, 3), np.uint8), root / 'JPEGImages' / '2012_004331.jpg')
+    write_list(root / 'ImageSets' / 'Segmentation' / 'val.txt', names)
+
+
+def make_context(root, count, rng):
+    """As mmseg's pascal_context.py converts them: 0 background, 1 ... 59 classes; none ignored."""
+    names = [f'2008_{2 + 3 * i:06d}' for i in range(count)]
+    for number, name in enumerate(names):
+        labels = draw_labels(rng, number, np.arange(60))
+        save(draw_image(rng, labels), root / 'JPEGImages' / f'{name}.jpg')
+        save(labels, root / 'SegmentationClassContext' / f'{name}.png')
+    save(np.zeros((8, 8, 3), np.uint8), root / 'JPEGImages' / '2010_006086.jpg')
+    write_list(root / 'ImageSets' / 'SegmentationContext' / 'val.txt', names)
+
+
+def write_list(path, names):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(''.join(f'{name}\n' for name in names))
+
+
+def make_coco_object(root, count, rng):
+    """An instances file, from which the project's own converter paints the label maps."""
+    images, annotations = [], []
+    for number in range(count):
+        height, width = SIZES[number % len(SIZES)]
+        name = f'{139 + 146 * number:012d}.jpg'
+        images.append(dict(id=139 + 146 * number, file_name=name, height=height, width=width))
+        # the third image has no objects, as 48 of the 5000 true ones
+        found = [] if number % 3 == 2 else list(draw_objects(rng, height, width))
+        labels = np.zeros((height, width), np.uint8)
+        for fields in found:
+            fields.update(id=len(annotations) + 1, image_id=images[-1]['id'])
+            annotations.append(fields)
+            left, top, wide, high = (int(v) for v in fields['bbox'])
+            labels[top : top + high, left : left + wide] = fields['category_id']
+        save(draw_image(rng, labels), root / 'images' / 'val2017' / name)
+    names = COCOStuffDataset.METAINFO['classes']
+    categories = [dict(id=i, name=names[n]) for n, i in enumerate(OBJECT_IDS)]
+    content = dict(images=images, annotations=annotations, categories=categories)
+    path = root / 'annotations' / 'instances_val2017.json'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    write_coco_object_labels(path, root / 'annotations' / 'val2017')
+
+
+def draw_objects(rng, height, width):
+    """Polygons, one in two parts, and a crowd as run lengths; they overlap."""
+    ids = [OBJECT_IDS[0], OBJECT_IDS[-1], *rng.choice(OBJECT_IDS, 2).tolist()]
+    for number, category in enumerate(ids):
+        top, left = rng.uniform(0, (height / 2, width / 2))
+        high, wide = rng.uniform(8, (height / 2, width / 2))
+        right, bottom = left + wide, top + high
+        box = dict(bbox=[left, top, wide, high], area=wide * high, category_id=category)
+        if number == 3:
+            mask = Image.new('1', (width, height))
+            ImageDraw.Draw(mask).ellipse([left, top, right, bottom], fill=1)
+            flat = np.asarray(mask).T.ravel()
+            ends = np.flatnonzero(np.diff(flat, prepend=False, append=not flat[-1]))
+            counts = np.diff(ends, prepend=0).tolist()
+            yield dict(box, iscrowd=1, segmentation=dict(size=[height, width], counts=counts))
+            continue
+        parts = [[left, top, right, top, (left + right) / 2, bottom]]
+        if number == 2:
+            parts.append([left, bottom, left + 4, bottom, left + 4, bottom + 4, left, bottom + 4])
+        yield dict(box, iscrowd=0, segmentation=[np.round(part, 2).tolist() for part in parts])
+
+
+def make_coco_stuff(root, count, rng):
+    """The published files with ids up to 181, and the train ids that mmseg's tool adds."""
+    ids = np.full(256, 255, np.uint8)
+    ids[:171] = STUFF_IDS
+    for number in range(count):
+        name = f'{139 + 146 * number:012d}'
+        labels = draw_labels(rng, number, np.arange(171), ignored=255)
+        save(draw_image(rng, labels), root / 'images' / 'val2017' / f'{name}.jpg')
+        save(ids[labels], root / 'annotations' / 'val2017' / f'{name}.png')
+        save(labels, root / 'annotations' / 'val2017' / f'{name}_labelTrainIds.png')
+
+
+def make_cityscapes(root, count, rng):
+    """Train ids, 255 ignored, beside the published files with ids up to 33."""
+    ids = np.zeros(256, np.uint8)
+    ids[:19] = CITY_IDS
+    for number in range(count):
+        city = CITIES[number % len(CITIES)]
+        name = f'{city}_{number:06d}_000019'
+        labels = draw_labels(rng, number, np.arange(19), ignored=255)
+        truth = root / 'gtFine' / 'val' / city
+        save(
+            draw_image(rng, labels), root / 'leftImg8bit' / 'val' / city / f'{name}_leftImg8bit.png'
+        )
+        save(ids[labels], truth / f'{name}_gtFine_labelIds.png')
+        save(labels, truth / f'{name}_gtFine_labelTrainIds.png')
+
+
+def make_ade20k(root, count, rng):
+    """0 everything else (ignored), 1 ... 150 classes."""
+    for number in range(1, count + 1):
+        name = f'ADE_val_{number:08d}'
+        labels = draw_labels(rng, number, np.arange(1, 151), ignored=0)
+        save(draw_image(rng, labels), root / 'images' / 'validation' / f'{name}.jpg')
+        save(labels, root / 'annotations' / 'validation' / f'{name}.png')
+
+
+_MAKERS = {
+    'voc21': ('VOCdevkit/VOC2012', make_voc),
+    'context60': ('VOCdevkit/VOC2010', make_context),
+    'coco_object': ('coco_stuff164k', make_coco_object),
+    'voc20': ('VOCdevkit/VOC2012', make_voc),
+    'context59': ('VOCdevkit/VOC2010', make_context),
+    'coco_stuff': ('coco_stuff164k', make_coco_stuff),
+    'cityscapes': ('cityscapes', make_cityscapes),
+    'ade20k': ('ade/ADEChallengeData2016', make_ade20k),
+}
+
+if __name__ == '__main__':
+    for benchmark in NAMES:
+        print(make_miniature(benchmark, Path(sys.argv[1])))

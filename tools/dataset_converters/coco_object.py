@@ -1,0 +1,46 @@
+"""Make the label maps of COCO-Object from COCO's instances_val2017.json.
+
+The rule where objects overlap: code_mm/datasets/coco_object_labels.py. Example:
+    python tools/dataset_converters/coco_object.py data/coco_stuff164k --workers 8
+"""
+
+import argparse
+from pathlib import Path
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('root', type=Path, help='folder with images/val2017')
+    parser.add_argument(
+        '--instances',
+        type=Path,
+        help='default: ROOT/annotations/instances_SPLIT.json',
+    )
+    parser.add_argument('--split', default='val2017', help='val2017 or train2017')
+    parser.add_argument('--out', type=Path, help='default: ROOT/annotations/SPLIT')
+    parser.add_argument('--workers', type=int, default=2, help='processes that paint')
+    parser.add_argument('--overwrite', action='store_true', help='paint existing label maps again')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    from rich.progress import track
+
+    from code_mm.datasets.coco_object_labels import write_coco_object_labels
+
+    annotations = args.root / 'annotations'
+    out = args.out or annotations / args.split
+    written, there = write_coco_object_labels(
+        args.instances or annotations / f'instances_{args.split}.json',
+        out,
+        args.workers,
+        args.overwrite,
+        lambda done, total: track(done, 'label maps', total),
+    )
+    print(f'{written} label maps written, {there} were there: {out}')
+    print('Look at them: tools/dataset_converters/check_eval_data.py')
+
+
+if __name__ == '__main__':
+    main()
