@@ -14,6 +14,7 @@ import mmseg.visualization  # noqa: F401
 from mmengine.registry import Registry
 from mmseg.registry import DATASETS as MMSEG_DATASETS
 from mmseg.registry import HOOKS as MMSEG_HOOKS
+from mmseg.registry import LOOPS as MMSEG_LOOPS
 from mmseg.registry import METRICS as MMSEG_METRICS
 from mmseg.registry import MODELS as MMSEG_MODELS
 from mmseg.registry import TRANSFORMS as MMSEG_TRANSFORMS
@@ -44,5 +45,6 @@ MODELS = _child_of(MMSEG_MODELS, 'code_mm.models')
 DATASETS = _child_of(MMSEG_DATASETS, 'code_mm.datasets')
 TRANSFORMS = _child_of(MMSEG_TRANSFORMS, 'code_mm.datasets.transforms')
 HOOKS = _child_of(MMSEG_HOOKS, 'code_mm.engine')
+LOOPS = _child_of(MMSEG_LOOPS, 'code_mm.engine')
 METRICS = _child_of(MMSEG_METRICS, 'code_mm.evaluation')
 VISUALIZERS = _child_of(MMSEG_VISUALIZERS, 'code_mm.visualization')

@@ -1,2 +1,2 @@
-from . import hooks  # noqa: F401
+from . import hooks, loops  # noqa: F401
 from .muon_adamw import MuonAdamW  # noqa: F401

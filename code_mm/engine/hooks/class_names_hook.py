@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 from code_mm.registry import HOOKS
+
+from ..unwrapped_model import unwrapped_model
 
 
 def dataset_class_names(dataset) -> list[str] | None:
@@ -38,6 +39,49 @@ def dataset_class_names(dataset) -> list[str] | None:
     return None
 
 
+def hand_over_class_names(
+    model, dataset, class_names: Sequence[str] | None = None, **threshold: float | None
+) -> None:
+    """Tell a model which classes to look for.
+
+    Args:
+        model (nn.Module): A zero-shot model, wrapped or not.
+        dataset: The data set under evaluation.
+        class_names (Sequence[str], optional): Names in place of the data set's own.
+        **threshold: ``background_threshold``, where it is to be set too.
+
+    Raises:
+        TypeError: If the model takes no class names, or no threshold.
+        ValueError: If there are no names, or another number than the data set has.
+    """
+    model = unwrapped_model(model)
+    _require_method(model, 'set_class_names')
+    of_dataset = dataset_class_names(dataset)
+    names = class_names if class_names is not None else of_dataset
+    if names is None:
+        raise ValueError(
+            f"expected a dataset with metainfo['classes'], but {type(dataset).__name__} has "
+            'none; give the key class_names to ClassNamesHook, or to the benchmark'
+        )
+    if of_dataset is not None and len(names) != len(of_dataset):
+        raise ValueError(
+            f'expected {len(of_dataset)} class_names, one per class of '
+            f'{type(dataset).__name__} {of_dataset}, but got {len(names)}: {names}'
+        )
+    if threshold:
+        _require_method(model, 'set_background_threshold')
+        model.set_background_threshold(threshold['background_threshold'])
+    model.set_class_names(names)
+
+
+def _require_method(model, name: str) -> None:
+    if not callable(getattr(model, name, None)):
+        raise TypeError(
+            f'expected a model with a method {name}, but got {type(model).__name__}; use a '
+            'zero-shot model, or remove ClassNamesHook and evaluate on one data set'
+        )
+
+
 @HOOKS.register_module()
 class ClassNamesHook(Hook):
     """Before every validation and test run, tell the model which classes to look for.
@@ -47,7 +91,8 @@ class ClassNamesHook(Hook):
     start of *every* run, also when the names did not change: the embeddings of
     the names depend on the learnt contexts of the noun prompt, and these move
     between two validations. The priority is low so that an ``EMAHook`` has put
-    its averaged weights in place before.
+    its averaged weights in place before. Loops over several data sets hand the
+    names over by themselves.
 
     Args:
         class_names (Sequence[str], optional): Names to use instead of the
@@ -73,29 +118,18 @@ class ClassNamesHook(Hook):
 
     def before_val_epoch(self, runner) -> None:
         """Give the names of the validation dataset to the model."""
-        self._hand_over(runner, runner.val_loop.dataloader.dataset)
+        self._hand_over(runner, runner.val_loop)
 
     def before_test_epoch(self, runner) -> None:
         """Give the names of the test dataset to the model."""
-        self._hand_over(runner, runner.test_loop.dataloader.dataset)
+        self._hand_over(runner, runner.test_loop)
 
-    def _hand_over(self, runner, dataset) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        if not callable(getattr(model, 'set_class_names', None)):
-            raise TypeError(
-                'expected a model with a method set_class_names(names), but got '
-                f'{type(model).__name__}; remove ClassNamesHook or use a zero-shot model'
-            )
-        of_dataset = dataset_class_names(dataset)
-        names = self.class_names if self.class_names is not None else of_dataset
-        if names is None:
-            raise ValueError(
-                f"expected a dataset with metainfo['classes'], but {type(dataset).__name__} has "
-                'none; give ClassNamesHook the key class_names'
-            )
-        if of_dataset is not None and len(names) != len(of_dataset):
-            raise ValueError(
-                f'expected {len(of_dataset)} class_names, one per class of '
-                f'{type(dataset).__name__} {of_dataset}, but got {len(names)}: {names}'
-            )
-        model.set_class_names(names)
+    def _hand_over(self, runner, loop) -> None:
+        if hasattr(loop, 'benchmarks'):  # a loop over several data sets does it before each
+            if self.class_names is not None:
+                raise ValueError(
+                    'expected no class_names in ClassNamesHook, whose data sets have different '
+                    f'classes under {type(loop).__name__}; give the key to single benchmarks'
+                )
+            return
+        hand_over_class_names(runner.model, loop.dataloader.dataset, self.class_names)
