@@ -7,6 +7,7 @@ from mmengine.dataset import BaseDataset
 
 from code_mm.structures.unusable_sample import UNUSABLE_REASONS, UnusableSample
 
+from .noun_cache import open_noun_cache
 from .sample_ledger import SampleLedger, Skip
 
 
@@ -26,6 +27,10 @@ class CaptionDataset(BaseDataset):
         max_bad_fraction: share of unusable samples, in (0, 1], above which loading
             stops with an error (after 200 samples per process).
         max_warnings: warnings about single samples, per process.
+        noun_cache: nouns tagged once by ``tools/dataset_converters/extract_nouns.py``: None,
+            'beside' the shards or the list, or their folder. Nouns in the sample itself come
+            first, then the cache's; what neither holds is tagged on the fly and counted in
+            ``noun_cache_counts``.
         **kwargs: of :class:`mmengine.dataset.BaseDataset` (``ann_file``, ``metainfo``,
             ``data_root``, ``data_prefix``, ``indices``, ``pipeline``, ``lazy_init``, …).
     """
@@ -38,8 +43,11 @@ class CaptionDataset(BaseDataset):
         max_refetch: int = 100,
         max_bad_fraction: float = 0.5,
         max_warnings: int = 20,
+        noun_cache: str | None = None,
         **kwargs,
     ) -> None:
+        self._noun_source = noun_cache
+        self._noun_cache = None
         self.index_skips: list[Skip] = []
         self._limits = dict(max_bad_fraction=max_bad_fraction, max_warnings=max_warnings)
         self._ledger = SampleLedger(self.name, 0, **self._limits)  # checks the limits
@@ -86,6 +94,7 @@ class CaptionDataset(BaseDataset):
         """Build the index, once, and log its size and what it left out."""
         if self._fully_initialized:
             return
+        self._noun_cache = open_noun_cache(self._noun_source, self.pipeline.transforms)
         super().full_init()
         if not len(self):
             raise ValueError(f'{self.name}: expected at least one sample, but indices select none')
@@ -155,6 +164,11 @@ class CaptionDataset(BaseDataset):
             for index in self._ledger.skipped_indices(reason):
                 keys.setdefault(reason, []).append(self.get_data_info(index)['sample_key'])
         return keys
+
+    @property
+    def noun_cache_counts(self) -> dict[str, int]:
+        """Look-ups so far in all loader workers: ``found``, ``missing``, ``changed``."""
+        return self._noun_cache.counts() if self._noun_cache else {}
 
     @property
     def num_used(self) -> int:

@@ -1,15 +1,14 @@
 """Image-caption pairs from the tar shards that img2dataset writes."""
 
 import bisect
-import json
 import os
 from collections.abc import Sequence
 from itertools import accumulate
 
 from code_mm.registry import DATASETS
-from code_mm.structures.unusable_sample import UnusableSample
 
 from .caption_dataset import CaptionDataset
+from .sample_fields import decode_caption, parse_fields
 from .shard_index import ShardIndex, ShardLayout
 from .shard_index_cache import index_shards
 from .shard_paths import expand_shard_paths
@@ -44,6 +43,7 @@ class ShardSamples(Sequence):
         image, caption, fields = shard.places[row].tolist()
         return dict(
             shard_path=shard.path,
+            shard_row=row,
             sample_key=f'{shard.name}/{shard.keys[row].decode()}',
             image_range=image,
             caption_range=caption,
@@ -119,6 +119,8 @@ class CaptionShardsDataset(CaptionDataset):
     def load_data_list(self) -> ShardSamples:
         """Index all shards; what is left out goes to ``index_skips``."""
         paths = expand_shard_paths(self.shards, self.data_root)
+        if self._noun_cache:
+            self._noun_cache.check(path for path in paths if os.path.isfile(path))
         indices = index_shards(paths, self.layout, self.index_dir)
         self.index_skips = [skip for index in indices for skip in index.skips]
         samples = ShardSamples([index for index in indices if len(index.keys)])
@@ -136,24 +138,19 @@ class CaptionShardsDataset(CaptionDataset):
         path = info['shard_path']
         fields = {}
         if self.caption_field or (self.nouns_field and info['fields_range'][1]):
-            fields = _parse_fields(self._reader.read(path, *info['fields_range']))
+            fields = parse_fields(self._reader.read(path, *info['fields_range']))
         if self.caption_field:
             caption = fields.get(self.caption_field)
         else:
-            caption = self._reader.read(path, *info['caption_range']).decode('utf-8-sig', 'replace')
+            caption = decode_caption(self._reader.read(path, *info['caption_range']))
         info['caption'] = self.checked_caption(caption)
         nouns = fields.get(self.nouns_field) if self.nouns_field else None
         if nouns is not None:
             info['nouns'] = self.checked_nouns(nouns)
+        elif self._noun_cache:
+            key = info['sample_key'].partition('/')[2]
+            nouns = self._noun_cache.find(path, key, info['caption'], info['shard_row'])
+            if nouns is not None:
+                info['nouns'] = nouns
         info['img_bytes'] = self._reader.read(path, *info['image_range'])
         return info
-
-
-def _parse_fields(data: bytes) -> dict:
-    try:
-        fields = json.loads(data)
-    except ValueError as error:
-        raise UnusableSample('bad_fields', f'json: {error}') from error
-    if not isinstance(fields, dict):
-        raise UnusableSample('bad_fields', f'expected a json object, got {type(fields).__name__}')
-    return fields

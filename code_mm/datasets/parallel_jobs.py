@@ -1,0 +1,115 @@
+"""Runs independent jobs in processes under a progress bar."""
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from multiprocessing.connection import wait as wait_for_any
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+def run_jobs(
+    function: Callable[[Any], Any],
+    jobs: Iterable,
+    workers: int = 1,
+    *,
+    total: int | None = None,
+    description: str = '',
+    unit: str = 'items',
+    count: Callable[[Any], int] | None = None,
+) -> Iterator[tuple[Any, Any]]:
+    """Yield ``(job, function(job))`` as jobs end, in any order.
+
+    A killed worker is an error, not a hang, and workers end when their parent is killed
+    (:func:`mmengine.utils.track_progress_rich` does neither). Jobs are taken from the
+    iterable as they are needed.
+
+    Args:
+        function: at module level, or a method of a picklable object.
+        jobs: arguments, picklable.
+        workers: processes; 1 runs the jobs in this process.
+        total: number of jobs, where ``jobs`` has no length.
+        description: what the progress bar says.
+        unit: what ``count`` counts; the bar shows so many per second.
+        count: items of a result.
+
+    Raises:
+        ValueError: ``workers`` below 1.
+        RuntimeError: a worker process was killed.
+    """
+    if workers < 1:
+        raise ValueError(f'expected workers >= 1, but got {workers}')
+    total = len(jobs) if total is None and hasattr(jobs, '__len__') else total
+    columns = [
+        TextColumn('{task.description}'),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn('{task.fields[items]}'),
+        TimeElapsedColumn(),
+        TextColumn('ETA'),
+        TimeRemainingColumn(),
+    ]
+    progress = Progress(*columns, console=Console(stderr=True))
+    task = progress.add_task(description, total=total, items='')
+    number = 0
+    for job, result in _results(function, iter(jobs), workers, progress):
+        number += count(result) if count else 0
+        elapsed = progress.tasks[0].elapsed or 0
+        speed = f'{number:,} {unit} ({number / max(elapsed, 1e-9):,.0f}/s)' if count else ''
+        progress.update(task, advance=1, items=speed)
+        yield job, result
+
+
+def _results(function, jobs: Iterator, workers: int, progress: Progress) -> Iterator:
+    if workers == 1:
+        with progress:
+            for job in jobs:
+                yield job, function(job)
+        return
+    with ProcessPoolExecutor(workers, initializer=_end_with_parent) as pool:
+        try:
+            # The processes start here, before the thread of the progress bar does.
+            running = {pool.submit(function, job): job for job in islice(jobs, 2 * workers)}
+            with progress:
+                yield from _drain(pool, function, jobs, running)
+        except BrokenProcessPool as error:
+            raise RuntimeError(
+                'a worker process was killed (out of memory?). What was finished is kept: run '
+                'again, with fewer --workers if need be'
+            ) from error
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _drain(pool, function, jobs: Iterator, running: dict[Future, Any]) -> Iterator:
+    while running:
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            job = running.pop(future)
+            for following in islice(jobs, 1):
+                running[pool.submit(function, following)] = following
+            yield job, future.result()
+
+
+def _end_with_parent() -> None:
+    """Workers of a killed parent would wait for jobs forever."""
+    sentinel = multiprocessing.parent_process().sentinel
+
+    def watch() -> None:
+        wait_for_any([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
