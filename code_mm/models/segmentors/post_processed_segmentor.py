@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor
 
 from code_mm.registry import MODELS
 
+from .windowed_encoder_decoder import WindowedEncoderDecoder
+
 
 @MODELS.register_module()
-class PostProcessedSegmentor(EncoderDecoder):
+class PostProcessedSegmentor(WindowedEncoderDecoder):
     """mmseg's ``EncoderDecoder`` with e.g. PAMR after the decode head.
 
     Logits become class probabilities before they are refined (PAMR averages neighbours, which is
@@ -18,7 +19,7 @@ class PostProcessedSegmentor(EncoderDecoder):
     Args:
         post_processor (dict): A module called with image [b, 3, H, W] and masks [b, n, H, W],
             e.g. ``dict(type='PAMR')``.
-        **kwargs: Those of ``EncoderDecoder``.
+        **kwargs: Those of ``WindowedEncoderDecoder``, whose ``test_cfg`` bounds memory.
     """
 
     def __init__(self, *args, post_processor: dict, **kwargs) -> None:
@@ -26,7 +27,7 @@ class PostProcessedSegmentor(EncoderDecoder):
         self.post_processor = MODELS.build(post_processor)
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """Refined class probabilities (a logit for one class) [b, classes, H, W] of one window."""
+        """Refined class probabilities (a logit for one class) [b, classes, H, W] of windows."""
         logits = super().encode_decode(inputs, batch_img_metas)
         if logits.shape[1] > 1:
             return self.post_processor(inputs, logits.softmax(dim=1))

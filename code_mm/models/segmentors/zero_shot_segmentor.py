@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor
 
 from code_mm.ops import crop, pad_to_multiple
 from code_mm.registry import MODELS
 
 from ..decode_heads import ZeroShotHead
+from .windowed_encoder_decoder import WindowedEncoderDecoder
 
 
 @MODELS.register_module()
-class ZeroShotSegmentor(EncoderDecoder):
+class ZeroShotSegmentor(WindowedEncoderDecoder):
     """mmseg's ``EncoderDecoder`` around a ``ZeroShotHead``.
 
     Beside what ``EncoderDecoder`` does, it pads windows to whole patches, hands the image to the
@@ -24,7 +24,7 @@ class ZeroShotSegmentor(EncoderDecoder):
     Args:
         size_divisor (int, optional): Images are zero-padded symmetrically to a multiple of this
             many pixels; the backbone's ``patch_size`` by default, 1 if it has none.
-        **kwargs: Those of ``EncoderDecoder``.
+        **kwargs: Those of ``WindowedEncoderDecoder``, whose ``test_cfg`` bounds memory.
     """
 
     def __init__(self, *args, size_divisor: int | None = None, **kwargs) -> None:
@@ -46,18 +46,17 @@ class ZeroShotSegmentor(EncoderDecoder):
         """Set the background's score in (0, 1), or None; class names must be set afterwards."""
         self.decode_head.set_background_threshold(threshold)
 
-    def inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """Scores [b, classes, H, W]; embeds the class names first where that is still to do."""
+    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Scores of windows [b, 3, H, W] -> [b, classes, H, W].
+
+        The class names are embedded first where that is still to do.
+        """
         if self.decode_head.class_embeddings is None:
             # mmseg's init_model leaves the data set's class names here.
             from_data = (getattr(self, 'dataset_meta', None) or {}).get('classes')
             names = self.decode_head.class_names or from_data
             if names:
                 self.set_class_names(names)
-        return super().inference(inputs, batch_img_metas)
-
-    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """Scores of one window [b, 3, H, W] -> [b, classes, H, W]."""
         padded, padding = pad_to_multiple(inputs, self.size_divisor)
         scores = self.decode_head.predict(
             self.extract_feat(padded),
