@@ -1,6 +1,5 @@
 """Image-caption pairs from a list: json, jsonl, csv or tsv."""
 
-import json
 import os
 from collections.abc import Sequence
 
@@ -8,7 +7,7 @@ from code_mm.registry import DATASETS
 from code_mm.structures.unusable_sample import UnusableSample
 
 from .caption_dataset import CaptionDataset
-from .caption_rows import read_rows
+from .caption_rows import read_rows, split_nouns
 from .sample_ledger import Skip
 
 
@@ -94,7 +93,7 @@ class CaptionListDataset(CaptionDataset):
         sample = dict(sample_key=key, img_path=path, caption=caption)
         nouns = row.get(self.nouns_key) if self.nouns_key else None
         if isinstance(nouns, str):
-            nouns = _split_nouns(nouns)
+            nouns = split_nouns(nouns)
         if nouns is not None:
             sample['nouns'] = self.checked_nouns(nouns)
         elif self._noun_cache:
@@ -106,16 +105,3 @@ class CaptionListDataset(CaptionDataset):
     def read_sample(self, info: dict) -> dict:
         """Nothing to add: the image is read by the pipeline, from ``img_path``."""
         return info
-
-
-def _split_nouns(text: str) -> list | None:
-    """Nouns of a csv or tsv field; None for an empty one, so that they are tagged."""
-    text = text.strip()
-    if not text:
-        return None
-    if not text.startswith('['):
-        return text.split(';')
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise UnusableSample('bad_row', f'nouns {text!r}: {error}') from error

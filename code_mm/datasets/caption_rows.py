@@ -5,6 +5,8 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 
+from code_mm.structures.unusable_sample import UnusableSample
+
 from .sample_ledger import Skip
 
 _DELIMITED = {
@@ -105,3 +107,20 @@ def _check_columns(path: str, required: Sequence[str], columns) -> None:
             f'{sorted(columns)}; set image_key and caption_key (and columns where the file has '
             'no header line)'
         )
+
+
+def split_nouns(text: str) -> list | None:
+    """Nouns of a csv or tsv field; None for an empty one, so that they are tagged.
+
+    Raises:
+        UnusableSample: it begins like a json list, but is none.
+    """
+    text = text.strip()
+    if not text:
+        return None
+    if not text.startswith('['):
+        return text.split(';')
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise UnusableSample('bad_row', f'nouns {text!r}: {error}') from error

@@ -1,26 +1,17 @@
 """Shapes-world data on disk: img2dataset shards, ADE20K and Cityscapes folders."""
 
-import hashlib
-import io
 import json
-import tarfile
-import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from ..shard_writer import ShardSample, write_shard
 from .world import ShapesSample, ShapesWorld
 
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95]
-_PARQUET_COLUMNS = (
-    *('caption', 'url', 'key', 'status', 'error_message', 'width', 'height'),
-    *('original_width', 'original_height', 'exif', 'sha256'),
-)
 
 
 def _encode(image: np.ndarray, suffix: str) -> bytes:
@@ -54,55 +45,29 @@ def caption_record(sample: ShapesSample) -> dict:
     }
 
 
-def _img2dataset_record(sample: ShapesSample, key: str, jpeg: bytes, url: str) -> dict:
-    height, width = sample.image.shape[:2]
-    return {
-        'caption': sample.caption.text,
-        'url': url,
-        'key': key,
-        'status': 'success',
-        'error_message': None,
-        'width': width,
-        'height': height,
-        'original_width': width,
-        'original_height': height,
-        'exif': '{}',
-        'sha256': hashlib.sha256(jpeg).hexdigest(),
-    }
-
-
 def _write_shard(shard: int, world: ShapesWorld, root: Path, count: int, per_shard: int) -> None:
-    start, rows = time.time(), []
-    indices = range(shard * per_shard, min((shard + 1) * per_shard, count))
-    with tarfile.open(root / f'{shard:05d}.tar', 'w') as tar:
-        for position, index in enumerate(indices):
-            sample = world.sample('train', index)
-            key = f'{shard:05d}{position:04d}'
-            jpeg = _encode(sample.image[..., ::-1], '.jpg')
-            url = f'shapes://{world.name}/{world.seed}/train/{index}'
-            rows.append(_img2dataset_record(sample, key, jpeg, url))
-            fields = json.dumps({**rows[-1], **caption_record(sample)}, indent=4).encode()
-            members = {'jpg': jpeg, 'json': fields, 'txt': sample.caption.text.encode()}
-            for suffix, data in members.items():
-                member = tarfile.TarInfo(f'{key}.{suffix}')
-                member.size = len(data)
-                tar.addfile(member, io.BytesIO(data))
-    columns = {name: [row[name] for row in rows] for name in _PARQUET_COLUMNS}
-    columns['error_message'] = pa.array(columns['error_message'], pa.string())
-    for name in ('width', 'height', 'original_width', 'original_height'):
-        columns[name] = pa.array(columns[name], pa.int32())
-    pq.write_table(pa.table(columns), root / f'{shard:05d}.parquet')
-    stats = {
-        'count': len(rows),
-        'successes': len(rows),
-        'failed_to_download': 0,
-        'failed_to_resize': 0,
-        'duration': time.time() - start,
-        'start_time': start,
-        'end_time': time.time(),
-        'status_dict': {'success': len(rows)},
-    }
-    (root / f'{shard:05d}_stats.json').write_text(json.dumps(stats, indent=4))
+    write_shard(
+        root,
+        shard,
+        (
+            _shard_sample(world, index)
+            for index in range(shard * per_shard, min((shard + 1) * per_shard, count))
+        ),
+    )
+
+
+def _shard_sample(world: ShapesWorld, index: int) -> ShardSample:
+    sample = world.sample('train', index)
+    height, width = sample.image.shape[:2]
+    return ShardSample(
+        image=_encode(sample.image[..., ::-1], '.jpg'),
+        extension='jpg',
+        caption=sample.caption.text,
+        url=f'shapes://{world.name}/{world.seed}/train/{index}',
+        width=width,
+        height=height,
+        fields=caption_record(sample),
+    )
 
 
 def _map(function, items, workers: int) -> None:
