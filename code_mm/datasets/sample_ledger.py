@@ -28,26 +28,25 @@ class Skip(NamedTuple):
     detail: str = ''
 
 
-class SampleLedger:
-    """One byte per sample, in memory that all loader workers share.
+class Ledger:
+    """What every ledger does: warn of single samples, report counts, stop where too much is bad.
 
-    A worker writes the verdict on a sample into that sample's own byte, so
-    nothing needs a lock and a sample met twice counts once.
+    Subclasses keep the counts: ``counts``, ``num_used``.
 
     Args:
         name: how log lines name the dataset.
-        num_samples: samples of the dataset.
         index_skips: what the index left out.
-        max_bad_fraction: share of unusable samples, in (0, 1], among those met
-            by one process, above which data loading stops with an error.
+        max_bad_fraction: share of unusable samples, in (0, 1], above which data loading
+            stops with an error.
         max_warnings: warnings about single samples per process; further ones are
             only counted.
     """
 
+    _used_ones = 'different ones'
+
     def __init__(
         self,
         name: str,
-        num_samples: int,
         index_skips: Sequence[Skip] = (),
         max_bad_fraction: float = 0.5,
         max_warnings: int = 20,
@@ -58,11 +57,99 @@ class SampleLedger:
         self.index_skips = list(index_skips)
         self.max_bad_fraction = max_bad_fraction
         self.max_warnings = max_warnings
-        self._states = torch.zeros(num_samples, dtype=torch.uint8).share_memory_()
         self._visits = 0
-        self._bad_visits = 0
         self._warnings = 0
         self._next_report = _FIRST_REPORT
+
+    def counts(self) -> dict[str, int]:
+        """Number of left-out items by reason, index and all workers together."""
+        raise NotImplementedError
+
+    @property
+    def num_used(self) -> int:
+        """Samples that came through the pipeline, in all workers."""
+        raise NotImplementedError
+
+    def _warn(self, key: str, problem: UnusableSample) -> None:
+        if self._warnings >= self.max_warnings:
+            return
+        self._warnings += 1
+        last = self._warnings == self.max_warnings
+        print_log(
+            f'{self.name}: left out {key}: {problem}'
+            + ('; further ones of this process are only counted' if last else ''),
+            logger='current',
+            level=logging.WARNING,
+        )
+
+    def _check_share(
+        self, bad: int, visits: int, key: str, problem: UnusableSample, items: str = 'samples'
+    ) -> None:
+        if bad > self.max_bad_fraction * visits:
+            raise RuntimeError(
+                f'{self.name}: {bad} of {visits} {items} were unusable, more '
+                f'than max_bad_fraction={self.max_bad_fraction}; the last one was {key}: '
+                f'{problem}. So far: {self.counts()}. Mend the data or raise max_bad_fraction'
+            )
+
+    def _count_visit(self) -> None:
+        self._visits += 1
+        if self._visits < self._next_report:
+            return
+        self._next_report *= 10
+        if counts := self.counts():
+            print_log(
+                f'{self.name}: {self._visits} samples read by this process, {self.num_used} '
+                f'{self._used_ones} used by all; left out so far: {counts}',
+                logger='current',
+            )
+
+    def _totals(self, codes: Sequence[int]) -> dict[str, int]:
+        """Counts in the order of UNUSABLE_REASONS and those of the index, by reason, no zeros."""
+        counts = dict(zip(UNUSABLE_REASONS, codes, strict=False))
+        for skip in self.index_skips:
+            counts[skip.reason] = counts.get(skip.reason, 0) + 1
+        return {reason: counts[reason] for reason in UNUSABLE_REASONS if counts.get(reason)}
+
+    def log_index_summary(self, size: str) -> None:
+        """One log line: size of the dataset, and by reason what the index left out."""
+        keys: dict[str, list[str]] = {}
+        for skip in self.index_skips:
+            keys.setdefault(skip.reason, []).append(
+                f'{skip.key} ({skip.detail})' if skip.detail else skip.key
+            )
+        parts = [
+            f'{len(names)} {reason}: {", ".join(names[:_KEYS_PER_LINE])}'
+            + (', …' if len(names) > _KEYS_PER_LINE else '')
+            for reason, names in keys.items()
+        ]
+        print_log(
+            f'{self.name}: {size}'
+            + (f'; left out {len(self.index_skips)}: {"; ".join(parts)}' if parts else ''),
+            logger='current',
+            level=logging.WARNING if parts else logging.INFO,
+        )
+
+
+class SampleLedger(Ledger):
+    """One byte per sample, in memory that all loader workers share.
+
+    A worker writes the verdict on a sample into that sample's own byte, so
+    nothing needs a lock and a sample met twice counts once.
+
+    Args:
+        name: how log lines name the dataset.
+        num_samples: samples of the dataset.
+        index_skips: what the index left out.
+        **limits: of :class:`Ledger`; the share is that of one process, after 200 samples.
+    """
+
+    def __init__(
+        self, name: str, num_samples: int, index_skips: Sequence[Skip] = (), **limits
+    ) -> None:
+        super().__init__(name, index_skips, **limits)
+        self._states = torch.zeros(num_samples, dtype=torch.uint8).share_memory_()
+        self._bad_visits = 0
 
     def use(self, index: int) -> None:
         """Note that sample ``index`` came through the pipeline."""
@@ -80,33 +167,10 @@ class SampleLedger:
         self._states[index] = code
         self._count_visit()
         self._bad_visits += 1
-        if not known and self._warnings < self.max_warnings:
-            self._warnings += 1
-            last = self._warnings == self.max_warnings
-            print_log(
-                f'{self.name}: left out {key}: {problem}'
-                + ('; further ones of this process are only counted' if last else ''),
-                logger='current',
-                level=logging.WARNING,
-            )
-        if self._visits >= _MIN_VISITS and self._bad_visits > self.max_bad_fraction * self._visits:
-            raise RuntimeError(
-                f'{self.name}: {self._bad_visits} of {self._visits} samples were unusable, more '
-                f'than max_bad_fraction={self.max_bad_fraction}; the last one was {key}: '
-                f'{problem}. So far: {self.counts()}. Mend the data or raise max_bad_fraction'
-            )
-
-    def _count_visit(self) -> None:
-        self._visits += 1
-        if self._visits < self._next_report:
-            return
-        self._next_report *= 10
-        if counts := self.counts():
-            print_log(
-                f'{self.name}: {self._visits} samples read by this process, {self.num_used} '
-                f'different ones used by all; left out so far: {counts}',
-                logger='current',
-            )
+        if not known:
+            self._warn(key, problem)
+        if self._visits >= _MIN_VISITS:
+            self._check_share(self._bad_visits, self._visits, key, problem)
 
     @property
     def num_used(self) -> int:
@@ -116,31 +180,13 @@ class SampleLedger:
     def counts(self) -> dict[str, int]:
         """Number of left-out items by reason, index and all workers together."""
         codes = torch.bincount(self._states, minlength=_FIRST_REASON)[_FIRST_REASON:]
-        counts = dict(zip(UNUSABLE_REASONS, codes.tolist(), strict=False))
-        for skip in self.index_skips:
-            counts[skip.reason] = counts.get(skip.reason, 0) + 1
-        return {reason: counts[reason] for reason in UNUSABLE_REASONS if counts.get(reason)}
+        return self._totals(codes.tolist())
 
     def skipped_indices(self, reason: str) -> list[int]:
         """Samples that turned out unusable for this reason when they were read."""
         code = _FIRST_REASON + UNUSABLE_REASONS.index(reason)
         return (self._states == code).nonzero().flatten().tolist()
 
-    def log_index_summary(self) -> None:
+    def log_index_summary(self, size: str | None = None) -> None:
         """One log line: size of the dataset, and by reason what the index left out."""
-        keys: dict[str, list[str]] = {}
-        for skip in self.index_skips:
-            keys.setdefault(skip.reason, []).append(
-                f'{skip.key} ({skip.detail})' if skip.detail else skip.key
-            )
-        parts = [
-            f'{len(names)} {reason}: {", ".join(names[:_KEYS_PER_LINE])}'
-            + (', …' if len(names) > _KEYS_PER_LINE else '')
-            for reason, names in keys.items()
-        ]
-        print_log(
-            f'{self.name}: {len(self._states)} image-caption pairs'
-            + (f'; left out {len(self.index_skips)}: {"; ".join(parts)}' if parts else ''),
-            logger='current',
-            level=logging.WARNING if parts else logging.INFO,
-        )
+        super().log_index_summary(size or f'{len(self._states)} image-caption pairs')

@@ -70,15 +70,24 @@ def load_or_scan(path: str, layout: ShardLayout, folder: str | None) -> ShardInd
     """
     if folder is None or not os.path.exists(path):
         return scan_shard(path, layout)
-    state = os.stat(path)
-    stamp = json.dumps([_FORMAT, state.st_size, state.st_mtime_ns, layout])
-    name = hashlib.sha256(os.path.abspath(path).encode()).hexdigest()[:16]
-    file = os.path.join(folder, f'{os.path.basename(path)}.{name}.npz')
-    index = _load(file, stamp, path)
+    index = load_kept(path, layout, folder)
     if index is None:
+        file, stamp = _file_and_stamp(path, layout, folder)
         index = scan_shard(path, layout)
         _save(file, stamp, index)
     return index
+
+
+def load_kept(path: str, layout: ShardLayout, folder: str) -> ShardIndex | None:
+    """The index of a shard that is there, if ``folder`` holds an up-to-date one."""
+    return _load(*_file_and_stamp(path, layout, folder), path)
+
+
+def _file_and_stamp(path: str, layout: ShardLayout, folder: str) -> tuple[str, str]:
+    state = os.stat(path)
+    stamp = json.dumps([_FORMAT, state.st_size, state.st_mtime_ns, layout])
+    name = hashlib.sha256(os.path.abspath(path).encode()).hexdigest()[:16]
+    return os.path.join(folder, f'{os.path.basename(path)}.{name}.npz'), stamp
 
 
 def _load(file: str, stamp: str, path: str) -> ShardIndex | None:

@@ -5,6 +5,7 @@ from .class_names_hook import ClassNamesHook
 from .co_decomposition_hook import CoDecompositionHook
 from .plain_checkpoint_hook import PlainCheckpointHook
 from .random_state_hook import RandomStateHook
+from .stream_position_hook import StreamPositionHook
 from .training_stages_hook import TrainingStagesHook
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     'CoDecompositionHook',
     'PlainCheckpointHook',
     'RandomStateHook',
+    'StreamPositionHook',
     'TrainingStagesHook',
 ]

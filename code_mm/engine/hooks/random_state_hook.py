@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from torch.utils.data import IterableDataset
 
+from code_mm.datasets import CaptionStreamDataset
 from code_mm.registry import HOOKS
 
 from .worker_seeds import derived_seed, seed_all, seed_worker_batches, skips_without_loading
@@ -34,6 +35,8 @@ class RandomStateHook(Hook):
     So nothing has to be stored, any checkpoint can be resumed, ranks draw
     different numbers, and validation leaves no trace in training.
 
+    A ``CaptionStreamDataset`` is seeded like that too, but goes on at the next
+    shards when it is resumed (``StreamPositionHook``), so it is not exact.
     Exact with ``InfiniteSampler`` (mmseg's standard) and any ``num_workers``,
     and with any sampler at ``num_workers=0``. Loaders that cannot be moved
     forward cheaply (a finite sampler with workers, an ``IterableDataset``) are
@@ -53,11 +56,12 @@ class RandomStateHook(Hook):
     def before_train(self, runner) -> None:
         """Choose how the data is seeded; warn where a resume cannot be exact."""
         loader = runner.train_dataloader
-        stream = isinstance(loader.dataset, IterableDataset)
+        positioned = isinstance(loader.dataset, CaptionStreamDataset)
+        stream = isinstance(loader.dataset, IterableDataset) and not positioned
         by_iteration = hasattr(runner.train_loop, 'dataloader_iterator')
         self._data_is_replayed = loader.num_workers == 0 and stream and by_iteration
         self._data_is_seeded = loader.num_workers == 0 and not self._data_is_replayed
-        if loader.num_workers > 0 and skips_without_loading(loader):
+        if loader.num_workers > 0 and (positioned or skips_without_loading(loader)):
             seed_worker_batches(loader, derived_seed(runner.seed, _DATA), get_rank(), runner.iter)
         if runner.iter > 0 and (runner.cfg.get('randomness') or {}).get('seed') is None:
             print_log(

@@ -1,0 +1,120 @@
+"""Which parts of which shards a loader worker reads, pass by pass."""
+
+import random
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Reader(NamedTuple):
+    """One of the workers of all processes that share a stream.
+
+    Attributes:
+        index: number of this one, from 0.
+        count: of all.
+    """
+
+    index: int = 0
+    count: int = 1
+
+    @classmethod
+    def of(cls, rank: int, world_size: int, worker: int, num_workers: int) -> 'Reader':
+        """Processes come first, so that what is left over goes to different processes."""
+        return cls(worker * world_size + rank, world_size * num_workers)
+
+
+class Part(NamedTuple):
+    """Every ``parts``-th sample of a shard, from sample ``part`` on.
+
+    Attributes:
+        shard: its number in the list.
+        part: from 0.
+        parts: 1 for a whole shard.
+    """
+
+    shard: int
+    part: int = 0
+    parts: int = 1
+
+
+def parts_of_pass(
+    num_shards: int, reader: Reader, seed: str | None, whole_pass: bool = False
+) -> list[Part]:
+    """What one reader reads in one pass; over all readers every sample once.
+
+    Whole shards are dealt where there are at least as many as readers. Otherwise every
+    shard is read by several readers, each of which keeps every k-th sample.
+
+    Args:
+        num_shards: at least 1.
+        reader: this one.
+        seed: of the order of the shards, the same for all readers; None: as listed.
+        whole_pass: give this reader everything.
+    """
+    order = list(range(num_shards))
+    if seed is not None:
+        random.Random(seed).shuffle(order)
+    if whole_pass:
+        return [Part(shard) for shard in order]
+    parts = -(-reader.count // num_shards)
+    dealt = [Part(shard, part, parts) for part in range(parts) for shard in order]
+    return dealt[reader.index :: reader.count]
+
+
+class Position(NamedTuple):
+    """How far a reader is with a source.
+
+    Attributes:
+        passes: passes that are finished.
+        opened: shard parts of the present pass that have been opened.
+    """
+
+    passes: int = 0
+    opened: int = 0
+
+
+def positions_after(
+    old: Sequence[Sequence[Sequence[Sequence[int]]]],
+    num_shards: Sequence[int],
+    rank: int,
+    world_size: int,
+    num_workers: int,
+) -> list[list[Position]]:
+    """Where the workers of one process begin that go on with another run's stream.
+
+    Exactly where the old ones were, if there are as many processes and workers. Otherwise
+    each begins in the pass, and at the share of its own parts, that the old ones had
+    reached on average.
+
+    Args:
+        old: positions of the old run, (processes, workers, sources, 2).
+        num_shards: of each source.
+        rank: of this process.
+        world_size: number of processes.
+        num_workers: of each, at least 1.
+
+    Returns:
+        (workers, sources).
+    """
+    if (len(old), len(old[0])) == (world_size, num_workers):
+        return [[Position(*position) for position in worker] for worker in old[rank]]
+    readers = [Reader.of(rank, world_size, worker, num_workers) for worker in range(num_workers)]
+    progress = [_average_progress(old, source, num) for source, num in enumerate(num_shards)]
+    return [
+        [
+            Position(int(done), round(done % 1 * len(parts_of_pass(num, reader, None))))
+            for num, done in zip(num_shards, progress, strict=True)
+        ]
+        for reader in readers
+    ]
+
+
+def _average_progress(old, source: int, num_shards: int) -> float:
+    """Passes, with a fraction, of the old run's readers on average."""
+    done = []
+    for rank, process in enumerate(old):
+        for worker, positions in enumerate(process):
+            passes, opened = positions[source]
+            reader = Reader.of(rank, len(old), worker, len(process))
+            parts = len(parts_of_pass(num_shards, reader, None))
+            done.append(passes + min(1.0, opened / max(1, parts)))
+    return sum(done) / len(done)

@@ -1,0 +1,112 @@
+"""The members of a tar file that is read once, from begin to end, and may be damaged."""
+
+import lzma
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+
+_BLOCK = 512  # bytes; headers start at multiples, and two blocks of zeros end a tar file
+_MAX_MEMBER = 2**28  # bytes; a larger one is no caption pair and would fill the memory
+
+Damage = Callable[[str, str, str], None]
+
+
+class _HeaderCount:
+    """How many blocks without a header came since the last member."""
+
+    def __init__(self) -> None:
+        self.zeros = self.invalid = 0
+
+    def header_class(self) -> type[tarfile.TarInfo]:
+        count = self
+
+        class Header(tarfile.TarInfo):
+            @classmethod
+            def frombuf(cls, buf, encoding, errors):
+                try:
+                    return super().frombuf(buf, encoding, errors)
+                except tarfile.EOFHeaderError:
+                    count.zeros += 1
+                    raise
+                except tarfile.InvalidHeaderError:
+                    count.invalid += 1
+                    raise
+
+        return Header
+
+
+def stream_members(
+    file, wanted: Callable[[str], bool], damage: Damage
+) -> Iterator[tuple[str, bytes]]:
+    """Yield names and contents of the whole file members that are wanted.
+
+    Unlike ``tarfile`` (and so webdataset), which end in silence at the first bad header,
+    damage is reported and costs what it hit: members before a cut, and before and after
+    overwritten headers, are yielded. Nothing is unpacked: a name such as ``../x`` is
+    just a name.
+
+    Args:
+        file: with ``read``, ``tell``, ``peek`` and ``seek`` ahead.
+        wanted: which members to read, by name.
+        damage: called with reason (as in ``UNUSABLE_REASONS``), last member before it, detail.
+
+    Raises:
+        OSError: the file cannot be read on.
+    """
+    count, last = _HeaderCount(), ''
+    try:
+        tar = _open(file, count)
+        while (member := _next(tar, count)) is not None:
+            if count.invalid:
+                damage('corrupt_header', last, f'before byte {member.offset}')
+            count.zeros, count.invalid, last = 0, 0, member.name
+            if not member.isfile() or not wanted(member.name):
+                continue
+            if member.size > _MAX_MEMBER:
+                damage('other', last, f'a member of {member.size} bytes')
+                continue
+            file.seek(member.offset_data)
+            data = file.read(member.size)
+            if len(data) == member.size:
+                yield member.name, data
+        _check_end(last, count, f'ends at byte {file.tell()}', damage)
+    except EOFError as error:  # of a compressed stream
+        damage('truncated_shard', last, str(error))
+    except (tarfile.TarError, zlib.error, lzma.LZMAError, ValueError) as error:
+        damage('unreadable_shard', last, str(error))
+
+
+def _open(file, count: _HeaderCount) -> tarfile.TarFile:
+    # With ignore_zeros, the next header is looked for after a damaged one.
+    return tarfile.TarFile(
+        fileobj=file,
+        mode='r',
+        ignore_zeros=True,
+        encoding='utf-8',
+        errors='backslashreplace',
+        tarinfo=count.header_class(),
+    )
+
+
+def _check_end(last: str, count: _HeaderCount, end: str, damage: Damage) -> None:
+    if not last:
+        raise tarfile.ReadError('no tar file')
+    if count.invalid:
+        damage('corrupt_header', last, end)
+    elif count.zeros < 2:
+        damage('truncated_shard', last, end)
+
+
+def _next(tar: tarfile.TarFile, count: _HeaderCount) -> tarfile.TarInfo | None:
+    """The next header that can be read, or None at the end."""
+    tar.members.clear()  # tarfile keeps them all
+    while True:
+        try:
+            return tar.next()
+        except tarfile.ReadError:
+            start = max(tar.offset + _BLOCK, tar.fileobj.tell())
+            tar.offset = -(-start // _BLOCK) * _BLOCK
+            tar.fileobj.seek(tar.offset)
+            if not tar.fileobj.peek(1):
+                return None
+            count.invalid += 1

@@ -1,0 +1,149 @@
+"""Resuming of a stream of captions, and names for what it hangs at."""
+
+import logging
+import warnings
+
+import torch
+from mmengine.dist import all_gather, all_reduce, get_world_size
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+
+from code_mm.datasets import CaptionStreamDataset
+from code_mm.registry import HOOKS
+
+_KEY = 'stream_positions'
+
+
+@HOOKS.register_module()
+class StreamPositionHook(Hook):
+    """Have a training on :class:`~code_mm.datasets.CaptionStreamDataset` resume in seconds.
+
+    MMEngine resumes an iterable dataset by loading and discarding everything that was
+    trained on. Here the checkpoint keeps, for every process and loader worker, how many
+    passes over each source and how many shards of the present pass it has begun, and a
+    resumed run goes on at the next shard. What is guaranteed:
+
+    - With the same numbers of processes and workers, no shard (or part of one, with fewer
+      shards than workers) that a worker had begun in the present pass when the checkpoint's
+      positions were taken is read again in it, and none that it had not begun is left out.
+      What it had not yet read of the open ones, and what waited in its shuffle buffer and in
+      the loader, is left out of this pass.
+    - With other numbers every worker begins at the pass and at the share of its shards that the
+      old ones had reached on average; some shards come twice in this pass and some not at all.
+    - The order of all later passes is that of an uninterrupted run. Each resumed run is
+      reproducible, but it is not the run that was interrupted.
+
+    The hook also gives the dataset the run's seed, logs the counts of left-out samples over
+    all processes, and has the errors of a worker that hangs (key ``timeout`` of the loader)
+    or was killed say which shard each worker was at. Other datasets are left alone.
+
+    Args:
+        interval: iterations between two takings of the positions. A divisor of
+            ``CheckpointHook.interval``, so that they are as old as the checkpoint.
+        log_interval: iterations between two lines of counts.
+    """
+
+    def __init__(self, interval: int = 50, log_interval: int = 1000) -> None:
+        if interval < 1 or log_interval < 1:
+            raise ValueError(
+                f'expected interval and log_interval >= 1, but got {interval} and {log_interval}'
+            )
+        self.interval = interval
+        self.log_interval = log_interval
+        self._loader = None
+        self._positions: list | None = None
+
+    @property
+    def _dataset(self) -> CaptionStreamDataset:
+        return self._loader.dataset
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Take the positions out of the checkpoint."""
+        self._positions = checkpoint.get(_KEY)
+
+    def before_train(self, runner) -> None:
+        """Put the stream where the interrupted run left it; no worker has begun yet."""
+        loader = runner.train_dataloader
+        if not isinstance(loader.dataset, CaptionStreamDataset):
+            return
+        self._loader = loader
+        if self._dataset.seed is None:
+            self._dataset.seed = runner.seed
+        # torch warns in every iteration after the first pass, which is no mistake here
+        warnings.filterwarnings('ignore', 'Length of IterableDataset', UserWarning)
+        loop = runner.train_loop
+        if runner.iter == 0:
+            self._positions = None
+        elif self._positions is not None and hasattr(loop, 'fast_forward_on_resume'):
+            self._dataset.resume_at(self._positions, loader.num_workers)
+            loop.fast_forward_on_resume = True
+            print_log(f'{self._dataset.name}: {self._progress()}', logger='current')
+        else:
+            print_log(
+                f'{self._dataset.name}: the checkpoint holds no positions of the stream, so '
+                'what was trained on is loaded again and discarded. To begin the stream anew '
+                'instead, set train_cfg.fast_forward_on_resume=True',
+                logger='current',
+                level=logging.WARNING,
+            )
+        if hasattr(loop, 'dataloader_iterator'):
+            loop.dataloader_iterator = NamedFailures(loop.dataloader_iterator, self._dataset)
+
+    def _progress(self) -> str:
+        flat = torch.tensor(self._positions).flatten(0, 1)  # (readers, sources, 2)
+        parts = [
+            f'{name}: pass {int(passes.min())} to {int(passes.max())}'
+            for name, passes in zip(
+                (source.name for source in self._dataset.sources),
+                flat[..., 0].unbind(1),
+                strict=True,
+            )
+        ]
+        return f'goes on at the next shard of each worker ({"; ".join(parts)})'
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        """Take the positions, which the next checkpoint will hold; log the counts."""
+        if self._loader is None:
+            return
+        last = runner.iter + 1 == runner.max_iters
+        if last or self.every_n_train_iters(runner, self.interval):
+            own = self._dataset.progress.positions(self._loader.num_workers)
+            self._positions = [rank.tolist() for rank in all_gather(own)]
+        if last or self.every_n_train_iters(runner, self.log_interval):
+            totals = torch.tensor(self._dataset.ledger.totals())
+            all_reduce(totals)
+            self._dataset.ledger.log_totals(totals.tolist(), get_world_size())
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Add the positions."""
+        if self._loader is not None and self._positions is not None:
+            checkpoint[_KEY] = self._positions
+
+
+class NamedFailures:
+    """A loop's iterator whose errors say what each loader worker was doing.
+
+    Args:
+        iterator: of the loop.
+        dataset: what it loads.
+    """
+
+    def __init__(self, iterator, dataset: CaptionStreamDataset) -> None:
+        self._named_iterator = iterator
+        self._dataset = dataset
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        try:
+            return next(self._named_iterator)
+        except RuntimeError as error:
+            lines = self._dataset.status.lines()
+            if not lines or not str(error).startswith('DataLoader'):
+                raise  # a worker's own error, which says what is wrong
+            doing = '\n'.join(lines)
+            raise RuntimeError(f'{error}\nWhat the loader was doing:\n{doing}') from error
+
+    def __getattr__(self, name: str):
+        return getattr(self._named_iterator, name)
