@@ -17,6 +17,7 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=1000, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     plain_checkpoint=dict(type='PlainCheckpointHook'),  # loadable without unsafe pickle
+    protocol=dict(type='ProtocolHook'),  # scores with all they were measured with
     visualization=dict(type='SegVisualizationHook'),  # draws for tools/test.py --show-dir
 )
 

@@ -4,6 +4,7 @@ from .checkpoint_fit_hook import CheckpointFitHook
 from .class_names_hook import ClassNamesHook
 from .co_decomposition_hook import CoDecompositionHook
 from .plain_checkpoint_hook import PlainCheckpointHook
+from .protocol_hook import ProtocolHook
 from .random_state_hook import RandomStateHook
 from .stream_position_hook import StreamPositionHook
 from .training_stages_hook import TrainingStagesHook
@@ -13,6 +14,7 @@ __all__ = [
     'ClassNamesHook',
     'CoDecompositionHook',
     'PlainCheckpointHook',
+    'ProtocolHook',
     'RandomStateHook',
     'StreamPositionHook',
     'TrainingStagesHook',

@@ -1,0 +1,176 @@
+"""Print and save every score with all that it was measured with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from mmengine.dist import get_world_size, is_main_process
+from mmengine.hooks import Hook
+
+from code_mm.evaluation.benchmark_table import benchmark_rows, benchmark_table
+from code_mm.evaluation.protocol import dataset_protocol, model_protocol, plain, versions
+from code_mm.evaluation.published import PUBLISHED, SOURCE, benchmark_of
+from code_mm.evaluation.weights_checksum import weights_sha256
+from code_mm.registry import HOOKS
+
+from ..unwrapped_model import unwrapped_model
+
+
+@HOOKS.register_module()
+class ProtocolHook(Hook):
+    """Keeps the protocol of every evaluation beside its scores.
+
+    After each validation or test it logs a table of the scores, with published figures where the
+    data set is one of thesis Table 4.1, and the protocol; and writes both to the folder
+    ``results`` beside the log: ``test.md`` and ``test.json``, in training ``val_iter_1000.*``.
+    It works with any loop and any segmentor.
+
+    Args:
+        published (Sequence[str]): Methods whose published mIoU is shown; the names are those of
+            ``code_mm.evaluation.published.PUBLISHED``.
+    """
+
+    # after the hooks that exchange weights or hand over class names
+    priority = 'VERY_LOW'
+
+    def __init__(self, published: Sequence[str] = ('CoDe', 'TCL')) -> None:
+        unknown = [name for name in published if name not in PUBLISHED]
+        if unknown:
+            raise ValueError(f'expected published among {list(PUBLISHED)}, but got {unknown}')
+        self.published = tuple(published)
+        self._of_run: dict = {}
+        self._datasets: dict[str, dict] = {}
+        self._models: dict[str, dict] = {}
+        self._several = False
+
+    def before_val_epoch(self, runner) -> None:
+        """Note which weights are evaluated."""
+        self._begin(runner, runner.val_loop)
+
+    def before_test_epoch(self, runner) -> None:
+        """Note which weights are evaluated."""
+        self._begin(runner, runner.test_loop)
+
+    def before_benchmark(self, runner, benchmark) -> None:
+        """Note what one of several benchmarks is evaluated with (``MultiDatasetLoop``)."""
+        self._note(runner, benchmark.name, benchmark.dataloader.dataset)
+
+    def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
+        """Log and write the scores of this validation."""
+        self._finish(runner, metrics or {}, f'val_iter_{runner.iter}')
+
+    def after_test_epoch(self, runner, metrics: dict | None = None) -> None:
+        """Log and write the scores of this test."""
+        self._finish(runner, metrics or {}, 'test')
+
+    def _begin(self, runner, loop) -> None:
+        self._datasets, self._models = {}, {}
+        self._several = hasattr(loop, 'benchmarks')
+        if is_main_process():  # its checksum is enough: all processes have the same weights
+            self._of_run = _run_protocol(runner, loop)
+        if not self._several:
+            dataset = loop.dataloader.dataset
+            name = benchmark_of(type(dataset).__name__) or type(dataset).__name__
+            self._note(runner, name, dataset)
+
+    def _note(self, runner, name: str, dataset) -> None:
+        if is_main_process():
+            self._datasets[name] = dataset_protocol(dataset)
+            self._models[name] = model_protocol(unwrapped_model(runner.model))
+
+    def _finish(self, runner, metrics: Mapping, stem: str) -> None:
+        if not is_main_process() or not metrics:
+            return
+        scores = {name: self._scores_of(name, metrics) for name in self._datasets}
+        rows = benchmark_rows(scores, self._datasets, self.published)
+        record = dict(
+            self._of_run,
+            benchmarks={
+                name: dict(metrics=scores[name], dataset=dataset, model=self._models[name])
+                for name, dataset in self._datasets.items()
+            },
+            published=dict(source=SOURCE, miou=PUBLISHED),
+            table=rows,
+        )
+        text = benchmark_table(rows) + '\n\n' + '\n'.join(_summary(record)) + '\n'
+        folder = Path(runner.log_dir) / 'results'
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f'{stem}.md').write_text(text, encoding='utf-8')
+        json_text = json.dumps(plain(record), indent=2, ensure_ascii=False)
+        (folder / f'{stem}.json').write_text(json_text + '\n', encoding='utf-8')
+        runner.logger.info(f'Scores and protocol, also in {folder / stem}.md and .json:\n{text}')
+
+    def _scores_of(self, name: str, metrics: Mapping) -> dict:
+        if not self._several:
+            return dict(metrics)
+        start = f'{name}/'
+        return {k.removeprefix(start): v for k, v in metrics.items() if k.startswith(start)}
+
+
+def _run_protocol(runner, loop) -> dict:
+    model = unwrapped_model(runner.model)
+    return dict(
+        config=getattr(runner.cfg, 'filename', None),
+        weights=dict(
+            sha256=weights_sha256(model),
+            checkpoint=getattr(runner, '_load_from', None),
+            init_cfg=sorted(set(_pretrained(runner.cfg.get('model') or {}))),
+            iteration=runner.iter,
+        ),
+        mixed_precision=bool(getattr(loop, 'fp16', False)),
+        processes=get_world_size(),
+        device=str(next(model.parameters()).device),
+        versions=versions(),
+    )
+
+
+def _pretrained(node) -> Iterator[str]:
+    """Files that a model's config names for its weights."""
+    if isinstance(node, Mapping):
+        if node.get('type') == 'Pretrained' and node.get('checkpoint'):
+            yield str(node['checkpoint'])
+        node = list(node.values())
+    for child in node if isinstance(node, (list, tuple)) else ():
+        yield from _pretrained(child)
+
+
+def _summary(record: Mapping) -> Iterator[str]:
+    """The protocol in a few lines; what is the same for all benchmarks comes once."""
+    if any(key.endswith(', published') for row in record['table'] for key in row):
+        yield f'Columns marked as published: {SOURCE}; not measured here.\n'
+    weights = record['weights']
+    origin = weights['checkpoint'] or ', '.join(weights['init_cfg']) or 'not from a file'
+    yield f'- weights: sha256 {weights["sha256"]} (from {origin}, iteration {weights["iteration"]})'
+    yield f'- config: {record["config"]}'
+    yield '- versions: ' + ', '.join(f'{k} {v}' for k, v in record['versions'].items())
+    of_all = [
+        {**_without_classes(parts['model']), 'resize': parts['dataset']['resize']}
+        for parts in record['benchmarks'].values()
+    ]
+    common = {k: v for k, v in of_all[0].items() if all(one.get(k) == v for one in of_all)}
+    for key, value in common.items():
+        yield f'- {key}: {_short(value)}'
+    for (name, parts), settings in zip(record['benchmarks'].items(), of_all, strict=True):
+        dataset, model = parts['dataset'], parts['model']
+        line = f'- {name}: {dataset["type"]}, {dataset["images"]} images in {_place(dataset)}'
+        if 'class_names' in model:
+            line += f', {len(model["class_names"])} class names (sha256 '
+            line += f'{model["class_names_sha256"]}), background {model["background_threshold"]}'
+        own = {key: value for key, value in settings.items() if key not in common}
+        yield line + ''.join(f', {key} {_short(value)}' for key, value in own.items())
+
+
+def _without_classes(model: Mapping) -> dict:
+    of_classes = ('class_names', 'class_names_sha256', 'background_threshold')
+    return {key: value for key, value in model.items() if key not in of_classes}
+
+
+def _place(dataset: Mapping) -> str:
+    parts = dataset.get('datasets') or [dataset]
+    return ', '.join(str(part.get('data_root')) for part in parts)
+
+
+def _short(value) -> str:
+    return 'none' if value in (None, [], {}) else json.dumps(plain(value), ensure_ascii=False)
