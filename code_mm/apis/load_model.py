@@ -1,0 +1,97 @@
+"""From a config and a weight file to a zero-shot segmentor that is ready to predict."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import MMLogger
+from mmengine.registry import init_default_scope
+from torch import nn
+
+from code_mm.engine.checkpoint_check import names_pretrained_weights, require_checkpoint
+from code_mm.models.segmentors import ZeroShotSegmentor
+from code_mm.models.segmentors.model_weights import load_model_weights
+from code_mm.registry import MODELS
+
+
+def load_config(model: str | Path | dict) -> Config | ConfigDict:
+    """A config from its path, or as it is; raises where there is no such file or no model in it."""
+    if isinstance(model, (str, Path)):
+        if not Path(model).is_file():
+            raise FileNotFoundError(f'expected a config file, but {str(model)!r} does not exist')
+        if Path(model).suffix not in ('.py', '.json', '.yaml', '.yml'):
+            raise ValueError(
+                f'expected a config (.py), but got {str(model)!r}; weights go second: '
+                'CoDeInferencer(config, weights)'
+            )
+        model = Config.fromfile(model)
+    cfg = model if isinstance(model, (Config, ConfigDict)) else ConfigDict(model)
+    if not cfg.get('model'):
+        raise ValueError('expected a model in the config, but got none: a part of configs only?')
+    return cfg
+
+
+def load_zero_shot_model(
+    cfg: Config | ConfigDict, weights: str | Path | None = None, device: str = 'cpu'
+) -> ZeroShotSegmentor:
+    """Build a segmentor, fill it, and put it into evaluation mode.
+
+    Args:
+        cfg (Config | ConfigDict): With ``model``, a ``ZeroShotSegmentor`` or ``CoDeSegmentor``.
+        weights (str | Path, optional): Checkpoint of any kind that ``load_model_weights`` takes.
+            Default: the files that ``init_cfg`` names in the config, which is all that
+            training-free models need.
+        device (str): Where the model goes.
+
+    Raises:
+        TypeError: The model takes no class names.
+        ValueError: The weights do not fit, or there are none.
+    """
+    if weights is not None:
+        require_checkpoint(str(weights))
+    elif not names_pretrained_weights(cfg.model):
+        raise ValueError(
+            'expected weights, but got none, and the config names none either (init_cfg); give a '
+            'checkpoint as the second argument'
+        )
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    check_type(cfg.model.type)
+    model = MODELS.build(cfg.model)
+    if weights is None:
+        with _without_parameter_list():
+            model.init_weights()
+    else:
+        load_model_weights(model, weights)
+    model.cfg = cfg
+    return model.to(device).eval()
+
+
+def check_type(model: str | type | nn.Module) -> None:
+    """Raise a TypeError unless a model, or the one of this name, takes class names."""
+    found = MODELS.get(model) if isinstance(model, str) else model
+    kind = found if isinstance(found, type) or found is None else type(found)
+    if kind is None or not issubclass(kind, ZeroShotSegmentor):
+        name = model if isinstance(model, str) else kind.__name__
+        raise TypeError(
+            f'expected a model that takes class names (ZeroShotSegmentor, CoDeSegmentor), but got '
+            f'{name}; use mmseg.apis.MMSegInferencer for models with trained classes'
+        )
+
+
+@contextmanager
+def _without_parameter_list() -> Iterator[None]:
+    """MMEngine logs where every single parameter comes from; here what was loaded is enough."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        return ' - torch.Size(' not in record.getMessage()
+
+    logger = MMLogger.get_current_instance()
+    logger.addFilter(keep)
+    try:
+        yield
+    finally:
+        logger.removeFilter(keep)

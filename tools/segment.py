@@ -1,0 +1,163 @@
+"""Segments photos, folders and videos into classes that you name.
+
+Writes overlays with legend (OUT/vis), label maps (OUT/pred, PNG whose values are labels, with
+palette) and, with --json, masks in COCO's uncompressed RLE (OUT/json); of a video one file per
+frame, and OUT/vis/NAME.mp4. A run that was stopped goes on where it was; --overwrite begins anew.
+
+Example:
+    python tools/segment.py photo.jpg --classes "cat, grey sofa" --out out/
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from model_options import add_model_options, build_inferencer, run_or_explain
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('inputs', nargs='+', help='images, videos, folders of these')
+    add_model_options(parser)
+    parser.add_argument('--out', default='segmented', help='folder for the results')
+    parser.add_argument(
+        '--background-threshold', type=float, help='score in (0, 1) that a class must reach'
+    )
+    background = parser.add_mutually_exclusive_group()
+    background.add_argument(
+        '--background', action='store_true', help='pixels that fit no class become background'
+    )
+    background.add_argument(
+        '--no-background', action='store_true', help='every pixel gets one of the classes'
+    )
+    parser.add_argument('--json', action='store_true', help='write masks as COCO RLE, too')
+    parser.add_argument('--opacity', type=float, default=0.6, help='of the colours, 0 to 1')
+    parser.add_argument('--overwrite', action='store_true', help='do not keep earlier results')
+    return parser.parse_args()
+
+
+def settings_of(args: argparse.Namespace, query) -> dict:
+    """All that the label maps depend on."""
+    checkpoint = args.checkpoint and Path(args.checkpoint).resolve()
+    return dict(
+        classes=list(query.names),
+        background_threshold=query.background_threshold,
+        config=str(Path(args.config).resolve()),
+        cfg_options=str(args.cfg_options or {}),
+        checkpoint=checkpoint and str(checkpoint),
+        checkpoint_modified=checkpoint and int(checkpoint.stat().st_mtime),
+        shorter_side=args.shorter_side,
+    )
+
+
+def split_inputs(inputs: list[str]) -> tuple[list, list[Path]]:
+    """Images and videos, those of folders among them."""
+    from code_mm.apis.input_images import list_images
+    from code_mm.apis.video import is_video
+
+    images, videos = [], []
+    for path in map(Path, inputs):
+        if not path.exists():
+            raise FileNotFoundError(f'expected an image, a video or a folder, not {str(path)!r}')
+        found = [file for file in sorted(path.iterdir()) if is_video(file)] if path.is_dir() else []
+        videos += found
+        if is_video(path):
+            videos.append(path)
+        elif not path.is_dir():
+            images.append(path)
+        elif not found or any(file not in found for file in path.iterdir()):
+            images += [image.source for image in list_images(path)]
+    return images and list_images(images), videos
+
+
+def segment_images(inferencer, images, query, args, shares: list) -> dict:
+    """Images; why some could not be read."""
+    from code_mm.apis.result_files import ResultFolders
+
+    folders = ResultFolders(args.out, json='json' if args.json else '')
+    todo = [image for image in images if args.overwrite or not folders.complete(image.name)]
+    if len(todo) < len(images):
+        print(f'{len(images) - len(todo)} of {len(images)} images are done already (--overwrite)')
+    failed = {}
+    work = inferencer.segment(todo, query, args.batch_size, 'skip', failed)
+    for result in progress(work, len(todo), 'images'):
+        folders.write(result, result.overlay(args.opacity))
+        shares.append(result.shares)
+    return failed
+
+
+def segment_video(inferencer, path: Path, query, args, shares: list) -> None:
+    """One video: a label map and an overlay per frame, then a video of the overlays."""
+    from code_mm.apis.input_images import InputImage
+    from code_mm.apis.result_files import ResultFolders
+    from code_mm.apis.video import frame_rate, join_frames, open_video, read_frames
+
+    video = open_video(path)
+    folders = ResultFolders(args.out, json='json' if args.json else '', vis_suffix='.jpg')
+    names = [f'{path.stem}/{number:06d}' for number in range(video.frame_cnt)]
+    done = {name for name in names if not args.overwrite and folders.complete(name)}
+    if done:
+        print(f'{len(done)} of {len(names)} frames of {path} are done already (--overwrite)')
+    frames = (
+        InputImage(f'{path.stem}/{number:06d}', frame)
+        for number, frame in enumerate(read_frames(video))
+        if f'{path.stem}/{number:06d}' not in done
+    )
+    work = inferencer.segment(frames, query, args.batch_size, 'raise')
+    for result in progress(work, len(names) - len(done), path.name):
+        folders.write(result, result.overlay(args.opacity, whole_legend=True))
+        shares.append(result.shares)
+    joined = folders.path('vis', path.stem).with_suffix('.mp4')
+    join_frames(joined.with_suffix(''), joined, frame_rate(video))
+    print(f'video: {joined}')
+
+
+def progress(results, total: int, what: str):
+    from rich.progress import track
+
+    return track(results, description=what, total=max(total, 0) or None)
+
+
+def print_shares(shares: list, names) -> None:
+    from rich import print as rich_print
+    from rich.table import Table
+
+    from code_mm.visualization.overlay import share_text
+
+    if not shares:
+        return
+    table = Table('class', 'share of all pixels', 'images with it')
+    for name in names:
+        own = [one[name] for one in shares]
+        found = sum(share > 0 for share in own)
+        table.add_row(name, share_text(sum(own) / len(own)), f'{found} of {len(own)}')
+    rich_print(table)
+
+
+def main() -> int:
+    args = parse_args()
+    from code_mm.apis.run_settings import claim_folder
+
+    images, videos = split_inputs(args.inputs)
+    background = True if args.background else False if args.no_background else None
+    inferencer = build_inferencer(
+        args, background=background, background_threshold=args.background_threshold
+    )
+    query = inferencer.query()
+    claim_folder(args.out, settings_of(args, query), args.overwrite)
+    shares, failed = [], {}
+    if images:
+        failed = segment_images(inferencer, images, query, args, shares)
+    for path in videos:
+        segment_video(inferencer, path, query, args, shares)
+    print_shares(shares, query.names)
+    print(f'results: {args.out}')
+    for name, reason in failed.items():
+        print(f'not read: {name}: {reason}', file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == '__main__':
+    run_or_explain(main)
