@@ -2,12 +2,13 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 
 from mmengine.dataset import BaseDataset
 
 from code_mm.structures.unusable_sample import UNUSABLE_REASONS, UnusableSample
 
-from .noun_cache import open_noun_cache
+from .noun_cache import NounCache, open_noun_cache
 from .sample_ledger import SampleLedger, Skip
 
 
@@ -47,7 +48,6 @@ class CaptionDataset(BaseDataset):
         **kwargs,
     ) -> None:
         self._noun_source = noun_cache
-        self._noun_cache = None
         self.index_skips: list[Skip] = []
         self._limits = dict(max_bad_fraction=max_bad_fraction, max_warnings=max_warnings)
         self._ledger = SampleLedger(self.name, 0, **self._limits)  # checks the limits
@@ -94,7 +94,6 @@ class CaptionDataset(BaseDataset):
         """Build the index, once, and log its size and what it left out."""
         if self._fully_initialized:
             return
-        self._noun_cache = open_noun_cache(self._noun_source, self.pipeline.transforms)
         super().full_init()
         if not len(self):
             raise ValueError(f'{self.name}: expected at least one sample, but indices select none')
@@ -165,10 +164,15 @@ class CaptionDataset(BaseDataset):
                 keys.setdefault(reason, []).append(self.get_data_info(index)['sample_key'])
         return keys
 
+    @cached_property
+    def noun_cache(self) -> NounCache | None:
+        """Where nouns are looked up; it must fit the ``SelectNouns`` of the pipeline."""
+        return open_noun_cache(self._noun_source, self.pipeline.transforms)
+
     @property
     def noun_cache_counts(self) -> dict[str, int]:
         """Look-ups so far in all loader workers: ``found``, ``missing``, ``changed``."""
-        return self._noun_cache.counts() if self._noun_cache else {}
+        return self.noun_cache.counts() if self.noun_cache else {}
 
     @property
     def num_used(self) -> int:

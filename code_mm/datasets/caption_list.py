@@ -68,8 +68,8 @@ class CaptionListDataset(CaptionDataset):
         """Read the list; rows that are left out go to ``index_skips``."""
         self.index_skips = []
         required = (self.image_key, self.caption_key)
-        if self._noun_cache:
-            self._noun_cache.check([self.ann_file])
+        if self.noun_cache:
+            self.noun_cache.check([self.ann_file])
         samples = []
         for line, row in read_rows(self.ann_file, required, self.columns, self.index_skips):
             key = f'{os.path.basename(self.ann_file)}:{line}'
@@ -96,8 +96,8 @@ class CaptionListDataset(CaptionDataset):
             nouns = split_nouns(nouns)
         if nouns is not None:
             sample['nouns'] = self.checked_nouns(nouns)
-        elif self._noun_cache:
-            nouns = self._noun_cache.find(self.ann_file, key, caption)
+        elif self.noun_cache:
+            nouns = self.noun_cache.find(self.ann_file, key, caption)
             if nouns is not None:
                 sample['nouns'] = nouns
         return sample

@@ -119,8 +119,8 @@ class CaptionShardsDataset(CaptionDataset):
     def load_data_list(self) -> ShardSamples:
         """Index all shards; what is left out goes to ``index_skips``."""
         paths = expand_shard_paths(self.shards, self.data_root)
-        if self._noun_cache:
-            self._noun_cache.check(path for path in paths if os.path.isfile(path))
+        if self.noun_cache:
+            self.noun_cache.check(path for path in paths if os.path.isfile(path))
         indices = index_shards(paths, self.layout, self.index_dir)
         self.index_skips = [skip for index in indices for skip in index.skips]
         samples = ShardSamples([index for index in indices if len(index.keys)])
@@ -147,9 +147,9 @@ class CaptionShardsDataset(CaptionDataset):
         nouns = fields.get(self.nouns_field) if self.nouns_field else None
         if nouns is not None:
             info['nouns'] = self.checked_nouns(nouns)
-        elif self._noun_cache:
+        elif self.noun_cache:
             key = info['sample_key'].partition('/')[2]
-            nouns = self._noun_cache.find(path, key, info['caption'], info['shard_row'])
+            nouns = self.noun_cache.find(path, key, info['caption'], info['shard_row'])
             if nouns is not None:
                 info['nouns'] = nouns
         info['img_bytes'] = self._reader.read(path, *info['image_range'])

@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 import time
 import zipfile
 from collections.abc import Sequence
@@ -15,8 +14,11 @@ from mmengine.logging import print_log
 
 from .sample_ledger import Skip
 from .shard_index import ShardIndex, ShardLayout, scan_shard
+from .shard_index_bundle import bundle_file, load_bundle, save_bundle
+from .whole_file import whole_file
 
 _LOG_SECONDS = 30.0
+_LEAST_TOGETHER = 64  # shards whose indices are also kept in one file
 _FORMAT = 1  # raise it when scan_shard or the file's form changes
 
 
@@ -24,29 +26,53 @@ def index_shards(paths: Sequence[str], layout: ShardLayout, folder: str | None) 
     """Index many shards, in their order, and log the progress of a long scan.
 
     Each process of a distributed run begins at a place of its own, so that with a
-    common ``folder`` the processes share the work.
+    common ``folder`` the processes share the work. The indices of many shards are also
+    kept together in one file, as thousands of small ones take long to open.
 
     Args:
         paths: tar files.
         layout: which members are images, captions and json.
         folder: where indices are kept; see :func:`load_or_scan`.
     """
-    if folder is not None and not _writable(folder):
+    writable = folder is not None and _writable(folder)
+    if folder is not None and not writable:
         print_log(
-            f'index_dir {folder!r} cannot be written; the shards are scanned on every start',
+            f'index_dir {folder!r} cannot be written; shards without an index there are scanned '
+            'on every start',
             logger='current',
             level=logging.WARNING,
         )
-        folder = None
+        folder = folder if os.path.isdir(folder) else None
+    indices = _load_together(paths, layout, folder)
+    num_together = len(indices)
     first = len(paths) * get_rank() // get_world_size()
-    indices: dict[int, ShardIndex] = {}
     last_log = time.monotonic()
-    for number in [*range(first, len(paths)), *range(first)]:
-        indices[number] = load_or_scan(paths[number], layout, folder)
+    for path in [*paths[first:], *paths[:first]]:
+        if path not in indices:
+            indices[path] = load_or_scan(path, layout, folder)
         if time.monotonic() - last_log > _LOG_SECONDS:
             print_log(f'Indexed {len(indices)} of {len(paths)} shards', logger='current')
             last_log = time.monotonic()
-    return [indices[number] for number in range(len(paths))]
+    ordered = [indices[path] for path in paths]
+    if writable and get_rank() == 0 and num_together < len(indices):
+        _save_together(ordered, layout, folder)
+    return ordered
+
+
+def _load_together(
+    paths: Sequence[str], layout: ShardLayout, folder: str | None
+) -> dict[str, ShardIndex]:
+    if folder is None or len(paths) < _LEAST_TOGETHER:
+        return {}
+    stamps = {path: _stamp(path, layout) for path in paths if os.path.exists(path)}
+    return load_bundle(bundle_file(paths, layout, folder), stamps)
+
+
+def _save_together(indices: Sequence[ShardIndex], layout: ShardLayout, folder: str) -> None:
+    there = [index for index in indices if os.path.exists(index.path)]
+    if len(indices) >= _LEAST_TOGETHER and there:
+        file = bundle_file([index.path for index in indices], layout, folder)
+        save_bundle(file, there, {index.path: _stamp(index.path, layout) for index in there})
 
 
 def _writable(folder: str) -> bool:
@@ -74,8 +100,14 @@ def load_or_scan(path: str, layout: ShardLayout, folder: str | None) -> ShardInd
     if index is None:
         file, stamp = _file_and_stamp(path, layout, folder)
         index = scan_shard(path, layout)
-        _save(file, stamp, index)
+        if os.access(folder, os.W_OK):
+            _save(file, stamp, index)
     return index
+
+
+def keep_index(path: str, layout: ShardLayout, folder: str) -> int:
+    """Make sure that ``folder`` holds the index of a shard; returns its number of samples."""
+    return len(load_or_scan(path, layout, folder).keys)
 
 
 def load_kept(path: str, layout: ShardLayout, folder: str) -> ShardIndex | None:
@@ -84,10 +116,14 @@ def load_kept(path: str, layout: ShardLayout, folder: str) -> ShardIndex | None:
 
 
 def _file_and_stamp(path: str, layout: ShardLayout, folder: str) -> tuple[str, str]:
-    state = os.stat(path)
-    stamp = json.dumps([_FORMAT, state.st_size, state.st_mtime_ns, layout])
     name = hashlib.sha256(os.path.abspath(path).encode()).hexdigest()[:16]
-    return os.path.join(folder, f'{os.path.basename(path)}.{name}.npz'), stamp
+    file = os.path.join(folder, f'{os.path.basename(path)}.{name}.npz')
+    return file, _stamp(path, layout)
+
+
+def _stamp(path: str, layout: ShardLayout) -> str:
+    state = os.stat(path)
+    return json.dumps([_FORMAT, state.st_size, state.st_mtime_ns, layout])
 
 
 def _load(file: str, stamp: str, path: str) -> ShardIndex | None:
@@ -102,8 +138,7 @@ def _load(file: str, stamp: str, path: str) -> ShardIndex | None:
 
 
 def _save(file: str, stamp: str, index: ShardIndex) -> None:
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(file), suffix='.partial')
-    with os.fdopen(handle, 'wb') as stream:
+    with whole_file(file) as temporary, open(temporary, 'wb') as stream:
         np.savez(
             stream,
             stamp=stamp,
@@ -111,4 +146,3 @@ def _save(file: str, stamp: str, index: ShardIndex) -> None:
             places=index.places,
             skips=json.dumps(index.skips),
         )
-    os.replace(temporary, file)

@@ -1,0 +1,62 @@
+"""Index shards in parallel, so that random access to them (CaptionShardsDataset) starts in seconds.
+
+Give the same folder to the dataset as index_dir. Run again, it indexes what is new or has changed.
+
+Example:
+    python tools/dataset_converters/index_shards.py 'data/cc12m/{00000..01242}.tar' \
+        --index-dir data/cc12m/shard_index --workers 16
+"""
+
+import argparse
+import os
+from collections import Counter
+from functools import partial
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('shards', nargs='+', help='path, brace range, glob or folder')
+    parser.add_argument('--index-dir', required=True, help='folder to keep the indices in')
+    parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes')
+    parser.add_argument(
+        '--image-extensions', nargs='+', default=['jpg', 'jpeg', 'png', 'webp'], help='of members'
+    )
+    parser.add_argument('--caption-extension', default='txt', help='member with the caption')
+    parser.add_argument('--caption-field', help='field of the json member with the caption')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    from code_mm.datasets.parallel_jobs import run_jobs
+    from code_mm.datasets.shard_index import ShardLayout
+    from code_mm.datasets.shard_index_cache import index_shards, keep_index
+    from code_mm.datasets.shard_paths import expand_shard_paths
+
+    os.makedirs(args.index_dir, exist_ok=True)
+    layout = ShardLayout(
+        image=tuple(args.image_extensions),
+        caption='json' if args.caption_field else args.caption_extension,
+    )
+    paths = expand_shard_paths(args.shards)
+    jobs = run_jobs(
+        partial(keep_index, layout=layout, folder=args.index_dir),
+        paths,
+        args.workers,
+        description='indexing',
+        unit='pairs',
+        count=lambda size: size,
+    )
+    for _ in jobs:
+        pass
+    indices = index_shards(paths, layout, args.index_dir)
+    skips = Counter(skip.reason for index in indices for skip in index.skips)
+    pairs = sum(len(index.keys) for index in indices)
+    print(f'{pairs:,} image-caption pairs in {len(paths) - skips["missing_shard"]:,} shards')
+    if skips:
+        print(f'left out: {dict(skips)}')
+    print(f'The index is in {args.index_dir}; set index_dir={args.index_dir!r}')
+
+
+if __name__ == '__main__':
+    main()
