@@ -43,7 +43,7 @@ def draw_side_by_side(
     maps = {} if truth is None else {'truth': truth}
     maps.update(predictions)
     for title, labels in maps.items():
-        _check_labels(title, labels, image, len(classes), ignore_index)
+        check_labels(title, labels, image, len(classes), ignore_index)
     present = sorted({c for m in maps.values() for c in np.unique(m).tolist()} - {ignore_index})
 
     size = panel_size(image, panel)
@@ -78,9 +78,10 @@ def _titled(title: str, picture: np.ndarray, size: int) -> np.ndarray:
     return below([draw_text(words, picture.shape[1], size, margin=4), picture])
 
 
-def _check_labels(
+def check_labels(
     title: str, labels: np.ndarray, image: np.ndarray, num_classes: int, ignore_index: int
 ) -> None:
+    """Raise ValueError unless ``labels`` (H, W) fits the image and its labels are classes."""
     if labels.shape != image.shape[:2]:
         raise ValueError(
             f'expected labels of {title!r} with the shape of the image {image.shape[:2]}, '

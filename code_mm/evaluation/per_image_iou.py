@@ -1,0 +1,161 @@
+"""The IoU of every single image: where a model is good and where it fails."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger, print_log
+
+from code_mm.registry import METRICS
+
+from .confusion_matrix import class_ious, confusion_counts
+
+
+class ImageIoU(NamedTuple):
+    """IoU of one image, in percent."""
+
+    image: str
+    mean: float | None
+    """Over the classes in truth or prediction; None where no pixel counts."""
+    classes: dict[str, float]
+    """Name -> IoU of the classes in truth or prediction."""
+
+
+def image_iou(
+    image: str,
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    classes: Sequence[str],
+    ignore_index: int = 255,
+) -> ImageIoU:
+    """Mean IoU of one image over the classes that are in its truth or its prediction.
+
+    Args:
+        image (str): Its path, kept in the result.
+        prediction (np.ndarray): (H, W) labels in [0, n).
+        truth (np.ndarray): (H, W) labels, ``ignore_index`` where nothing counts.
+        classes (Sequence[str]): The n names in label order.
+        ignore_index (int): Label of the truth whose pixels are left out.
+
+    Raises:
+        ValueError: If the maps differ in size or a counted label is no class.
+    """
+    ious = 100 * class_ious(confusion_counts(prediction, truth, len(classes), ignore_index))
+    present = np.flatnonzero(~np.isnan(ious))
+    mean = float(ious[present].mean()) if present.size else None
+    return ImageIoU(image, mean, {classes[c]: float(ious[c]) for c in present})
+
+
+@METRICS.register_module()
+class PerImageIoU(BaseMetric):
+    """Writes the IoU of every image to a file, one JSON object per line.
+
+    Beside mmseg's ``IoUMetric``, which sums pixels over the data set first, it tells which images
+    are segmented well and which are not (thesis Fig. 4.5); ``tools/analysis/worst_and_best.py``
+    draws them. A line is ``{"image": path, "mIoU": percent or null, "IoU": {class: percent}}``.
+
+    Args:
+        out_file (str): Where to write; a relative path is taken from the folder of the run's log.
+            A later evaluation of the same run replaces the file.
+        ignore_index (int): Label of pixels that do not count.
+        **kwargs: ``prefix``, ``collect_device``, ``collect_dir`` of ``BaseMetric``.
+
+    Returns (of ``evaluate``):
+        dict: ``per_image/mIoU``, the mean over images, in percent.
+    """
+
+    default_prefix = 'per_image'
+
+    def __init__(
+        self, out_file: str = 'per_image_iou.jsonl', ignore_index: int = 255, **kwargs
+    ) -> None:
+        super().__init__(**kwargs)
+        self.out_file = out_file
+        self.ignore_index = ignore_index
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Score samples with ``pred_sem_seg`` and ``gt_sem_seg`` [1, H, W] and ``img_path``."""
+        classes = self.dataset_meta['classes']
+        for sample in data_samples:
+            prediction, truth = (
+                sample[key]['data'].squeeze(0).cpu().numpy()
+                for key in ('pred_sem_seg', 'gt_sem_seg')
+            )
+            self.results.append(
+                image_iou(sample['img_path'], prediction, truth, classes, self.ignore_index)
+            )
+
+    def compute_metrics(self, results: list[ImageIoU]) -> dict[str, float]:
+        """Write the file (main process only) and average over the images."""
+        results = [ImageIoU(*result) for result in results]  # MMEngine made tuples of them
+        path = self._path()
+        write_per_image_iou(results, path)
+        means = [result.mean for result in results if result.mean is not None]
+        print_log(f'IoU of {len(results)} images: {path}', logger='current')
+        if len(means) < len(results):
+            print_log(f'{len(results) - len(means)} images without a pixel that counts.', 'current')
+        return {'mIoU': float(np.mean(means)) if means else float('nan')}
+
+    def _path(self) -> Path:
+        log = MMLogger.get_current_instance().log_file
+        return (Path(log).parent if log else Path.cwd()) / self.out_file
+
+
+def rank_images(scores: Sequence[ImageIoU], num: int) -> tuple[list[int], list[int]]:
+    """The worst and the best images; those without a counted pixel take no part.
+
+    Args:
+        scores (Sequence[ImageIoU]): In data set order.
+        num (int): How many of either kind; no image is in both.
+
+    Returns:
+        tuple[list[int], list[int]]: Indices of the worst (worst first) and of the best (best
+        first). Equal scores keep the data set's order.
+
+    Raises:
+        ValueError: If no image has a score, or ``num`` < 1.
+    """
+    scored = [i for i, score in enumerate(scores) if score.mean is not None]
+    if not scored or num < 1:
+        raise ValueError(
+            f'expected images with a score and num >= 1, but got {len(scored)} scored images and '
+            f'num={num}'
+        )
+    rising = sorted(scored, key=lambda i: scores[i].mean)
+    best = sorted(scored, key=lambda i: -scores[i].mean)[: min(num, len(scored) // 2)]
+    worst = [i for i in rising if i not in best][:num]
+    return worst, best
+
+
+def write_per_image_iou(results: Sequence[ImageIoU], path: str | Path) -> None:
+    """Write one JSON object per image and line; the folder is made."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [
+        json.dumps(dict(image=r.image, mIoU=r.mean, IoU=r.classes), ensure_ascii=False)
+        for r in results
+    ]
+    path.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
+
+
+def read_per_image_iou(path: str | Path) -> list[ImageIoU]:
+    """Read what :class:`PerImageIoU` wrote.
+
+    Raises:
+        ValueError: If a line is not of that form; the message gives its number.
+    """
+    results = []
+    for number, line in enumerate(Path(path).read_text(encoding='utf-8').splitlines(), 1):
+        try:
+            row = json.loads(line)
+            results.append(ImageIoU(row['image'], row['mIoU'], row['IoU']))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f'expected lines of PerImageIoU, but line {number} of {path} is {line[:80]!r}'
+            ) from error
+    return results

@@ -1,0 +1,145 @@
+"""What the tools of this folder share: reading a config, its test data, its model, writing."""
+
+import sys
+from pathlib import Path
+
+# so that the tools load configs and models exactly as tools/test.py does
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+OUT = Path('work_dirs/analysis')
+
+
+def add_run_options(parser) -> None:
+    """A config and the label maps of one or several runs on its test data."""
+    parser.add_argument('config', help='config whose test data was predicted')
+    parser.add_argument(
+        'runs',
+        nargs='+',
+        metavar='[TITLE=]FOLDER',
+        help='label maps of a run, from tools/test.py CONFIG CHECKPOINT --out FOLDER',
+    )
+    add_config_options(parser)
+
+
+def add_config_options(parser) -> None:
+    from mmengine.config import DictAction
+
+    parser.add_argument('--dataset', help='which data set, where the config tests on several')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='override keys of the config, key=value'
+    )
+
+
+def add_picture_options(parser) -> None:
+    """How label maps are painted."""
+    parser.add_argument(
+        '--panel', type=int, default=256, help='pixels of the longer side of an image'
+    )
+    parser.add_argument(
+        '--palette',
+        dest='distinct',
+        action='store_false',
+        help="the data set's own colours instead of ones far from each other",
+    )
+
+
+def parse_runs(texts: list[str]) -> dict[str, Path]:
+    """``[TITLE=]FOLDER`` -> title: folder; without a title the folder's name."""
+    runs = {}
+    for text in texts:
+        title, equals, folder = text.rpartition('=')
+        folder = Path(folder)
+        if equals and not title:
+            raise ValueError(f'expected [TITLE=]FOLDER, but got {text!r}')
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f'expected a folder with label maps, but {str(folder)!r} is none; make it with '
+                'tools/test.py CONFIG CHECKPOINT --out FOLDER'
+            )
+        title = title or folder.resolve().name
+        if title in runs:
+            raise ValueError(
+                f'expected different titles, but got {title!r} twice; use TITLE=FOLDER'
+            )
+        runs[title] = folder
+    return runs
+
+
+def load_config(path: str, cfg_options: dict | None = None):
+    """A config with its options merged and its keys checked, its parts registered."""
+    from argparse import Namespace
+
+    import runner_options
+    from mmengine.registry import init_default_scope
+
+    options = Namespace(
+        config=path,
+        cfg_options=cfg_options,
+        launcher='none',
+        local_rank=0,
+        work_dir=str(OUT / 'logs'),
+    )
+    cfg = runner_options.load_config(options)
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    return cfg
+
+
+def test_dataset(cfg, name: str | None = None):
+    """The data set that the config tests on; ``name`` chooses among several."""
+    from code_mm.registry import DATASETS
+
+    return DATASETS.build(test_dataset_config(cfg, name))
+
+
+def test_dataset_config(cfg, name: str | None = None) -> dict:
+    """Config of that data set."""
+    loaders = cfg.get('test_dataloader')
+    if not loaders:
+        raise ValueError(f'expected test_dataloader in {cfg.filename}, but it has none')
+    if 'dataset' in loaders:
+        return loaders['dataset']
+    names = list(loaders)
+    if name not in names:
+        raise ValueError(f'expected --dataset to be one of {names}, but got {name!r}')
+    return loaders[name]['dataset']
+
+
+def load_model(cfg, checkpoint: str, name: str):
+    """A model with its weights, loaded and checked as tools/test.py does.
+
+    ``none`` as checkpoint takes the weights that init_cfg of the config names.
+    """
+    from mmengine.logging import MMLogger
+    from runner_options import build_runner
+
+    from code_mm.engine.checkpoint_check import (
+        names_pretrained_weights,
+        read_local_files_inertly,
+        require_checkpoint,
+    )
+
+    read_local_files_inertly()
+    from_config = checkpoint == 'none'
+    if not from_config:
+        require_checkpoint(checkpoint)
+        cfg.load_from = checkpoint
+    elif not names_pretrained_weights(cfg.model):
+        raise ValueError(f'expected a checkpoint, but {cfg.filename} names no weights itself')
+    cfg.resume = False
+    cfg.log_level = 'WARNING'
+    cfg.experiment_name = name
+    runner = build_runner(cfg)
+    MMLogger.get_current_instance().setLevel('WARNING')
+    if from_config:
+        runner.model.init_weights()
+    else:
+        runner.load_or_resume()
+    return runner.model.eval()
+
+
+def save_picture(picture, path: Path) -> None:
+    """Write an RGB picture and say where it is."""
+    import mmcv
+
+    mmcv.imwrite(picture[..., ::-1], str(path))
+    print(f'picture: {path}')

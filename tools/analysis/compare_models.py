@@ -1,0 +1,149 @@
+"""Draws the predictions of several models on the same images beside each other (thesis Fig. 4.1).
+
+Example:
+    python tools/analysis/compare_models.py \\
+        --model MaskCLIP configs/shapes/maskclip_shapes-hard.py none \\
+        --model CoDe configs/shapes/code_shapes-hard.py CHECKPOINT --num-images 4
+"""
+
+import argparse
+from pathlib import Path
+
+from analysis_options import (
+    OUT,
+    add_config_options,
+    add_picture_options,
+    load_config,
+    load_model,
+    save_picture,
+    test_dataset,
+    test_dataset_config,
+)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        '--model',
+        nargs=3,
+        action='append',
+        required=True,
+        metavar=('TITLE', 'CONFIG', 'CHECKPOINT'),
+        help='one column; repeat for more. The first config gives the data set; "none" takes the '
+        'weights that the config names',
+    )
+    parser.add_argument(
+        '--images',
+        nargs='+',
+        help='indices or names of images of the data set, or files (which have no truth)',
+    )
+    parser.add_argument('--num-images', type=int, default=4, help='images drawn at random')
+    parser.add_argument('--seed', type=int, default=0, help='of that draw')
+    parser.add_argument(
+        '--classes', help='class names instead of the data set\'s, "cat, grey sofa"; no truth then'
+    )
+    add_config_options(parser)
+    add_picture_options(parser)
+    parser.add_argument('--out', type=Path, default=OUT / 'compare_models.png', help='picture')
+    return parser.parse_args()
+
+
+def choose_samples(args: argparse.Namespace, dataset) -> list[dict]:
+    """What is known of each image, as the data set's pipeline takes it, and its truth."""
+    from code_mm.evaluation import draw_images, find_images, load_truth
+
+    if args.images:
+        paths = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
+        chosen = find_images(paths, args.images)
+    else:
+        chosen = draw_images(len(dataset), args.num_images, args.seed)
+    samples = []
+    for choice in chosen:
+        if isinstance(choice, str):
+            samples.append(dict(info=dict(img_path=choice), truth=None))
+        else:
+            truth = None if args.classes else load_truth(dataset, choice)[0]
+            samples.append(dict(info=dataset.get_data_info(choice), truth=truth))
+    return samples
+
+
+def meta_of(args: argparse.Namespace, dataset) -> dict:
+    """Class names and colours; with classes of the user's own label 0 is the background."""
+    from mmseg.datasets import BaseSegDataset
+
+    from code_mm.apis.class_query import BACKGROUND, parse_class_names
+
+    if not args.classes:
+        return dataset.metainfo
+    words = [name for name in parse_class_names(args.classes) if name != BACKGROUND]
+    return BaseSegDataset(metainfo=dict(classes=[BACKGROUND, *words]), lazy_init=True).metainfo
+
+
+def class_names(cfg, segmentor, classes: list[str], asked: str | None) -> tuple[list[str], int]:
+    """What the model is asked for, and by how much its labels lie below those of the picture."""
+    from code_mm.apis.class_query import make_query
+
+    if asked:
+        query = make_query(asked, configured_threshold=segmentor.decode_head.background_threshold)
+        return list(query.names), int(query.background_threshold is None)
+    for hook in cfg.get('custom_hooks', []):
+        if hook['type'].endswith('ClassNamesHook') and hook.get('class_names'):
+            return list(hook['class_names']), 0
+    return list(classes), 0
+
+
+def predict(args: argparse.Namespace, model: list[str], infos: list[dict], meta: dict) -> list:
+    """Label maps of one model on all images."""
+    from rich.progress import track
+
+    from code_mm.evaluation import predict_label_maps
+
+    title, config, checkpoint = model
+    cfg = load_config(config, args.cfg_options)
+    segmentor = load_model(cfg, checkpoint, title)
+    shift = 0
+    if hasattr(segmentor, 'set_class_names'):  # others were trained for their classes
+        names, shift = class_names(cfg, segmentor, meta['classes'], args.classes)
+        segmentor.set_class_names(names)
+    pipeline = test_dataset_config(cfg, args.dataset)['pipeline']
+    maps = predict_label_maps(segmentor, pipeline, infos)
+    return [labels + shift for labels in track(maps, title, len(infos))]
+
+
+def main() -> None:
+    args = parse_args()
+    titles = [model[0] for model in args.model]
+    if len(set(titles)) < len(titles):
+        raise ValueError(f'expected different titles, but got {titles}')
+    import mmcv
+
+    from code_mm.visualization import ComparisonRow, draw_comparison
+
+    dataset = test_dataset(load_config(args.model[0][1], args.cfg_options), args.dataset)
+    samples, meta = choose_samples(args, dataset), meta_of(args, dataset)
+    infos = [sample['info'] for sample in samples]
+    predictions = {model[0]: predict(args, model, infos, meta) for model in args.model}
+
+    rows = []
+    for i, sample in enumerate(samples):
+        maps = {} if sample['truth'] is None else {'truth': sample['truth']}
+        maps.update({title: maps_of_model[i] for title, maps_of_model in predictions.items()})
+        path = sample['info']['img_path']
+        rows.append(ComparisonRow(mmcv.imread(path, channel_order='rgb'), maps, Path(path).name))
+    background = 0 if meta['classes'][0] == 'background' else None
+    picture = draw_comparison(
+        rows,
+        meta['classes'],
+        meta['palette'],
+        dataset.ignore_index,
+        background,
+        args.distinct,
+        args.panel,
+    )
+    save_picture(picture, args.out)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,128 @@
+"""Draws the images that a run segments worst and best, by their mean IoU (thesis Fig. 4.5).
+
+Example:
+    python tools/test.py configs/shapes/code_shapes-hard.py CHECKPOINT --out maps/code
+    python tools/analysis/worst_and_best.py configs/shapes/code_shapes-hard.py maps/code --num 5
+"""
+
+import argparse
+from pathlib import Path
+
+from analysis_options import (
+    OUT,
+    add_picture_options,
+    add_run_options,
+    load_config,
+    parse_runs,
+    save_picture,
+    test_dataset,
+)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_run_options(parser)
+    parser.add_argument('--num', type=int, default=5, help='how many of either kind')
+    parser.add_argument(
+        '--scores',
+        help='per_image_iou.jsonl of the first run, written by the metric PerImageIoU; without '
+        'it the scores are computed from the label maps',
+    )
+    add_picture_options(parser)
+    parser.add_argument('--out', type=Path, default=OUT / 'worst_and_best', help='folder')
+    return parser.parse_args()
+
+
+def score_images(predictions, classes, ignore_index: int) -> list:
+    """IoU of every image of the first run, in data set order."""
+    from rich.progress import track
+
+    from code_mm.evaluation import image_iou
+
+    return [
+        image_iou(one.path, one.prediction, one.truth, classes, ignore_index)
+        for one in track(predictions, 'IoU per image', len(predictions))
+    ]
+
+
+def read_scores(path: str, predictions) -> list:
+    """The same from a file, brought into data set order by the images' paths."""
+    from code_mm.evaluation import read_per_image_iou
+
+    scores = {score.image: score for score in read_per_image_iou(path)}
+    missing = [image for image in predictions.images if image not in scores]
+    if missing:
+        raise ValueError(
+            f'expected a score of each of the {len(predictions)} images in {path}, but '
+            f'{len(missing)} have none, {missing[:3]}; was it written for another data set?'
+        )
+    return [scores[image] for image in predictions.images]
+
+
+def score_text(score, true_classes: set[str]) -> str:
+    """mIoU, the IoU of the classes in the truth, and how many more pull the mean down."""
+    if score.mean is None:
+        return 'no pixel that counts'
+    single = ', '.join(f'{n} {iou:.0f}' for n, iou in score.classes.items() if n in true_classes)
+    invented = len(set(score.classes) - true_classes)
+    also = f'; {invented} absent classes 0' if invented else ''
+    return f'mIoU {score.mean:.1f}: {single}{also}'
+
+
+def comparison_row(index: int, runs: dict, classes, ignore_index: int):
+    """Image, truth and the label maps of all runs, with their scores below."""
+    import mmcv
+    import numpy as np
+
+    from code_mm.evaluation import image_iou
+    from code_mm.visualization import ComparisonRow
+
+    maps, notes, labels = {}, {}, range(len(classes))
+    for title, predictions in runs.items():
+        one = predictions[index]
+        score = image_iou(one.path, one.prediction, one.truth, classes, ignore_index)
+        maps.setdefault('truth', one.truth)
+        maps[title] = one.prediction
+        notes[title] = score_text(score, {classes[c] for c in np.unique(one.truth) if c in labels})
+    image = mmcv.imread(one.path, channel_order='rgb')
+    return ComparisonRow(image, maps, f'{index}: {Path(one.path).name}', notes)
+
+
+def main() -> None:
+    args = parse_args()
+    folders = parse_runs(args.runs)
+    from code_mm.evaluation import SavedPredictions, rank_images, write_per_image_iou
+    from code_mm.visualization import draw_comparison
+
+    dataset = test_dataset(load_config(args.config, args.cfg_options), args.dataset)
+    meta, ignore_index = dataset.metainfo, dataset.ignore_index
+    runs = {title: SavedPredictions(dataset, folder) for title, folder in folders.items()}
+    first = next(iter(runs.values()))
+    if args.scores:
+        scores = read_scores(args.scores, first)
+    else:
+        scores = score_images(first, meta['classes'], ignore_index)
+        write_per_image_iou(scores, args.out / 'per_image_iou.jsonl')
+        print(f'scores: {args.out / "per_image_iou.jsonl"}')
+    worst, best = rank_images(scores, args.num)
+    for kind, indices in (('worst', worst), ('best', best)):
+        if not indices:
+            continue
+        rows = [comparison_row(i, runs, meta['classes'], ignore_index) for i in indices]
+        background = 0 if meta['classes'][0] == 'background' else None
+        picture = draw_comparison(
+            rows,
+            meta['classes'],
+            meta['palette'],
+            ignore_index,
+            background,
+            args.distinct,
+            args.panel,
+        )
+        save_picture(picture, args.out / f'{kind}.png')
+
+
+if __name__ == '__main__':
+    main()
