@@ -21,6 +21,7 @@ LEVELS = {
     'ops': 1,
     'text': 1,
     'structures': 1,
+    'weights': 1,
     'models.layers': 2,
     'datasets': 3,
     'models.encoders': 3,

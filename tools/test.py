@@ -13,8 +13,9 @@ def parse_args():
     parser.add_argument(
         'checkpoint',
         nargs='?',
-        help='checkpoint file; without one (or with "none") the weights that the config names '
-        'are used, as training-free models need',
+        help='checkpoint: of this project, of the CoDe or TCL release as published, or exported '
+        'trained parts (docs/weights.md); without one (or with "none") the weights that the '
+        'config names are used, as training-free models need',
     )
     parser.add_argument('--out', help='folder for the predictions, one png per image')
     parser.add_argument('--show', action='store_true', help='show the predictions in a window')
@@ -26,9 +27,14 @@ def parse_args():
 
 def choose_weights(cfg: Config, checkpoint: str | None) -> bool:
     """Sets ``load_from``; True if the weights come from the model's init_cfg instead."""
-    from code_mm.engine.checkpoint_check import names_pretrained_weights, require_checkpoint
+    from code_mm.engine.checkpoint_check import (
+        names_pretrained_weights,
+        read_local_files_inertly,
+        require_checkpoint,
+    )
 
     cfg.resume = False
+    read_local_files_inertly()
     if checkpoint not in (None, NO_CHECKPOINT):
         cfg.load_from = checkpoint
     if cfg.get('load_from'):

@@ -37,8 +37,9 @@ def main() -> None:
         use_mixed_precision(cfg)
     cfg.resume = args.resume or cfg.get('resume', False)
     if cfg.get('load_from'):
-        from code_mm.engine.checkpoint_check import require_checkpoint
+        from code_mm.engine.checkpoint_check import read_local_files_inertly, require_checkpoint
 
+        read_local_files_inertly()
         require_checkpoint(cfg.load_from)
     from code_mm.engine.mixed_precision import replace_mixed_precision
 

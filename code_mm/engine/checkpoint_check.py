@@ -4,6 +4,10 @@ import difflib
 import re
 from pathlib import Path
 
+from mmengine.runner import CheckpointLoader
+
+from code_mm.weights import read_checkpoint
+
 # 's3://', 'https://', 'modelzoo://': not on this machine's disk, MMEngine's loaders know them.
 URL = re.compile(r'^[a-zA-Z][\w+.-]*:(//|[^\\/])')
 
@@ -28,6 +32,21 @@ def require_checkpoint(path: str) -> None:
         raise FileNotFoundError(
             f'expected a checkpoint file, but {path!r} does not exist{_hint(file)}'
         )
+
+
+def read_local_files_inertly() -> None:
+    """Let MMEngine read the local checkpoints of this process with this project's reader.
+
+    It takes every kind of file that docs/weights.md lists, and executes nothing; MMEngine's own
+    knows files of ``torch.save`` only and may fall back to executing a pickle. Called by
+    ``tools/train.py`` and ``tools/test.py``; URLs are left to MMEngine.
+    """
+    CheckpointLoader.register_scheme('', load_from_local, force=True)
+
+
+def load_from_local(filename: str, map_location=None) -> dict:
+    """The content of a local checkpoint, as MMEngine's loader of this name gives it."""
+    return read_checkpoint(filename, map_location)
 
 
 def names_pretrained_weights(model: dict | list) -> bool:

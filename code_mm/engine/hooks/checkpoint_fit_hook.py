@@ -1,11 +1,11 @@
-"""Stop where a checkpoint is not one of the model."""
+"""Take checkpoints of every kind, and stop where one is not of the model."""
 
 from __future__ import annotations
 
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
-from torch import Tensor, nn
 
+from code_mm.models.segmentors.model_weights import ModelWeights
 from code_mm.registry import HOOKS
 
 
@@ -14,7 +14,9 @@ class CheckpointFitHook(Hook):
     """Refuses a checkpoint that does not fit, where MMEngine would warn and go on.
 
     Without it a model of another size, or a file of another project, is evaluated with weights
-    that are partly or wholly random. ``tools/train.py`` and ``tools/test.py`` always use it.
+    that are partly or wholly random. Checkpoints of the CoDe and TCL releases are renamed, trained
+    parts are completed with the CLIP that the config names, and what was loaded, missing and
+    unexpected is logged. ``tools/train.py`` and ``tools/test.py`` always use it.
 
     Args:
         strict (bool): Every parameter must be in the checkpoint, in its size: for evaluation and
@@ -33,23 +35,7 @@ class CheckpointFitHook(Hook):
         while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
             model = model.module
         source = getattr(runner, '_load_from', None) or 'the newest one of the work folder'
-        self._check(model, checkpoint.get('state_dict', checkpoint), source)
-
-    def _check(self, model: nn.Module, state: dict, source: str) -> None:
-        sizes = {
-            name.removeprefix('module.'): tuple(value.shape)
-            for name, value in state.items()
-            if isinstance(value, Tensor)
-        }
-        own = {name: tuple(p.shape) for name, p in model.named_parameters()}
-        missing = [name for name in own if name not in sizes]
-        wrong = [name for name in own if name in sizes and sizes[name] != own[name]]
-        bad = len(missing) + len(wrong)
-        if bad == 0 or (not self.strict and bad < len(own)):
-            return
-        found = [f'{name} {sizes[name]} for {own[name]}' for name in wrong[:3]]
-        raise ValueError(
-            f'expected a checkpoint of this {type(model).__name__}, but {source} lacks '
-            f'{len(missing)} of its {len(own)} parameters {missing[:3]} and has {len(wrong)} of '
-            f'another size {found}; use the config that it was trained with'
-        )
+        weights = ModelWeights.of(checkpoint, source)
+        state = weights.fitted(model, self.strict)
+        if weights.layout != 'own':
+            checkpoint['state_dict'] = state

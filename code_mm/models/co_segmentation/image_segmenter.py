@@ -26,6 +26,7 @@ class ImageSegmenter(BaseModule):
         embed_dim (int): Channels of the joint embedding.
         num_upsamplings (int): Doublings of the patch grid.
         init_gate (float): Start value of the decoder's gates.
+        activation (str): CLIP's own, see ``CLIP``.
     """
 
     def __init__(
@@ -35,9 +36,10 @@ class ImageSegmenter(BaseModule):
         embed_dim: int,
         num_upsamplings: int = 2,
         init_gate: float = 0.0,
+        activation: str = 'quick_gelu',
     ) -> None:
         super().__init__()
-        self.block = ResidualAttentionBlock(width, heads)
+        self.block = ResidualAttentionBlock(width, heads, activation)
         self.decoder = nn.Sequential(
             *(GatedUpsampling(width, init_gate) for _ in range(num_upsamplings))
         )

@@ -28,8 +28,10 @@ class CLIP(BaseModule):
         vocab_size (int): Rows of the token embedding.
         text_width, text_layers, text_heads: Size of the text tower.
         frozen (bool): Parameters never move (gradients still flow through to the inputs).
+        activation (str): 'quick_gelu' (OpenAI) or 'gelu' (most CLIPs of open_clip).
         init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=path)``; the file may be
-            OpenAI's archive, a plain state dict or safetensors with OpenAI's names.
+            OpenAI's archive, or in the layout of OpenAI, open_clip or Hugging Face
+            (docs/weights.md).
     """
 
     def __init__(
@@ -46,15 +48,17 @@ class CLIP(BaseModule):
         text_layers: int = 12,
         text_heads: int | None = None,
         frozen: bool = True,
+        activation: str = 'quick_gelu',
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        self.embed_dim, self.frozen = embed_dim, frozen
+        self.embed_dim, self.frozen, self.activation = embed_dim, frozen, activation
+        last = (frozen, activation)
         self.visual = CLIPImageEncoder(
-            image_size, patch_size, vision_width, vision_layers, embed_dim, vision_heads, frozen
+            image_size, patch_size, vision_width, vision_layers, embed_dim, vision_heads, *last
         )
         self.text = CLIPTextEncoder(
-            context_length, vocab_size, text_width, text_layers, embed_dim, text_heads, frozen
+            context_length, vocab_size, text_width, text_layers, embed_dim, text_heads, *last
         )
         # ln(1 / temperature), CLIP's own start value
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)), requires_grad=not frozen)

@@ -47,6 +47,7 @@ class CLIPImageEncoder(BaseModule):
         embed_dim (int): Channels of the joint embedding.
         heads (int, optional): Attention heads; ``width // 64`` (at least 1) by default.
         frozen (bool): Take all parameters out of training.
+        activation (str): 'quick_gelu' (OpenAI) or 'gelu' (most CLIPs of open_clip).
         init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=...)`` with the file
             of a whole CLIP.
     """
@@ -60,6 +61,7 @@ class CLIPImageEncoder(BaseModule):
         embed_dim: int = 512,
         heads: int | None = None,
         frozen: bool = True,
+        activation: str = 'quick_gelu',
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -71,6 +73,7 @@ class CLIPImageEncoder(BaseModule):
                 f'but got {image_size}'
             )
         self.patch_size, self.width, self.embed_dim = patch_size, width, embed_dim
+        self.activation = activation
         self.heads = heads or max(width // 64, 1)
         self.base_grid = image_size // patch_size
         self.conv1 = nn.Conv2d(3, width, patch_size, patch_size, bias=False)
@@ -78,7 +81,7 @@ class CLIPImageEncoder(BaseModule):
         self.class_embedding = nn.Parameter(scale * torch.randn(width))
         self.positional_embedding = nn.Parameter(scale * torch.randn(1 + self.base_grid**2, width))
         self.ln_pre = nn.LayerNorm(width)
-        self.transformer = Transformer(width, layers, self.heads)
+        self.transformer = Transformer(width, layers, self.heads, activation)
         self.ln_post = nn.LayerNorm(width)
         self.proj = nn.Parameter(scale * torch.randn(width, embed_dim))
         if frozen:

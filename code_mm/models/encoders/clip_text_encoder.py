@@ -29,6 +29,7 @@ class CLIPTextEncoder(BaseModule):
         embed_dim (int): Channels of the joint embedding.
         heads (int, optional): Attention heads; ``width // 64`` (at least 1) by default.
         frozen (bool): Take all parameters out of training.
+        activation (str): 'quick_gelu' (OpenAI) or 'gelu' (most CLIPs of open_clip).
         init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=...)`` with the file
             of a whole CLIP.
     """
@@ -42,14 +43,16 @@ class CLIPTextEncoder(BaseModule):
         embed_dim: int = 512,
         heads: int | None = None,
         frozen: bool = True,
+        activation: str = 'quick_gelu',
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.context_length, self.width, self.embed_dim = context_length, width, embed_dim
+        self.activation = activation
         self.heads = heads or max(width // 64, 1)
         self.token_embedding = nn.Embedding(vocab_size, width)
         self.positional_embedding = nn.Parameter(0.01 * torch.randn(context_length, width))
-        self.transformer = Transformer(width, layers, self.heads)
+        self.transformer = Transformer(width, layers, self.heads, activation)
         self.ln_final = nn.LayerNorm(width)
         self.text_projection = nn.Parameter(width**-0.5 * torch.randn(width, embed_dim))
         nn.init.normal_(self.token_embedding.weight, std=0.02)

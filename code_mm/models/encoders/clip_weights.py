@@ -1,89 +1,70 @@
-"""Reading CLIP weight files without executing anything in them."""
+"""Filling a CLIP, or one of its towers, from a weight file."""
 
 from __future__ import annotations
 
 import logging
-import zipfile
 from pathlib import Path
 
-import torch
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-# OpenAI's archives carry these integers beside the weights.
-_NOT_WEIGHTS = frozenset({'input_resolution', 'context_length', 'vocab_size'})
-# The one way in which reading a TorchScript archive would run what stands in it.
-_RUNS_ON_LOADING = b'__setstate__'
+from code_mm.weights import (
+    LoadReport,
+    StatedCLIP,
+    clip_layout,
+    read_checkpoint,
+    read_tensors,
+    stated_clip,
+    to_own_names,
+)
+from code_mm.weights.files import tensors_of
+from code_mm.weights.stated_clip import likely_heads
+
+__all__ = ['clip_keys', 'clip_sizes', 'init_from_clip_file', 'load_clip_weights', 'read_tensors']
+
+_TOWERS = {'visual.': 'vision_', 'text.': 'text_'}
 
 
-def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """Read the tensors of a weight file.
-
-    Args:
-        path (str | Path): safetensors, a TorchScript archive (OpenAI's ``ViT-B-16.pt``) or a
-            file of ``torch.save`` that holds tensors and plain types only.
-
-    Returns:
-        dict[str, Tensor]: Tensors by name; of a checkpoint, those under ``state_dict``.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        IsADirectoryError: It is a folder.
-        ValueError: The file is none of these, or reading it could run code that stands in it.
-    """
-    path = Path(path).expanduser()
-    if path.is_dir():
-        raise IsADirectoryError(f'expected a weight file, but {path.absolute()} is a folder')
-    if not path.is_file():
-        raise FileNotFoundError(f'expected a weight file, but there is none at {path.absolute()}')
-    try:
-        if path.suffix == '.safetensors':
-            return load_file(path)
-        if _is_torchscript(path):
-            _refuse_active(path)
-            return dict(torch.jit.load(path, map_location='cpu').state_dict())
-        content = torch.load(path, map_location='cpu', weights_only=True)
-        if not isinstance(content, dict):
-            raise TypeError(f'it holds no tensors by name, but a {type(content).__name__}')
-    except Exception as error:
-        raise ValueError(
-            f'expected safetensors, a TorchScript archive or a file of tensors and plain types, '
-            f'but {path} cannot be read as one: {error}'
-        ) from error
-    content = content.get('state_dict', content)
-    return {name: value for name, value in content.items() if isinstance(value, Tensor)}
-
-
-def load_clip_weights(module: nn.Module, path: str | Path, tower: str = '') -> None:
-    """Load a file with OpenAI's parameter names into a :class:`CLIP`, or into one of its towers.
+def load_clip_weights(module: nn.Module, path: str | Path, tower: str = '') -> LoadReport:
+    """Load the file of a CLIP into a :class:`CLIP`, or into one of its towers.
 
     Args:
         module (nn.Module): The model to fill.
-        path (str | Path): See :func:`read_tensors`; the file of a whole CLIP.
+        path (str | Path): See :func:`read_checkpoint`; in the layout of OpenAI, open_clip, Hugging
+            Face or our own.
         tower (str): 'visual.' or 'text.' where the module is that tower alone.
 
+    Returns:
+        LoadReport: What was loaded.
+
     Raises:
-        ValueError: Names or sizes do not fit; the message says which size the file has.
+        ValueError: Names, sizes, heads or activation do not fit; the message says what the file
+            has.
     """
-    state = {_own_name(k): v for k, v in read_tensors(path).items() if k not in _NOT_WEIGHTS}
-    state = {name: value for name, value in state.items() if name.startswith(tower)}
+    checkpoint = read_checkpoint(path)
+    theirs = tensors_of(checkpoint)
+    state = {k: v for k, v in to_own_names(theirs).items() if k.startswith(tower)}
     own = {f'{tower}{name}': value for name, value in module.state_dict().items()}
     missing = sorted(own.keys() - state.keys())
     unexpected = sorted(state.keys() - own.keys())
-    wrong = [k for k in own.keys() & state.keys() if own[k].shape != state[k].shape]
+    wrong = sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape)
+    layout = f'{clip_layout(theirs)} layout'
     if missing or unexpected or wrong:
         raise ValueError(
-            f'{path} does not fit this CLIP: {len(missing)} missing {missing[:3]}, '
-            f'{len(unexpected)} unexpected {unexpected[:3]}, '
-            f'{len(wrong)} of another size {sorted(wrong)[:3]}. Expected {clip_sizes(own)}, '
-            f"but the file has {clip_sizes(state)}; set these keys of the model to the file's"
+            f'{path} does not fit this {type(module).__name__}: {len(missing)} missing '
+            f'{missing[:3]}, {len(unexpected)} unexpected {unexpected[:3]}, {len(wrong)} of '
+            f'another size {wrong[:3]}. Expected {_keys(own, tower)}, but the file ({layout}) has '
+            f"{_keys(state, tower)}; set these keys of the model to the file's"
         )
+    stated = stated_clip(path, theirs, checkpoint.get('meta'))
+    _check_stated(module, stated, path, layout)
     module.load_state_dict({name.removeprefix(tower): value for name, value in state.items()})
-    print_log(
-        f'loaded all {len(own)} tensors of {type(module).__name__} from {path}', logger='current'
+    report = LoadReport.compare(
+        module, {name.removeprefix(tower): value for name, value in state.items()}, path, layout
     )
+    report.log()
+    return report
 
 
 def init_from_clip_file(module: BaseModule, tower: str = '') -> None:
@@ -125,6 +106,7 @@ def clip_sizes(state: dict[str, Tensor]) -> dict[str, int]:
 
     tell('vision_width', 'visual.conv1.weight', 0)
     tell('patch_size', 'visual.conv1.weight', 2)
+    tell('embed_dim', 'text.text_projection', 1)
     tell('embed_dim', 'visual.proj', 1)
     tell('text_width', 'text.positional_embedding', 1)
     tell('context_length', 'text.positional_embedding', 0)
@@ -139,22 +121,58 @@ def clip_sizes(state: dict[str, Tensor]) -> dict[str, int]:
     return sizes
 
 
-def _own_name(name: str) -> str:
-    """OpenAI keeps the text tower at the top level; ours is under ``text.``."""
-    at_top = name.startswith(('visual.', 'text.')) or name == 'logit_scale'
-    return name if at_top else f'text.{name}'
+def clip_keys(state: dict[str, Tensor], stated: StatedCLIP) -> dict[str, int | str | None]:
+    """All keys of :class:`CLIP` for a file: its sizes, and what is stated about it.
+
+    Args:
+        state (dict[str, Tensor]): Tensors by our names.
+        stated (StatedCLIP): Heads that it does not state are those of the published towers.
+    """
+    sizes = clip_sizes(state)
+    if 'vision_width' in sizes:
+        sizes['vision_heads'] = stated.vision_heads or likely_heads(sizes['vision_width'])
+    if 'text_width' in sizes:
+        sizes['text_heads'] = stated.text_heads or max(sizes['text_width'] // 64, 1)
+    return {**sizes, 'activation': stated.activation}
 
 
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(n.endswith('constants.pkl') for n in archive.namelist())
+def _keys(state: dict[str, Tensor], tower: str) -> dict[str, int]:
+    """Sizes as keys of the module: a tower alone has ``width`` for ``vision_width``."""
+    prefix = _TOWERS.get(tower, '')
+    return {name.removeprefix(prefix): size for name, size in clip_sizes(state).items()}
 
 
-def _refuse_active(path: Path) -> None:
-    """TorchScript's reader would run every ``__setstate__`` of the archive; CLIP's has none."""
-    with zipfile.ZipFile(path) as archive:
-        code = [member for member in archive.infolist() if '/code/' in member.filename]
-        if any(_RUNS_ON_LOADING in archive.read(member) for member in code):
-            raise ValueError('the archive wants to run code of its own (__setstate__) on loading')
+def _check_stated(module: nn.Module, stated: StatedCLIP, path: str | Path, layout: str) -> None:
+    """Compare what no size shows: the activation and the number of heads."""
+    towers = {'vision': getattr(module, 'visual', None), 'text': getattr(module, 'text', None)}
+    if not any(towers.values()):  # the module is one tower
+        towers = {'vision' if hasattr(module, 'patch_size') else 'text': module}
+    if stated.activation is not None and stated.activation != module.activation:
+        raise ValueError(
+            f'expected activation={stated.activation!r}, as {stated.where} states for {path}, but '
+            f'this {type(module).__name__} has {module.activation!r}; set its key activation'
+        )
+    for name, encoder in towers.items():
+        heads = getattr(stated, f'{name}_heads')
+        if heads is not None and heads != encoder.heads:
+            key = f'{name}_heads' if len(towers) > 1 else 'heads'
+            raise ValueError(
+                f'expected {heads} attention heads, as {stated.where} states for {path}, but the '
+                f'{name} tower has {encoder.heads}; set {key}={heads}'
+            )
+    if stated.activation is None and (layout.startswith(('open_clip', 'Hugging'))):
+        _warn(
+            f'{path} does not state its activation: {module.activation!r} of this '
+            f'{type(module).__name__} is assumed. OpenAI trained with quick_gelu, LAION and '
+            "DataComp mostly with gelu; if it is one of theirs, set activation='gelu'"
+        )
+    vision = towers.get('vision')
+    if vision and stated.vision_heads is None and vision.heads != likely_heads(vision.width):
+        _warn(
+            f'{path} does not state its attention heads: {vision.heads} are assumed, while the '
+            f'published towers of width {vision.width} have {likely_heads(vision.width)}'
+        )
+
+
+def _warn(text: str) -> None:
+    print_log(text, logger='current', level=logging.WARNING)

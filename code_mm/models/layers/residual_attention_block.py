@@ -16,6 +16,10 @@ class QuickGELU(nn.Module):
         return x * torch.sigmoid(1.702 * x)
 
 
+# 'gelu' is the exact one, which most CLIPs of open_clip were trained with.
+_ACTIVATIONS = {'quick_gelu': QuickGELU, 'gelu': nn.GELU}
+
+
 class SelfAttention(nn.Module):
     """Multi-head self-attention on the fused scaled-dot-product kernel.
 
@@ -62,17 +66,25 @@ class ResidualAttentionBlock(nn.Module):
     Args:
         width (int): Channels of the tokens.
         heads (int): Attention heads.
+        activation (str): 'quick_gelu' (OpenAI) or 'gelu', the exact one.
+
+    Raises:
+        ValueError: Another activation.
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, activation: str = 'quick_gelu') -> None:
         super().__init__()
+        if activation not in _ACTIVATIONS:
+            raise ValueError(
+                f'expected an activation among {sorted(_ACTIVATIONS)}, but got {activation!r}'
+            )
         self.ln_1 = nn.LayerNorm(width)
         self.attn = SelfAttention(width, heads)
         self.ln_2 = nn.LayerNorm(width)
         self.mlp = nn.Sequential(
             OrderedDict(
                 c_fc=nn.Linear(width, 4 * width),
-                gelu=QuickGELU(),
+                gelu=_ACTIVATIONS[activation](),
                 c_proj=nn.Linear(4 * width, width),
             )
         )
@@ -93,9 +105,11 @@ class ResidualAttentionBlock(nn.Module):
 class Transformer(nn.Module):
     """A stack of :class:`ResidualAttentionBlock` under CLIP's name ``resblocks``."""
 
-    def __init__(self, width: int, layers: int, heads: int) -> None:
+    def __init__(self, width: int, layers: int, heads: int, activation: str = 'quick_gelu') -> None:
         super().__init__()
-        self.resblocks = nn.ModuleList(ResidualAttentionBlock(width, heads) for _ in range(layers))
+        self.resblocks = nn.ModuleList(
+            ResidualAttentionBlock(width, heads, activation) for _ in range(layers)
+        )
 
     def forward(self, x: Tensor, causal: bool = False) -> Tensor:
         """Run all blocks on tokens [b, l, width]."""

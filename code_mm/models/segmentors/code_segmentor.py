@@ -14,8 +14,10 @@ from code_mm.registry import MODELS
 from code_mm.structures import CaptionBatch, RegionMasks
 from code_mm.text import end_of_text_index, tokenize
 
+from ..decode_heads import embed_class_names
 from ..prompts.word_highlighting_prompt import special_positions
 from .code_parts import build_part, check_parts
+from .model_weights import init_cfg_weights
 from .zero_shot_segmentor import ZeroShotSegmentor
 
 
@@ -30,7 +32,8 @@ class CoDeSegmentor(ZeroShotSegmentor):
         backbone (dict): ``CLIP``; one frozen CLIP serves every use.
         decode_head (dict): ``ZeroShotHead``. Its scale and bias make the region masks in training
             too.
-        noun_prompt (dict): ``NounContextPrompt``.
+        noun_prompt (dict, optional): ``NounContextPrompt``. Without it class names are put into
+            the head's templates, as TCL does; such a model predicts only.
         image_segmenter (dict): ``ImageSegmenter``.
         losses (dict): Loss modules by name: knowledge_guided (Eq. 3.1), region_feature,
             region_image, feature_variation, mask_variation, area, negative_area (the image
@@ -42,17 +45,18 @@ class CoDeSegmentor(ZeroShotSegmentor):
         word_prompt (dict, optional): ``WordHighlightingPrompt``, for highlighted texts.
         alignment_text (str): What region_word aligns regions with: 'highlighted' texts, or the
             single 'noun' (thesis §4.4).
-        **kwargs: Those of ``ZeroShotSegmentor``.
+        **kwargs: Those of ``ZeroShotSegmentor``. ``init_cfg`` may name a checkpoint of any kind:
+            our own, of the CoDe or TCL release, or trained parts (docs/weights.md).
     """
 
     def __init__(
         self,
         backbone: dict,
         decode_head: dict,
-        noun_prompt: dict,
+        noun_prompt: dict | None,
         image_segmenter: dict,
         losses: dict,
-        region_prompt: dict,
+        region_prompt: dict | None,
         text_segmenter: dict | None = None,
         word_prompt: dict | None = None,
         alignment_text: str = 'highlighted',
@@ -62,7 +66,11 @@ class CoDeSegmentor(ZeroShotSegmentor):
         visual, text = self.backbone.visual, self.backbone.text
         self.noun_prompt = build_part(noun_prompt, width=text.width)
         self.image_segmenter = build_part(
-            image_segmenter, width=visual.width, heads=visual.heads, embed_dim=visual.embed_dim
+            image_segmenter,
+            width=visual.width,
+            heads=visual.heads,
+            embed_dim=visual.embed_dim,
+            activation=visual.activation,
         )
         self.region_prompt = build_part(region_prompt)
         self.text_segmenter = build_part(text_segmenter, width=text.width, heads=text.heads)
@@ -74,10 +82,18 @@ class CoDeSegmentor(ZeroShotSegmentor):
         check_parts(self)
 
     def init_weights(self) -> None:
-        """Load CLIP, then start the trainable copies from it."""
-        super().init_weights()
-        self.image_segmenter.copy_from(self.backbone.visual)
-        self.noun_prompt.copy_from(self.backbone.text)
+        """Load CLIP and start the trainable copies from it; then the file of ``init_cfg``."""
+        weights = init_cfg_weights(self)
+        if weights is None or not weights.has_backbone(self):
+            init_cfg, self.init_cfg = self.init_cfg, None  # read here, not by MMEngine
+            super().init_weights()
+            self.init_cfg = init_cfg
+            self.image_segmenter.copy_from(self.backbone.visual)
+            if self.noun_prompt is not None:
+                self.noun_prompt.copy_from(self.backbone.text)
+        if weights is not None:
+            self.load_state_dict(weights.fitted(self), strict=False)
+        self._is_init = True
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         """All losses of a batch of image-caption pairs, already weighted.
@@ -89,6 +105,8 @@ class CoDeSegmentor(ZeroShotSegmentor):
         Returns:
             dict[str, Tensor]: ``loss_<name>`` for every name of the key ``losses``.
         """
+        if self.noun_prompt is None:
+            raise ValueError('expected a noun_prompt for training, but this model has none')
         captions = CaptionBatch.from_samples(data_samples)
         # before they were cut to the batch's longest, or a rare long noun would end a long run
         self.noun_prompt.check_length(data_samples[0].noun_ids.shape[-1], self.backbone.text)
@@ -181,14 +199,16 @@ class CoDeSegmentor(ZeroShotSegmentor):
     @torch.no_grad()
     def set_class_names(self, names: Sequence[str]) -> None:
         """Look for these classes, embedded with the learnt contexts as they are now."""
-        text = self.backbone.text
-        length = text.context_length - self.noun_prompt.num_contexts
+        head, text, prompt = self.decode_head, self.backbone.text, self.noun_prompt
 
         def embed(phrases: list[str]) -> Tensor:
-            ids = tokenize(phrases, context_length=length).to(self.noun_prompt.contexts.device)
-            return self.noun_prompt(ids, text)
+            if prompt is None:
+                return embed_class_names(text, phrases, head.templates)
+            length = text.context_length - prompt.num_contexts
+            ids = tokenize(phrases, context_length=length).to(prompt.contexts.device)
+            return prompt(ids, text)
 
-        self.decode_head.embed_and_set(names, text, embed, [self.noun_prompt])
+        head.embed_and_set(names, text, embed, [] if prompt is None else [prompt])
         self._take_over_class_count()
 
     def _noun_losses(self, captions: CaptionBatch, nouns: Tensor) -> dict[str, Tensor]:

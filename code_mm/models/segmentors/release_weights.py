@@ -1,8 +1,9 @@
-"""Weights of the authors' release under this project's names."""
+"""Weights of the CoDe and TCL releases under this project's names."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from torch import Tensor
 
@@ -12,6 +13,7 @@ _COPIES = re.compile(
     r'pamr\.|clip_image_encoder\.|clip_text_encoder\.text_encoder\.'
     r'|clip_text_encoder\.prompt_learner\.(clip_model\.|token_prefix$)'
 )
+_CONSTANTS = re.compile(r'pamr\.|clip_text_encoder\.prompt_learner\.token_prefix$|.*attn_mask$')
 _RENAMES = (
     (r'learnable_image_bg$', 'region_prompt.image'),
     (r'bg_text$', 'word_prompt.words'),
@@ -39,37 +41,86 @@ _RENAMES = (
     (r'tclf_loss\.', 'losses.region_feature.'),
     (r'hcl_loss\.', 'losses.region_word.'),
 )
+# TCL keeps its frozen CLIP in two encoders; what wraps the towers in there is passed over.
+_TCL_CLIP = (
+    (r'clip_(image|text)_encoder\.(?:\w+\.)*?visual\.', 'backbone.visual.'),
+    (r'clip_image_encoder\.(?:\w+\.)*?clip_proj\.ln\.', 'backbone.visual.ln_post.'),
+    (r'clip_image_encoder\.(?:\w+\.)*?clip_proj\.proj$', 'backbone.visual.proj'),
+    (
+        r'clip_image_encoder\.(?:\w+\.)*?'
+        r'(class_embedding$|positional_embedding$|conv1\.|ln_pre\.|ln_post\.|transformer\.|proj$)',
+        r'backbone.visual.\1',
+    ),
+    (
+        r'clip_text_encoder\.(?:\w+\.)*?'
+        r'(positional_embedding$|text_projection$|token_embedding\.|ln_final\.|transformer\.)',
+        r'backbone.text.\1',
+    ),
+    (r'clip_(image|text)_encoder\.(?:\w+\.)*?logit_scale$', 'backbone.logit_scale'),
+)
+# What our names begin with; anything else in a release is not known.
+PARTS = (
+    'backbone.',
+    'decode_head.',
+    'image_segmenter.',
+    'losses.',
+    'noun_prompt.',
+    'region_prompt.',
+    'text_segmenter.',
+    'word_prompt.',
+)
+_MARK = 'masker.sim2mask.'
+_CODE_MARKS = ('frozen_clip.', 'clip_text_encoder.prompt_learner.')
+
+
+def release_layout(names: Iterable[str]) -> str | None:
+    """'CoDe release' or 'TCL release' by the names of its tensors, None for anything else."""
+    names = [name.removeprefix('module.') for name in names]
+    if not any(name.startswith(_MARK) for name in names):
+        return None
+    return 'CoDe release' if any(n.startswith(_CODE_MARKS) for n in names) else 'TCL release'
 
 
 def convert_release_name(name: str) -> str | None:
-    """Our name of a parameter of the release; None for the copies that it keeps of CLIP.
+    """Our name of a parameter of the CoDe release; None for the copies that it keeps of CLIP.
 
     Raises:
         KeyError: The release has no parameter of this name.
     """
     if _COPIES.match(name):
         return None
-    for pattern, replacement in _RENAMES:
-        if re.match(pattern, name):
-            return re.sub(pattern, replacement, name, count=1)
-    raise KeyError(f'expected a parameter name of the CoDe release, but got {name!r}')
+    own = _renamed(name, _RENAMES)
+    if own is None:
+        raise KeyError(f'expected a parameter name of the CoDe release, but got {name!r}')
+    return own
 
 
 def convert_release_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the ``model`` part of a release checkpoint for :class:`CoDeSegmentor`.
+    """Rename the ``model`` part of a CoDe or TCL release checkpoint for :class:`CoDeSegmentor`.
 
     Args:
         state (dict[str, Tensor]): Tensors by the release's names.
 
     Returns:
-        dict[str, Tensor]: Tensors by our names, fp32 where floating.
+        dict[str, Tensor]: Tensors by our names, fp32 where floating; unknown names are kept.
     """
+    state = {name.removeprefix('module.'): value for name, value in state.items()}
+    has_clip = any(name.startswith('frozen_clip.') for name in state)
+    tables = _RENAMES if has_clip else (*_RENAMES, *_TCL_CLIP)
+    copies = _COPIES if has_clip else _CONSTANTS
     converted = {}
     for name, value in state.items():
-        own = convert_release_name(name)
-        if own is None:
+        if copies.match(name):
             continue
+        own = _renamed(name, tables) or name
         if own == 'word_prompt.words':
             value = value.squeeze(1)  # [l, 1, width]
         converted[own] = value.float() if value.is_floating_point() else value
     return converted
+
+
+def _renamed(name: str, table: Iterable[tuple[str, str]]) -> str | None:
+    for pattern, replacement in table:
+        if re.match(pattern, name):
+            return re.sub(pattern, replacement, name, count=1)
+    return None

@@ -221,7 +221,7 @@ def test_another_architecture_is_refused_with_both_sizes(clip, tmp_path):
         load_clip_weights(other, tmp_path / 'clip.pth')
     message = str(error.value)
     assert 'clip.pth does not fit this CLIP: 12 missing' in message
-    expected, found = message.split('Expected ')[1].split('but the file has')
+    expected, found = message.split('Expected ')[1].split('but the file (OpenAI layout) has')
     for key, ours, theirs in (
         ('patch_size', 16, 8),
         ('text_layers', 3, 2),
