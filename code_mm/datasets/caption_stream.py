@@ -19,7 +19,7 @@ from .stream_ledger import StreamLedger
 from .stream_progress import StreamProgress
 from .worker_status import WorkerStatus
 
-_UNKNOWN_LENGTH = 2**62
+_ENDLESS = 2**62
 
 
 @DATASETS.register_module()
@@ -129,10 +129,20 @@ class CaptionStreamDataset(IterableDataset):
     def __len__(self) -> int:
         """Samples of one pass over all processes.
 
-        Where they are unknown, a number beyond every training: MMEngine asks for the
-        length to log the end of an epoch, which a stream does not have.
+        Where they are unknown, an endless stream gives a number beyond every training:
+        MMEngine asks for the length to log the end of an epoch, which a stream does not have.
+
+        Raises:
+            TypeError: they are unknown, and the stream has an end.
         """
-        return _UNKNOWN_LENGTH if self.num_samples is None else self.num_samples
+        if self.num_samples is not None:
+            return self.num_samples
+        if not self.repeat:
+            raise TypeError(
+                f'{self.name}: expected a known number of samples, but there are shards without '
+                "img2dataset's *_stats.json or *.parquet beside them; give num_samples"
+            )
+        return _ENDLESS
 
     def _size(self) -> str:
         shards = sum(len(source.shards) for source in self.sources)

@@ -9,6 +9,7 @@ import select
 import shutil
 import subprocess
 from collections.abc import Callable
+from importlib import import_module
 from typing import BinaryIO
 
 from webdataset.gopen import Pipe, gopen, gopen_schemes
@@ -16,7 +17,7 @@ from webdataset.gopen import Pipe, gopen, gopen_schemes
 from .shard_urls import is_url
 
 _CHUNK = 2**20  # bytes
-_DECOMPRESSORS = {b'\x1f\x8b': gzip.GzipFile, b'BZh': bz2.BZ2File, b'\xfd7zXZ': lzma.LZMAFile}
+_DECOMPRESSORS = {b'\x1f\x8b': gzip.open, b'BZh': bz2.open, b'\xfd7zXZ': lzma.open}
 
 
 def open_shard(shard: str, timeout: float | None = None) -> 'BinaryIO | ForwardFile':
@@ -56,9 +57,7 @@ def check_can_open(shard: str) -> None:
     if scheme in (*gopen_schemes, 'file'):
         return
     try:
-        import fsspec
-
-        fsspec.get_filesystem_class(scheme)
+        import_module('fsspec').get_filesystem_class(scheme)
     except (ImportError, ValueError) as error:  # ValueError: a protocol that fsspec does not know
         packages = 'fsspec s3fs' if scheme == 's3' else 'fsspec and its part for this protocol'
         raise ImportError(
@@ -79,8 +78,7 @@ class StoredObject:
     """A file in a store that fsspec reads; whatever error its client has is an OSError."""
 
     def __init__(self, url: str) -> None:
-        import fsspec
-
+        fsspec = import_module('fsspec')  # not required, as few need it
         self._file = _as_os_error(lambda: fsspec.open(url, 'rb').open())
 
     def read(self, size: int) -> bytes:

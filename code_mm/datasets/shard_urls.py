@@ -59,8 +59,9 @@ def shard_name(shard: str) -> str:
     """The file's name, the first half of its sample keys: ``00012.tar``."""
     if not is_url(shard):
         return os.path.basename(shard)
-    names = _TAR_NAME.findall(shard)
-    return names[-1] if names else shard.split('?')[0].rstrip('/').rpartition('/')[2]
+    plain = re.sub(r'\?[^\s"\']*', '', shard)  # without the query of a URL
+    names = _TAR_NAME.findall(plain)
+    return names[-1] if names else plain.rstrip('/').rpartition('/')[2]
 
 
 def split_missing(shards: Sequence[str]) -> tuple[list[str], list[Skip]]:

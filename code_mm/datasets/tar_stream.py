@@ -56,6 +56,8 @@ def stream_members(
     count, last = _HeaderCount(), ''
     try:
         tar = _open(file, count)
+        if tar.firstmember is None:
+            raise tarfile.ReadError('no tar file')
         while (member := _next(tar, count)) is not None:
             if count.invalid:
                 damage('corrupt_header', last, f'before byte {member.offset}')
@@ -89,8 +91,6 @@ def _open(file, count: _HeaderCount) -> tarfile.TarFile:
 
 
 def _check_end(last: str, count: _HeaderCount, end: str, damage: Damage) -> None:
-    if not last:
-        raise tarfile.ReadError('no tar file')
     if count.invalid:
         damage('corrupt_header', last, end)
     elif count.zeros < 2:
