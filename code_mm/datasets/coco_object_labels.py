@@ -3,9 +3,10 @@
 import json
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -138,8 +139,11 @@ def write_coco_object_labels(
         for image in data['images']
     ]
     todo = [job for job in jobs if overwrite or not job.path.exists()]
-    for _ in (track or (lambda items, _: items))(_write_all(todo, num_processes), len(todo)):
-        pass
+    # the processes start before a progress bar starts its thread
+    with _mapping(min(num_processes, len(todo))) as mapping:
+        done = mapping(_write, todo)
+        for _ in track(done, len(todo)) if track else done:
+            pass
     return len(todo), len(jobs) - len(todo)
 
 
@@ -163,14 +167,18 @@ def _read(path: Path) -> dict:
     return data
 
 
-def _write_all(jobs: list[_Job], num_processes: int) -> Iterable[None]:
-    if num_processes <= 1 or len(jobs) <= 1:
-        yield from map(_write, jobs)
+@contextmanager
+def _mapping(num_processes: int) -> Iterator[Callable]:
+    """``map``, by one process or many; what is not begun is dropped when an error ends it."""
+    if num_processes <= 1:
+        yield map
         return
-    # not forked: a fork of a process with running threads (torch, OpenCV) may hang
-    context = get_context('spawn')
-    with ProcessPoolExecutor(num_processes, mp_context=context) as pool:
-        yield from pool.map(_write, jobs, chunksize=16)
+    with ProcessPoolExecutor(num_processes) as pool:
+        try:
+            yield partial(pool.map, chunksize=16)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _write(job: _Job) -> None:
