@@ -120,7 +120,8 @@ class CaptionShardsDataset(CaptionDataset):
         """Index all shards; what is left out goes to ``index_skips``."""
         paths = expand_shard_paths(self.shards, self.data_root)
         if self.noun_cache:
-            self.noun_cache.check(path for path in paths if os.path.isfile(path))
+            there = [path for path in paths if os.path.isfile(path)]
+            self.noun_cache.check(there, rows_wanted=True)
         indices = index_shards(paths, self.layout, self.index_dir)
         self.index_skips = [skip for index in indices for skip in index.skips]
         samples = ShardSamples([index for index in indices if len(index.keys)])

@@ -9,8 +9,15 @@ import torch
 from mmengine.logging import print_log
 from torch.utils.data import get_worker_info
 
-from .noun_rows import NounRows
-from .noun_table import NounSettings, NounTable, caption_checksum, nouns_file, read_noun_table
+from .noun_rows import NounRows, rows_file, rows_fit
+from .noun_table import (
+    NounSettings,
+    NounTable,
+    caption_checksum,
+    nouns_file,
+    read_noun_table,
+    read_settings,
+)
 from .shard_reader import ShardReader
 
 _FOUND, _MISSING, _CHANGED = range(3)
@@ -53,6 +60,7 @@ class NounCache:
         self.max_shards = max_shards
         self._tables: OrderedDict[str, NounTable] = OrderedDict()
         self._rows = NounRows(ShardReader(max_open), self._check)
+        self._nothing = NounTable.empty()
         self._warned = False
         self._counts = torch.zeros(_MAX_WORKERS, 3, dtype=torch.int64).share_memory_()
 
@@ -60,14 +68,20 @@ class NounCache:
         """The parquet file of a shard or list: ``00000.tar`` has ``00000.nouns.parquet``."""
         return nouns_file(source, self.folder)
 
-    def check(self, sources: Iterable[str]) -> list[str]:
+    def check(self, sources: Iterable[str], rows_wanted: bool = False) -> list[str]:
         """Say now, not in mid-run, what is wrong: returns the sources without a file, warns.
+
+        Args:
+            sources: paths or URLs of shards or lists.
+            rows_wanted: nouns will be looked up at random, by ``row``.
 
         Raises:
             FileNotFoundError: no source has a file.
             ValueError: the first one was made with other settings than ``SelectNouns`` has.
         """
         sources = list(sources)
+        if not sources:
+            return []
         missing = [source for source in sources if not os.path.isfile(self.file_of(source))]
         if len(missing) == len(sources):
             raise FileNotFoundError(
@@ -81,8 +95,16 @@ class NounCache:
                 logger='current',
                 level=logging.WARNING,
             )
-        first = self.file_of(next(source for source in sources if source not in set(missing)))
-        self._check(read_noun_table(first).settings, first)
+        first = next(file for file in map(self.file_of, sources) if os.path.isfile(file))
+        self._check(read_settings(first), first)
+        if rows_wanted and not rows_fit(first):
+            print_log(
+                f'noun_cache: {rows_file(first)!r}, for random access, is missing or older than '
+                f'the parquet file; looking nouns up will be slow. To make it, {_HOW_TO_BUILD}, '
+                'which tags nothing again',
+                logger='current',
+                level=logging.WARNING,
+            )
         return missing
 
     def nouns_of_shard(self, source: str) -> Mapping[str, list[str]]:
@@ -124,7 +146,9 @@ class NounCache:
     def _table(self, source: str) -> NounTable:
         if source not in self._tables:
             file = self.file_of(source)
-            table = read_noun_table(file) if os.path.isfile(file) else NounTable.empty()
+            if not os.path.isfile(file):
+                return self._nothing
+            table = read_noun_table(file)
             self._check(table.settings, file)
             while len(self._tables) >= self.max_shards:
                 self._tables.popitem(last=False)

@@ -63,7 +63,8 @@ class ListPart(NamedTuple):
 class NounExtraction:
     """Writes ``00000.nouns.parquet`` for ``00000.tar`` and ``a.nouns.parquet`` for ``a.csv``.
 
-    Files appear complete or not at all; one that is up to date is not made again.
+    Files appear complete or not at all; one that is up to date, or that another program made,
+    is not made again.
 
     Args:
         folder: where the files go; None: beside the shards and lists.
@@ -188,5 +189,6 @@ def _holds(file: str, settings: NounSettings) -> bool:
         found = read_settings(file)
     except (OSError, ValueError):
         return False
-    # Versions are for the record: a new release of a package does not spoil 12 million tags.
-    return found is not None and found._replace(versions={}) == settings._replace(versions={})
+    # Nouns that a user brought along (no settings) are kept. Versions are for the record: a
+    # new release of a package does not spoil 12 million tags.
+    return found is None or found._replace(versions={}) == settings._replace(versions={})

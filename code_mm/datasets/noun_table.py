@@ -123,17 +123,29 @@ def read_settings(file: str) -> NounSettings | None:
     """How a nouns file was made; None where our tool did not write it.
 
     Raises:
-        ValueError: no parquet file.
+        ValueError: no parquet file, or without the columns ``key`` and ``nouns``.
     """
-    try:
-        return _settings(pq.read_schema(file))
-    except pa.ArrowInvalid as error:
-        raise ValueError(f'expected {file!r} to be a parquet file, but: {error}') from error
+    return _settings(_schema(file))
 
 
 def _settings(schema: pa.Schema) -> NounSettings | None:
     text = (schema.metadata or {}).get(_METADATA)
     return None if text is None else NounSettings(**json.loads(text))
+
+
+def _schema(file: str) -> pa.Schema:
+    try:
+        schema = pq.read_schema(file)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f'expected {file!r} to be a parquet file, but: {error}') from error
+    nouns = schema.field('nouns').type if 'nouns' in schema.names else pa.null()
+    is_list = pa.types.is_list(nouns) or pa.types.is_large_list(nouns)
+    if 'key' not in schema.names or not is_list:
+        raise ValueError(
+            f'expected {file!r} to have columns key and nouns (lists of strings), but got '
+            f'{schema.names}'
+        )
+    return schema
 
 
 def read_noun_table(file: str) -> NounTable:
@@ -142,16 +154,6 @@ def read_noun_table(file: str) -> NounTable:
     Raises:
         ValueError: no parquet file, or without these columns.
     """
-    try:
-        schema = pq.read_schema(file)
-        nouns = schema.field('nouns').type if 'nouns' in schema.names else None
-        is_list = nouns is not None and (pa.types.is_list(nouns) or pa.types.is_large_list(nouns))
-        if 'key' not in schema.names or not is_list:
-            raise ValueError(
-                f'expected {file!r} to have columns key and nouns (lists of strings), but got '
-                f'{schema.names}'
-            )
-        columns = [name for name in ('key', 'nouns', 'caption_crc') if name in schema.names]
-        return NounTable(pq.ParquetFile(file).read(columns), _settings(schema))
-    except pa.ArrowInvalid as error:
-        raise ValueError(f'expected {file!r} to be a parquet file, but: {error}') from error
+    schema = _schema(file)
+    columns = [name for name in ('key', 'nouns', 'caption_crc') if name in schema.names]
+    return NounTable(pq.ParquetFile(file).read(columns), _settings(schema))

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 _COLOUR = '#3b6ea8'
 
@@ -39,7 +40,8 @@ def draw_noun_frequencies(
     shares = [f' {value:,} ({value / num_captions:.1%})' for value in values]
     axes.bar_label(bars, shares, fontsize=8)
     axes.set_xlim(0, max(values) * 1.25)  # room for the labels
-    axes.invert_yaxis()
+    axes.set_ylim(len(top) - 0.4, -0.6)  # the first bar on top
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[['top', 'right']].set_visible(False)
     axes.set_xlabel(f'captions that name it, of {num_captions:,}')
     axes.set_title(f'Most frequent of {len(counts):,} nouns', loc='left', fontsize=11)
