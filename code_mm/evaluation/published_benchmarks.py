@@ -113,8 +113,9 @@ BENCHMARKS = {
             ),
             Mistake(
                 _has(255),
-                'value 255: COCO-Object has no ignored pixels, everything else is background, 0; '
-                'these labels are coded otherwise',
+                'value 255: the converter of this project writes everything else as 0 and ignores '
+                'nothing, so another tool made these labels; if 255 is its background, every class '
+                'is taken for its neighbour (person must be 1, not 0)',
             ),
             Mistake(_beyond(80), "values above 80: COCO's category ids (up to 90), not labels"),
         ),

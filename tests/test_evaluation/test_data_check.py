@@ -136,7 +136,7 @@ def test_whole_data_are_right_but_for_their_number(whole, name):
         ('coco_stuff', remove('*_labelTrainIds.png'), "mmseg's coco_stuff164k.py makes of them"),
         ('coco_stuff', as_stuff_ids, '182 ids instead of the 171'),
         ('coco_object', rename('*.png', 'instance', 'label'), 'are not yet made'),
-        ('coco_object', each('*.png', set_corner(255)), 'COCO-Object has no ignored pixels'),
+        ('coco_object', each('*.png', set_corner(255)), 'another tool made these labels'),
         ('coco_object', each('*.png', set_corner(90)), r"COCO's category ids \(up to 90\)"),
         ('coco_object', remove('*.png', 1), '1 labels do not exist: .*139_instanceTrainIds'),
         ('voc21', remove('*Images/2007_000042.jpg'), '1 images do not exist: .*2007_000042.jpg'),
@@ -215,16 +215,22 @@ def test_the_data_sets_of_a_config():
     one = evaluated_datasets(dict(test_dataloader=loader('ADE20KDataset'), test_cfg=dict(type='T')))
     assert one == dict(ade20k=dict(type='ADE20KDataset'))
     assert list(evaluated_datasets(dict(val_dataloader=loader('mmseg.A')))) == ['A']
-    several = dict(
-        voc21=dict(dataloader=loader('PascalVOCDataset'), evaluator=dict(type='IoUMetric')),
-        mine=dict(dataloader=loader('A')),
-    )
-    names = ['voc21', 'mine']
-    loop = dict(type='MultiDatasetTestLoop', benchmarks=several)
-    assert list(evaluated_datasets(dict(test_cfg=loop))) == names
-    listed = [dict(name=n, dataloader=loader('A')) for n in names]
-    assert list(evaluated_datasets(dict(test_cfg=dict(benchmarks=listed)))) == names
-    direct = {n: loader('A') for n in names}
-    assert list(evaluated_datasets(dict(test_dataloader=direct))) == names
     with pytest.raises(ValueError, match='expected a config with test_dataloader'):
         evaluated_datasets(dict(test_dataloader=None, model=dict()))
+
+
+@pytest.mark.parametrize('method', ['code', 'maskclip'])
+def test_the_data_sets_of_a_config_of_all(method):
+    cfg = Config.fromfile(CONFIGS / 'eval' / f'{method}_vit-b16_all.py')
+    found = evaluated_datasets(cfg)
+    assert tuple(found) == NAMES
+    for name, dataset in found.items():
+        single = Config.fromfile(CONFIGS / 'eval' / f'{method}_vit-b16_{name}.py')
+        assert dataset == single.test_dataloader.dataset
+    cfg.merge_from_dict({'test_cfg.benchmarks.voc20': None})
+    assert tuple(evaluated_datasets(cfg)) == tuple(n for n in NAMES if n != 'voc20')
+    cfg.merge_from_dict({'test_cfg.only': 'ade20k'})
+    assert list(evaluated_datasets(cfg)) == ['ade20k']
+    cfg.merge_from_dict({'test_cfg.only': ['ade20k', 'voc20']})
+    with pytest.raises(ValueError, match=r"only: .*but got \['voc20'\]"):
+        evaluated_datasets(cfg)

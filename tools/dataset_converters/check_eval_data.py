@@ -2,7 +2,7 @@
 
 Counts, pairs, label values, usual mistakes; draws one example of each benchmark. The exit code is
 1 if something is wrong. Example:
-    python tools/dataset_converters/check_eval_data.py configs/eval/code_vit-b16_voc21.py --limit 50
+    python tools/dataset_converters/check_eval_data.py configs/eval/code_vit-b16_all.py --limit 50
 """
 
 import argparse
