@@ -18,6 +18,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     plain_checkpoint=dict(type='PlainCheckpointHook'),  # loadable without unsafe pickle
     protocol=dict(type='ProtocolHook'),  # scores with all they were measured with
+    finite_loss=dict(type='NonFiniteLossHook', action='skip'),  # or 'stop'
     visualization=dict(type='SegVisualizationHook'),  # draws for tools/test.py --show-dir
 )
 

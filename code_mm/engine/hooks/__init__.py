@@ -3,6 +3,7 @@
 from .checkpoint_fit_hook import CheckpointFitHook
 from .class_names_hook import ClassNamesHook
 from .co_decomposition_hook import CoDecompositionHook
+from .non_finite_loss_hook import NonFiniteLossHook
 from .plain_checkpoint_hook import PlainCheckpointHook
 from .protocol_hook import ProtocolHook
 from .random_state_hook import RandomStateHook
@@ -13,6 +14,7 @@ __all__ = [
     'CheckpointFitHook',
     'ClassNamesHook',
     'CoDecompositionHook',
+    'NonFiniteLossHook',
     'PlainCheckpointHook',
     'ProtocolHook',
     'RandomStateHook',

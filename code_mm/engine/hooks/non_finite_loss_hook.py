@@ -1,0 +1,130 @@
+"""A loss that is NaN or infinite must neither reach the parameters nor go unnoticed."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+
+from code_mm.registry import HOOKS
+
+ACTIONS = ('skip', 'stop')
+_KEYS_PER_LINE = 16
+
+
+@HOOKS.register_module()
+class NonFiniteLossHook(Hook):
+    """Names the samples behind a non-finite loss, and keeps it out of the parameters.
+
+    Just before the optimizer's step the gradients are looked at. Where one is not finite, all are
+    dropped, so that parameters, momenta and weight decay stay as they are. Gradients are averaged
+    over processes before, so all processes decide alike and no further communication is needed.
+    With ``AmpOptimWrapper`` the gradient scaler does this; gradients that overflowed at its scale
+    while the loss is finite are its everyday business and are not counted here.
+
+    Args:
+        action (str): What follows the report: 'skip' the iteration and go on, or 'stop' with an
+            error, at parameters that are still good.
+        max_skips (int): Further skipped iterations in a row after which 'skip' stops, too.
+
+    Raises:
+        ValueError: Unknown ``action`` or negative ``max_skips``.
+        FloatingPointError: In training, as ``action`` and ``max_skips`` say.
+    """
+
+    priority = 'VERY_LOW'  # the losses have been logged
+
+    def __init__(self, action: str = 'skip', max_skips: int = 10) -> None:
+        if action not in ACTIONS:
+            raise ValueError(f'expected action to be one of {list(ACTIONS)}, but got {action!r}')
+        if max_skips < 0:
+            raise ValueError(f'expected max_skips >= 0, but got {max_skips}')
+        self.action, self.max_skips = action, max_skips
+        self.num_skipped = 0  # in this run, by this process
+        self._in_a_row = 0
+        self._dropped = False
+        self._handles: list = []
+
+    def before_train(self, runner) -> None:
+        """Look at gradients before every optimizer step."""
+        wrapper = runner.optim_wrapper
+        wrappers = wrapper.values() if isinstance(wrapper, Mapping) else [wrapper]
+        self._handles = [
+            each.optimizer.register_step_pre_hook(self._drop_non_finite) for each in wrappers
+        ]
+
+    def after_train(self, runner) -> None:
+        """Leave the optimizer as it was; say how much was skipped."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        if self.num_skipped:
+            _warn(f'{self.num_skipped} iterations were skipped for a non-finite loss')
+
+    def after_train_iter(
+        self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None
+    ) -> None:
+        """Report the batch; stop where that was asked for."""
+        losses = {k: torch.as_tensor(v).detach() for k, v in (outputs or {}).items() if 'loss' in k}
+        bad = {name: float(value) for name, value in losses.items() if not value.isfinite()}
+        dropped, self._dropped = self._dropped, False
+        if not bad and not dropped:
+            self._in_a_row = 0
+            return
+        self.num_skipped += 1
+        self._in_a_row += 1
+        report = _report(runner.iter + 1, bad, sample_keys(data_batch))
+        if self.action == 'stop' or self._in_a_row > self.max_skips:
+            raise FloatingPointError(
+                f'{report}. The parameters are those before it. Look at these samples and at the '
+                'learning rate'
+                + ("; action='skip' goes on without the batch" if self.action == 'stop' else '')
+                + (f'; it was the {self._in_a_row}th in a row' if self._in_a_row > 1 else '')
+            )
+        _warn(f'{report}. Skipped ({self.num_skipped} so far)')
+
+    @torch.no_grad()
+    def _drop_non_finite(self, optimizer, args, kwargs) -> None:
+        parameters = [
+            p for group in optimizer.param_groups for p in group['params'] if p.grad is not None
+        ]
+        if not parameters:
+            return
+        norms = torch._foreach_norm([p.grad for p in parameters], math.inf)
+        devices = {norm.device for norm in norms}
+        largest = [torch.stack([n for n in norms if n.device == d]).max() for d in devices]
+        if not all(bool(value.isfinite()) for value in largest):
+            self._dropped = True
+            for parameter in parameters:
+                parameter.grad = None  # optimizers pass over these
+
+
+def sample_keys(data_batch) -> list[str]:
+    """What names the samples of a batch: their ``sample_key``, or else the path of the image."""
+    samples = data_batch.get('data_samples', []) if isinstance(data_batch, Mapping) else []
+    metas = [getattr(sample, 'metainfo', {}) for sample in samples]
+    return [str(meta.get('sample_key', meta.get('img_path', '?'))) for meta in metas]
+
+
+def _report(iteration: int, bad: dict[str, float], keys: list[str]) -> str:
+    if not bad:
+        return (
+            f'Iteration {iteration}: gradients are not finite, though the loss of this process is '
+            '(another process, an earlier accumulated batch, or an overflow in the backward '
+            f'pass). Batch of this process: {_names(keys)}'
+        )
+    values = ', '.join(f'{name} {value}' for name, value in bad.items())
+    return f'Iteration {iteration}: expected finite losses, but got {values}. Batch: {_names(keys)}'
+
+
+def _names(keys: list[str]) -> str:
+    more = f', … ({len(keys)} in all)' if len(keys) > _KEYS_PER_LINE else ''
+    return (', '.join(keys[:_KEYS_PER_LINE]) or 'samples without key') + more
+
+
+def _warn(text: str) -> None:
+    print_log(text, logger='current', level=logging.WARNING)

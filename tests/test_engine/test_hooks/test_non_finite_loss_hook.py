@@ -1,0 +1,175 @@
+import math
+
+import pytest
+import torch
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from mmseg.structures import SegDataSample
+from torch.utils.data import Dataset
+from two_processes import run_in_two_processes
+
+from code_mm.engine.hooks import NonFiniteLossHook
+from code_mm.engine.hooks.non_finite_loss_hook import sample_keys
+from code_mm.registry import DATASETS, MODELS
+
+BAD = 2  # the sample whose input is NaN
+
+
+@DATASETS.register_module(force=True)
+class OneBadNumber(Dataset):
+    """Numbers 0, 1, ...; those in ``bad`` are NaN."""
+
+    metainfo = dict()
+
+    def __init__(self, length=6, bad=(BAD,)):
+        self.length, self.bad = length, set(bad)
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        value = math.nan if index in self.bad else float(index + 1)
+        sample = SegDataSample(metainfo=dict(sample_key=f'00000.tar/{index:04d}'))
+        return dict(inputs=torch.tensor([value]), data_samples=sample)
+
+
+@MODELS.register_module(force=True)
+class Line(BaseModel):
+    """loss = weight · x, so that the gradient is x."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, inputs, data_samples=None, mode='loss'):
+        return dict(loss_line=(self.weight * torch.stack(inputs)).mean())
+
+
+@pytest.fixture(autouse=True)
+def no_environment_report(monkeypatch):
+    monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)  # a second per Runner
+
+
+def _train(tmp_path, hook, accumulate=1, **dataset):
+    runner = Runner(
+        model=dict(type='code_mm.Line'),
+        work_dir=str(tmp_path),
+        train_dataloader=dict(
+            batch_size=1,
+            num_workers=0,
+            sampler=dict(type='DefaultSampler', shuffle=False),
+            collate_fn=dict(type='pseudo_collate'),
+            dataset=dict(type='code_mm.OneBadNumber', **dataset),
+        ),
+        train_cfg=dict(by_epoch=True, max_epochs=1),
+        optim_wrapper=dict(
+            type='OptimWrapper',
+            # momentum and decay would move the weight even with a gradient of zero
+            optimizer=dict(type='SGD', lr=0.1, momentum=0.5, weight_decay=0.1),
+            accumulative_counts=accumulate,
+            clip_grad=dict(max_norm=1e6),
+        ),
+        custom_hooks=[hook],
+        default_hooks=dict(checkpoint=None),
+        default_scope='mmseg',
+        experiment_name=f'{tmp_path.name}_non_finite',
+    )
+    runner.train()
+    return runner
+
+
+def _sgd(gradients):
+    weight, velocity = 1.0, None
+    for gradient in gradients:
+        gradient += 0.1 * weight
+        velocity = gradient if velocity is None else 0.5 * velocity + gradient
+        weight -= 0.1 * velocity
+    return weight
+
+
+def _log(tmp_path):
+    return ''.join(file.read_text() for file in tmp_path.rglob('*.log'))
+
+
+def test_skipped_iteration_leaves_no_trace(tmp_path):
+    runner = _train(tmp_path, dict(type='code_mm.NonFiniteLossHook', action='skip'))
+    expected = _sgd([1.0, 2.0, 4.0, 5.0, 6.0])  # all but the bad one
+    assert runner.model.weight.item() == pytest.approx(expected, rel=1e-5)
+    log = _log(tmp_path)
+    assert 'Iteration 3: expected finite losses, but got loss' in log
+    assert '00000.tar/0002' in log and '00000.tar/0001' not in log
+    assert '1 iterations were skipped' in log
+
+
+def test_without_the_hook_the_parameters_are_lost(tmp_path):
+    runner = _train(tmp_path, dict(type='EmptyCacheHook'))
+    assert math.isnan(runner.model.weight.item())
+
+
+def test_accumulated_gradients_are_dropped_together(tmp_path):
+    runner = _train(tmp_path, dict(type='code_mm.NonFiniteLossHook'), accumulate=2)
+    # pairs (1, 2), (NaN, 4), (5, 6), each averaged
+    assert runner.model.weight.item() == pytest.approx(_sgd([1.5, 5.5]), rel=1e-5)
+    log = _log(tmp_path)
+    assert '00000.tar/0002' in log
+    assert 'Iteration 4: gradients are not finite' in log
+
+
+def test_stop_names_the_samples(tmp_path):
+    with pytest.raises(FloatingPointError, match=r'Iteration 3: .*nan.*00000\.tar/0002'):
+        _train(tmp_path, dict(type='code_mm.NonFiniteLossHook', action='stop'))
+
+
+def test_too_many_in_a_row_stop(tmp_path):
+    with pytest.raises(FloatingPointError, match=r'0004.*3th in a row'):
+        _train(tmp_path, dict(type='code_mm.NonFiniteLossHook', max_skips=2), bad=(2, 3, 4))
+    hook = dict(type='code_mm.NonFiniteLossHook', max_skips=2)
+    runner = _train(tmp_path / 'apart', hook, bad=(0, 1, 3, 4))  # never three in a row
+    assert runner.model.weight.item() == pytest.approx(_sgd([3.0, 6.0]), rel=1e-5)
+
+
+def test_optimizer_is_left_as_it_was(tmp_path):
+    runner = _train(tmp_path, dict(type='code_mm.NonFiniteLossHook'))
+    optimizer = runner.optim_wrapper.optimizer
+    runner.model.weight.grad = torch.tensor([math.nan])
+    optimizer.step()
+    assert math.isnan(runner.model.weight.item())
+
+
+def _two_processes():
+    """Only the first process has a bad batch; both must drop the step."""
+    rank = torch.distributed.get_rank()
+    model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(1, 1, bias=False))
+    torch.nn.init.ones_(model.module.weight)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    hook = NonFiniteLossHook()
+    optimizer.register_step_pre_hook(hook._drop_non_finite)
+    for step in range(3):
+        optimizer.zero_grad()
+        value = math.nan if (rank, step) == (0, 1) else 1.0
+        model(torch.tensor([[value]])).sum().backward()
+        optimizer.step()
+    return model.module.weight.detach().clone(), hook._dropped
+
+
+def test_all_processes_drop_the_same_step():
+    for weight, dropped in run_in_two_processes(_two_processes):
+        assert weight.item() == pytest.approx(1 - 2 * 0.1)
+        assert dropped
+
+
+def test_sample_keys():
+    keyed = SegDataSample(metainfo=dict(sample_key='a/1', img_path='x.jpg'))
+    by_path = SegDataSample(metainfo=dict(img_path='x.jpg'))
+    assert sample_keys(dict(data_samples=[keyed, by_path, SegDataSample()])) == [
+        'a/1',
+        'x.jpg',
+        '?',
+    ]
+    assert sample_keys([1, 2]) == []
+
+
+@pytest.mark.parametrize('keys', [dict(action='ignore'), dict(max_skips=-1)])
+def test_wrong_keys(keys):
+    with pytest.raises(ValueError, match='expected'):
+        NonFiniteLossHook(**keys)
