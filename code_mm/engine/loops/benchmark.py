@@ -89,13 +89,14 @@ def _build(runner, name: str, keys: Mapping, dataloader, evaluator) -> Benchmark
             seed=runner.seed,
             diff_rank_seed=runner._randomness_cfg.get('diff_rank_seed', False),
         )
-        if not len(loader.dataset):
-            raise ValueError(f'no image in {loader_cfg["dataset"]}')
     except Exception as error:
+        reason = f'{type(error).__name__}: {error}'
+        if 'need at least one array' in reason:  # MMEngine, on a data set of no image
+            reason = 'no image'
         raise RuntimeError(
-            f'expected the data of benchmark {name!r}, but got '
-            f'{type(error).__name__}: {error}. Prepare it, or leave the benchmark out: '
-            f'benchmarks.{name}=None, or name the others in only=[...]'
+            f'expected the data of benchmark {name!r} in {keys["dataset"].get("data_root")!r}, '
+            f'but got {reason}. Prepare it, or leave the benchmark out: benchmarks.{name}=None, '
+            'or name the others in only=[...]'
         ) from error
     metrics = keys.get('evaluator') or _own_folders(evaluator, name)
     return Benchmark(

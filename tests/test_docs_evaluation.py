@@ -1,0 +1,64 @@
+"""The snippets of docs/evaluation.md are run."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from code_mm.engine.config_check import check_config
+from code_mm.engine.loops.benchmark import KEYS, choose_benchmarks
+
+ROOT = Path(__file__).parents[1]
+SNIPPETS = re.findall(
+    r'```python\n(.*?)```', (ROOT / 'docs' / 'evaluation.md').read_text(), re.DOTALL
+)
+
+
+def config(snippet, tmp_path):
+    file = tmp_path / 'mine.py'
+    file.write_text(snippet.replace('../configs', str(ROOT / 'configs')))
+    cfg = Config.fromfile(file)
+    check_config(cfg)
+    return cfg
+
+
+@pytest.fixture
+def compare(tmp_path):
+    """Runs the comparison of two records."""
+
+    def run(*values):
+        files = [tmp_path / f'{i}.json' for i in range(len(values))]
+        for file, value in zip(files, values, strict=True):
+            file.write_text(json.dumps(dict(benchmarks=dict(voc21=value))))
+        names = dict(FILES=files, lines=[], print=lambda text: names['lines'].append(text))
+        exec(SNIPPETS[0], names)
+        return names['lines'][0]
+
+    return run
+
+
+def test_comparing_two_records(compare):
+    one = dict(model=dict(window=[1, 2], threshold=0.4), metrics=dict(mIoU=1.0))
+    other = dict(model=dict(window=[1, 2], threshold=0.5), metrics=dict(mIoU=1.0))
+    assert compare(one, other) == '.model.threshold: 0.4 / 0.5'
+    assert compare(one, one) == ''
+
+
+def test_validation_in_training(tmp_path):
+    cfg = config(SNIPPETS[1], tmp_path)
+    assert cfg.val_cfg.type == 'MultiDatasetValLoop'
+    chosen = choose_benchmarks(cfg.val_cfg.benchmarks, cfg.val_cfg.only)
+    assert list(chosen) == ['voc21', 'cityscapes']
+    assert chosen['voc21']['background_threshold'] == 0.4
+    assert cfg.default_hooks.checkpoint.type == 'CheckpointHook'
+    assert cfg.val_dataloader.dataset.pipeline == cfg.benchmark_pipeline
+
+
+def test_a_benchmark_of_ones_own(tmp_path):
+    cfg = config(SNIPPETS[2], tmp_path)
+    chosen = choose_benchmarks(cfg.test_cfg.benchmarks)
+    assert len(chosen) == 7
+    assert set(chosen['garden']) <= set(KEYS)
+    assert len(SNIPPETS) == 3

@@ -1,0 +1,110 @@
+"""The hook in whole runs of a tiny MaskCLIP, with one data set and with several."""
+
+import json
+
+import pytest
+from miniature_benchmarks import make_miniature
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from tiny_configs import load, shrink
+from tiny_model import openai_state, tiny_clip
+
+from code_mm.engine.hooks import ProtocolHook
+from code_mm.evaluation.protocol import class_names_sha256
+from code_mm.evaluation.weights_checksum import weights_sha256
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory):
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp('protocol')
+    save_file(openai_state(tiny_clip()), folder / 'clip.safetensors')
+    return folder
+
+
+class Doubled(Hook):
+    """Exchanges the weights for those of the evaluation, as EMAHook does."""
+
+    def before_test_epoch(self, runner):
+        runner.model.decode_head.similarity_to_mask.scale.data.mul_(2)
+
+    def after_test_epoch(self, runner, metrics=None):
+        runner.model.decode_head.similarity_to_mask.scale.data.div_(2)
+
+
+def run(files, tmp_path, name, benchmarks, **keys):
+    cfg = shrink(load(f'eval/maskclip_vit-b16_{name}.py'), files / 'clip.safetensors')
+    cfg.test_dataloader.num_workers = 0
+    cfg.test_dataloader.persistent_workers = False
+    roots = {b: make_miniature(b, tmp_path / 'data', 1) for b in benchmarks}
+    if name == 'all':
+        cfg.test_cfg.only = list(benchmarks)
+        for benchmark, root in roots.items():
+            cfg.test_cfg.benchmarks[benchmark].dataset.data_root = str(root)
+    else:
+        cfg.test_dataloader.dataset.data_root = str(roots[name])
+    cfg.work_dir, cfg.experiment_name = str(tmp_path), str(tmp_path).replace('/', '_')
+    cfg.merge_from_dict(keys)
+    runner = Runner.from_cfg(cfg)
+    runner.model.init_weights()
+    runner.register_hook(Doubled())
+    metrics = runner.test()
+    (folder,) = tmp_path.glob('2*/results')
+    assert sorted(p.name for p in folder.iterdir()) == ['test.json', 'test.md']
+    record = json.loads((folder / 'test.json').read_text())
+    return runner, metrics, record, (folder / 'test.md').read_text()
+
+
+def test_one_data_set(files, tmp_path):
+    runner, metrics, record, text = run(files, tmp_path, 'voc21', ['voc21'])
+    assert list(record['benchmarks']) == ['voc21']
+    part = record['benchmarks']['voc21']
+    assert part['metrics'] == metrics
+    assert (part['dataset']['type'], part['dataset']['images']) == ('PascalVOCDataset', 1)
+    assert part['dataset']['data_root'].endswith('voc21/VOCdevkit/VOC2012')
+    names = runner.test_dataloader.dataset.metainfo['classes']
+    assert part['model']['class_names_sha256'] == class_names_sha256(names)
+    assert part['model']['background_threshold'] == 0.4
+    # what was evaluated, not what is there afterwards
+    to_mask = runner.model.decode_head.similarity_to_mask
+    assert part['model']['scale'] == 2 * to_mask.scale.item()
+    after = weights_sha256(runner.model)
+    assert record['weights']['sha256'] != after
+    to_mask.scale.data.mul_(2)
+    assert record['weights']['sha256'] == weights_sha256(runner.model)
+    assert record['weights']['init_cfg'] == [str(files / 'clip.safetensors')]
+    assert record['config'].endswith('maskclip_vit-b16_voc21.py')
+    (row,) = record['table']
+    assert (row['mIoU'], row['CoDe, published']) == (metrics['mIoU'], 57.7)
+    # and for people, in the file and in the log
+    lines = text.splitlines()
+    assert (
+        lines[0] == '| benchmark | images | mIoU | CoDe, published | TCL, published | aAcc | mAcc |'
+    )
+    assert f'- weights: sha256 {record["weights"]["sha256"]} (from {files}' in text
+    assert 'Columns marked as published: thesis Table 4.1' in text
+    assert f'21 class names (sha256 {class_names_sha256(names)}), background 0.4' in text
+    (log,) = tmp_path.glob('2*/2*.log')
+    assert log.read_text().count(text) == 1
+
+
+def test_several_data_sets(files, tmp_path):
+    keys = {'default_hooks.protocol.published': ['SimSeg']}
+    _, metrics, record, text = run(files, tmp_path, 'all', ['cityscapes', 'context60'], **keys)
+    parts = record['benchmarks']
+    assert list(parts) == ['cityscapes', 'context60']
+    assert parts['context60']['metrics']['mIoU'] == metrics['context60/mIoU']
+    assert [parts[b]['model']['background_threshold'] for b in parts] == [None, 0.4]
+    assert [len(parts[b]['model']['class_names']) for b in parts] == [19, 60]
+    rows = record['table']
+    assert [row['benchmark'] for row in rows] == ['cityscapes', 'context60', 'mean of all 2']
+    assert [row.get('SimSeg, published') for row in rows] == [None, 26.2, None]
+    assert rows[2]['mIoU'] == pytest.approx(metrics['mean/mIoU'])
+    assert text.count('- templates: ') == 1  # the same for both
+    assert text.count('- resize: ') == 1
+
+
+def test_unknown_methods_are_refused():
+    with pytest.raises(ValueError, match=r"published among \['GroupViT', .*but got \['CoDE'\]"):
+        ProtocolHook(published=['CoDE'])

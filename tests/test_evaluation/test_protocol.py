@@ -1,0 +1,106 @@
+import hashlib
+import json
+
+import numpy as np
+import torch
+from mmengine.dataset import BaseDataset, ConcatDataset
+from mmengine.model import BaseModule
+from tiny_model import code_config, tiny_code
+
+from code_mm.evaluation.protocol import (
+    class_names_sha256,
+    dataset_protocol,
+    model_protocol,
+    plain,
+    settings_of,
+    versions,
+)
+from code_mm.models.post_processing import PAMR
+
+NAMES = ['background', 'star', 'boat|ship']
+
+
+class Images(BaseDataset):
+    def load_data_list(self):
+        return [{}, {}]
+
+
+def test_all_that_changes_a_score_of_code_is_named():
+    head = dict(
+        type='ZeroShotHead',
+        background_threshold=0.4,
+        knowledge_preserving=dict(weight=0.2),
+        post_processor=dict(type='PAMR', num_iter=3, dilations=(1, 2)),
+    )
+    test_cfg = dict(mode='slide', crop_size=(32, 32), stride=(16, 16))
+    model = tiny_code(decode_head=head, test_cfg=test_cfg)
+    model.set_class_names(NAMES)
+    found = json.loads(json.dumps(model_protocol(model)))
+    assert found['class_names'] == NAMES
+    text = '["background", "star", "boat|ship"]'
+    assert found['class_names_sha256'] == hashlib.sha256(text.encode()).hexdigest()
+    assert found['background_threshold'] == 0.4
+    assert found['inference'] == dict(mode='slide', crop_size=[32, 32], stride=[16, 16])
+    assert found['noun_prompt'] == dict(type='NounContextPrompt', num_contexts=4)
+    assert found['templates'] is None
+    pamr = found['post_processor']
+    assert (pamr['type'], pamr['num_iter'], pamr['dilations']) == ('PAMR', 3, [1, 2])
+    mix = found['knowledge_preserving']
+    assert (mix['weight'], mix['scale'], mix['threshold']) == (0.2, 10.0, 0.25)
+    assert len(mix['templates']) == 9
+    to_mask = model.decode_head.similarity_to_mask
+    assert (found['scale'], found['bias']) == (to_mask.scale.item(), to_mask.bias.item())
+
+
+def test_templates_of_a_head_without_noun_prompt():
+    config = code_config(decode_head=dict(type='ZeroShotHead', templates=['a {}.']))
+    model = tiny_code(**config)
+    del model.noun_prompt
+    model.decode_head.class_names = NAMES
+    found = model_protocol(model)
+    assert (found['templates'], found['noun_prompt']) == (['a {}.'], None)
+    assert found['knowledge_preserving'] is None
+
+
+def test_a_model_that_names_no_classes():
+    found = model_protocol(BaseModule())
+    assert found == dict(type='BaseModule', inference=None, image_mean=None, image_std=None)
+
+
+def test_a_data_set():
+    pipeline = [
+        dict(type='mmseg.Resize', scale=(2048, 448), keep_ratio=True),
+        dict(type='mmseg.PackSegInputs'),
+    ]
+    data = Images(data_root='data/a', data_prefix=dict(img_path='x'), pipeline=pipeline)
+    found = json.loads(json.dumps(dataset_protocol(data)))
+    assert (found['type'], found['images'], found['data_root']) == ('Images', 2, 'data/a')
+    assert found['data_prefix'] == dict(img_path='data/a/x')
+    (resize,) = found['resize']
+    assert (resize['scale'], resize['keep_ratio']) == ([2048, 448], True)
+    assert [step['type'] for step in found['pipeline']] == ['Resize', 'PackSegInputs']
+    both = dataset_protocol(ConcatDataset([data, Images(data_root='data/b')]))
+    assert both['images'] == 4
+    assert [part['data_root'] for part in both['datasets']] == ['data/a', 'data/b']
+
+
+def test_the_checksum_of_names():
+    assert class_names_sha256(['a', 'b']) != class_names_sha256(['b', 'a'])
+    assert class_names_sha256(['a', 'b']) != class_names_sha256(['a, b'])
+    assert class_names_sha256(('é',)) == hashlib.sha256('["é"]'.encode()).hexdigest()
+
+
+def test_settings_hold_defaults_too():
+    assert settings_of(None) is None
+    assert settings_of(PAMR(num_iter=1))['dilations'] == [1, 2, 4, 8, 12, 24]
+
+
+def test_plain_values():
+    value = dict(a=(np.float64(1.5), float('nan')), b=torch.tensor([1, 2]), c=PAMR, d=np.int64(3))
+    assert plain(value) == dict(a=[1.5, None], b=[1, 2], c=str(PAMR), d=3)
+    json.dumps(plain(value), allow_nan=False)
+
+
+def test_versions_are_those_installed():
+    assert versions()['torch'] == torch.__version__
+    assert set(versions()) == {'code_mm', 'mmseg', 'mmengine', 'mmcv', 'torch'}
