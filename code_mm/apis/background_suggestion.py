@@ -87,7 +87,7 @@ def otsu_threshold(histogram: np.ndarray) -> tuple[float, float]:
         (mean * below - moment[:-1]) ** 2, inner, out=np.zeros(bins - 1), where=inner > 1e-12
     )
     best = np.flatnonzero(between >= between.max() * (1 - 1e-9))
-    border = round(best.mean()) + 1
+    border = round(best.mean() + 1)
     return border / bins, float(between.max() / total)
 
 

@@ -12,7 +12,8 @@ from mmengine.logging import print_log
 
 from .input_images import ImageReader, InputImage, Source, UnreadableImage
 
-_LOADER = 'LoadImageFromFile'
+# mmseg's inference functions put the others in place of the first.
+_LOADERS = ('LoadImageFromFile', 'LoadImageFromNDArray', 'InferencerLoader')
 # Wide enough for any panorama: the shorter side alone decides.
 _NO_LIMIT = 1_000_000
 
@@ -32,9 +33,9 @@ class ImagePipeline:
     def __init__(self, cfg: Config | ConfigDict, shorter_side: int | None = None) -> None:
         steps = [dict(step) for step in _test_pipeline(cfg)]
         steps = [step for step in steps if 'Annotation' not in step['type']]
-        if not steps or steps[0]['type'].rpartition('.')[-1] != _LOADER:
+        if not steps or steps[0]['type'].rpartition('.')[-1] not in _LOADERS:
             raise ValueError(
-                f'expected a test pipeline that begins with {_LOADER}, but got '
+                f'expected a test pipeline that begins with {_LOADERS[0]}, but got '
                 f'{[step["type"] for step in steps]}'
             )
         loader, *steps = steps

@@ -51,6 +51,7 @@ class StreamInferencer(BaseInferencer):
                     'mmseg.apis.init_model gives it; or hand over config and weights'
                 )
             self._built = model
+            device = device or str(next(model.parameters()).device)
         cfg = load_config(model) if self._built is None else model.cfg
         super().__init__(cfg, None if weights is None else str(weights), device, 'mmseg')
         self.show_progress = show_progress

@@ -1,0 +1,127 @@
+import pytest
+from tiny_model import CONTEXTS, SIZES, tiny_code
+
+from code_mm.apis.class_query import (
+    DEFAULT_BACKGROUND_THRESHOLD,
+    ClassQuery,
+    check_phrase_lengths,
+    make_query,
+    parse_class_names,
+)
+from code_mm.text import encode
+
+
+@pytest.mark.parametrize(
+    'classes, expected',
+    [
+        ('cat, grey sofa', ['cat', 'grey sofa']),
+        (' cat ,  grey   sofa', ['cat', 'grey sofa']),
+        (['a man, sitting', 'Katze 猫'], ['a man, sitting', 'Katze 猫']),
+        (('car|automobile', 'road'), ['car|automobile', 'road']),
+    ],
+)
+def test_names_of_strings_and_lists(classes, expected):
+    assert parse_class_names(classes) == expected
+
+
+@pytest.mark.parametrize(
+    'classes, message',
+    [
+        ('cat,,dog', 'empty name'),
+        ('cat,', 'empty name'),
+        ('', 'empty name'),
+        ([], 'empty name'),
+        ('car|, dog', 'empty name'),
+        ('cat, dog, cat', r"\['cat'\] twice"),
+        (['cat', 3], r'as strings, but got \[3\]'),
+    ],
+)
+def test_mistakes_in_names(classes, message):
+    with pytest.raises(ValueError, match=message):
+        parse_class_names(classes)
+
+
+@pytest.mark.parametrize(
+    'keys, names, threshold',
+    [
+        (dict(classes='a, b'), ('a', 'b'), None),
+        (dict(classes='a, b', configured_threshold=0.3), ('background', 'a', 'b'), 0.3),
+        (dict(classes='a, b', configured_threshold=0.3, background=False), ('a', 'b'), None),
+        (dict(classes='a', background=True), ('background', 'a'), DEFAULT_BACKGROUND_THRESHOLD),
+        (dict(classes='a', background_threshold=0.7), ('background', 'a'), 0.7),
+        (
+            dict(classes='a', background_threshold=0.7, configured_threshold=0.3),
+            ('background', 'a'),
+            0.7,
+        ),
+        (
+            dict(classes='Background, a'),
+            ('background', 'a'),
+            DEFAULT_BACKGROUND_THRESHOLD,
+        ),
+    ],
+)
+def test_background_and_threshold(keys, names, threshold):
+    query = make_query(**keys)
+    assert query.names == names
+    assert query.background_threshold == threshold
+
+
+@pytest.mark.parametrize(
+    'keys, message',
+    [
+        (dict(classes=None), 'expected class names, but got none'),
+        (dict(classes='a'), 'at least two classes without background'),
+        (dict(classes='background'), 'at least two classes without background'),
+        (dict(classes='background, a', background=False), "got the class 'background'"),
+        (dict(classes='a, b', background=False, background_threshold=0.2), 'the threshold 0.2'),
+        (dict(classes='a, background'), "'background' as the first class"),
+        (dict(classes='a, b', background_threshold=1.0), r'in \(0, 1\), but got 1.0'),
+        (dict(classes='a, b', background_threshold=0), r'in \(0, 1\), but got 0'),
+    ],
+)
+def test_contradictions(keys, message):
+    with pytest.raises(ValueError, match=message):
+        make_query(**keys)
+
+
+def test_colours_put_the_background_first():
+    assert ClassQuery(('a', 'b'), 0.4).colours()[0] == (0, 0, 0)
+    assert ClassQuery(('a', 'b'), 0.4).colours()[1:] == ClassQuery(('a', 'b'), None).colours()
+    assert ClassQuery(('a',), 0.4).colours([[1, 2, 3], [4, 5, 6]]) == [(0, 0, 0), (1, 2, 3)]
+    with pytest.raises(ValueError, match='palette of 2 colours, but got 1'):
+        ClassQuery(('a', 'b'), None).colours([[1, 2, 3]])
+
+
+def test_classes_are_set_only_where_they_changed(monkeypatch):
+    model = tiny_code().eval()
+    ClassQuery(('cat', 'dog'), None).put_to(model)
+    assert model.decode_head.class_names == ['cat', 'dog'] and model.num_classes == 2
+    ClassQuery(('cat', 'dog'), 0.3).put_to(model)
+    assert model.decode_head.class_names == ['background', 'cat', 'dog']
+    calls = []
+    monkeypatch.setattr(model, 'set_class_names', calls.append)
+    ClassQuery(('cat', 'dog'), 0.3).put_to(model)
+    assert calls == []
+    ClassQuery(('cat', 'dog'), 0.4).put_to(model)
+    assert model.decode_head.background_threshold == 0.4
+    assert calls == [('background', 'cat', 'dog')]
+
+
+def test_a_phrase_may_fill_the_context_but_not_more():
+    model = tiny_code()
+    room = SIZES['context_length'] - CONTEXTS - 2
+    fits = ' '.join(['cat'] * room)
+    assert len(encode(fits)) == room
+    check_phrase_lengths(model, ['dog', f'dog|{fits}'])
+    with pytest.raises(ValueError, match=rf"'cat cat .*takes {room + 1} tokens where {room} fit"):
+        check_phrase_lengths(model, ['dog', f'dog|cat {fits}'])
+
+
+def test_templates_take_room_too():
+    mix = dict(weight=0.3, templates=['a very long and winding photo of a {}.'])
+    model = tiny_code(decode_head=dict(type='ZeroShotHead', knowledge_preserving=mix))
+    room = SIZES['context_length'] - 2
+    phrase = ' '.join(['cat'] * (room - CONTEXTS))  # fits behind the contexts
+    with pytest.raises(ValueError, match=r"within 'a very long .* shorter phrase"):
+        check_phrase_lengths(model, [phrase])

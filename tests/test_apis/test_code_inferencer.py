@@ -1,0 +1,206 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmseg.apis import MMSegInferencer, inference_model, init_model
+from mmseg.structures import SegDataSample
+from PIL import Image
+
+from code_mm.apis import CoDeInferencer
+from code_mm.apis.input_images import InputImage, UnreadableImage
+from code_mm.registry import MODELS
+
+CLASSES = 'cat, grey sofa, car|automobile'
+NAMES = ('cat', 'grey sofa', 'car|automobile')
+
+
+@torch.no_grad()
+def by_hand(inferencer, path, names, threshold=None):
+    """Scores (classes, H, W) of one image, step by step without the inferencer's own code."""
+    model = inferencer.model
+    image = cv2.imread(str(path))
+    scale = 32 / min(image.shape[:2])
+    size = tuple(int(side * scale + 0.5) for side in image.shape[1::-1])
+    small = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)[..., ::-1].astype(np.float32)
+    mean, std = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
+    inputs = torch.from_numpy(((small - mean) / std).astype(np.float32)).permute(2, 0, 1)[None]
+    model.set_background_threshold(threshold)
+    model.set_class_names(names)
+    shape = tuple(inputs.shape[2:])
+    scores = model.encode_decode(inputs, [dict(img_shape=shape, ori_shape=shape)])
+    return torch.nn.functional.interpolate(scores, image.shape[:2], mode='bilinear')[0].numpy()
+
+
+def test_label_map_scores_and_masks_of_one_image(inferencer, photos):
+    path = photos / 'c.png'
+    result = inferencer(path, classes=CLASSES, return_scores=True, return_masks=True)
+    expected = by_hand(inferencer, path, NAMES)
+    np.testing.assert_allclose(result['scores'], expected, atol=1e-5)
+    np.testing.assert_array_equal(result['predictions'], expected.argmax(0))
+    assert result['classes'] == NAMES and result['failed'] == {}
+    assert result['inputs'] == str(path) and result['visualization'] is None
+    for name, mask in result['masks'].items():
+        np.testing.assert_array_equal(mask, result['predictions'] == NAMES.index(name))
+    assert sum(mask.sum() for mask in result['masks'].values()) == 40 * 32
+
+
+def test_an_array_gives_what_its_file_gives(inferencer, photos):
+    image = cv2.imread(str(photos / 'c.png'))
+    keys = dict(classes=CLASSES, return_scores=True)
+    of_file = inferencer(str(photos / 'c.png'), **keys)
+    of_array, of_floats = inferencer([image, image.astype(np.float32)], **keys)['scores']
+    np.testing.assert_array_equal(of_array, of_file['scores'])
+    np.testing.assert_array_equal(of_floats, of_file['scores'])
+
+
+def test_background_with_threshold(inferencer, photos):
+    path = photos / 'c.png'
+    scores = by_hand(inferencer, path, NAMES)
+    threshold = float(np.quantile(scores.max(0), 0.4))
+    result = inferencer(path, classes=CLASSES, background_threshold=threshold)
+    assert result['classes'] == ('background', *NAMES)
+    above = scores.max(0) > threshold
+    np.testing.assert_array_equal(result['predictions'], np.where(above, scores.argmax(0) + 1, 0))
+    assert 0.5 < above.mean() < 0.7
+    one = inferencer(path, classes='cat', background=True)
+    assert one['classes'] == ('background', 'cat')
+    np.testing.assert_array_equal(one['predictions'], scores[0] > 0.4)
+
+
+def test_a_folder_in_batches_names_what_could_not_be_read(inferencer, photos, tmp_path):
+    one = inferencer(str(photos), classes=CLASSES)
+    two = inferencer(str(photos), classes=CLASSES, batch_size=3, out_dir=tmp_path)
+    assert [path.rsplit('/')[-1] for path in one['inputs']] == ['a.png', 'b.png', 'c.png', 'd.png']
+    assert [path.rsplit('/')[-1] for path in one['failed']] == ['half.jpg', 'text.jpg']
+    for first, second, name in zip(one['predictions'], two['predictions'], 'abcd', strict=True):
+        # different batches may round differently
+        assert (first == second).mean() > 0.999
+        saved = np.asarray(Image.open(tmp_path / f'pred/{name}.png'))
+        np.testing.assert_array_equal(saved, second)
+        assert (tmp_path / f'vis/{name}.png').is_file()
+
+
+def test_errors_can_be_raised(inferencer, photos):
+    with pytest.raises(UnreadableImage, match=r'half\.jpg: .*end of the JPEG'):
+        inferencer(photos, classes=CLASSES, on_error='raise')
+    with pytest.raises(UnreadableImage, match='none could be read'):
+        inferencer(photos / 'text.jpg', classes=CLASSES)
+    with pytest.raises(ValueError, match="expected on_error 'skip' or 'raise'"):
+        inferencer(photos, classes=CLASSES, on_error='ignore')
+    with pytest.raises(ValueError, match='batch_size >= 1'):
+        inferencer(photos, classes=CLASSES, batch_size=0)
+    with pytest.raises(ValueError, match='unknown argument'):
+        inferencer(photos, classes=CLASSES, retrun_vis=True)
+    with pytest.raises(ValueError, match='expected class names, but got none'):
+        inferencer(photos)
+
+
+def test_overlays_and_samples(inferencer, photos):
+    result = inferencer([photos / 'a.png'], classes=CLASSES, return_vis=True)
+    (overlay,) = result['visualization']
+    assert overlay.dtype == np.uint8 and overlay.shape[1] == 480 and overlay.shape[0] > 360
+    sample = inferencer(photos / 'a.png', classes=CLASSES, return_datasamples=True)
+    assert isinstance(sample, SegDataSample)
+    assert sample.seg_logits.shape == (48, 64) and len(sample.seg_logits.data) == 3
+    samples = inferencer([photos / 'a.png'], classes=CLASSES, return_datasamples=True)
+    assert [type(one) for one in samples] == [SegDataSample]
+
+
+def test_overlays_are_shown(inferencer, photos, monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        'mmseg.visualization.SegLocalVisualizer.show',
+        lambda self, image, win_name, wait_time: shown.append((image.shape[1], wait_time)),
+    )
+    inferencer(photos / 'a.png', classes=CLASSES, show=True, wait_time=2)
+    assert shown == [(480, 2)]
+
+
+def test_class_names_change_without_a_new_model_and_are_embedded_once(
+    inferencer, photos, monkeypatch
+):
+    prompt, calls = inferencer.model.noun_prompt, []
+    forward = type(prompt).forward
+
+    def counted(self, ids, text):
+        calls.append(len(ids))
+        return forward(self, ids, text)
+
+    monkeypatch.setattr(type(prompt), 'forward', counted)
+    first = inferencer(photos / 'a.png', classes='a red bus, a tall tree', return_scores=True)
+    inferencer([photos / 'a.png'] * 3, classes='a red bus, a tall tree')
+    inferencer(photos / 'a.png', classes='moon, boat')
+    again = inferencer(photos / 'a.png', classes='a red bus, a tall tree', return_scores=True)
+    assert calls == [2, 2]
+    np.testing.assert_array_equal(first['scores'], again['scores'])
+
+
+def test_classes_of_the_constructor_hold_until_a_call_names_others(model_files, photos):
+    inferencer = CoDeInferencer(
+        *model_files, device='cpu', classes=CLASSES, background_threshold=0.3, show_progress=False
+    )
+    assert inferencer(photos / 'a.png')['classes'] == ('background', *NAMES)
+    assert inferencer(photos / 'a.png', classes='a, b')['classes'] == ('background', 'a', 'b')
+    assert inferencer(photos / 'a.png', background=False)['classes'] == NAMES
+    assert inferencer.query().background_threshold == 0.3
+    with pytest.raises(ValueError, match='empty name'):
+        CoDeInferencer(*model_files, device='cpu', classes='a,,b')
+
+
+def test_scores_are_kept_only_where_asked_for(inferencer, photos):
+    query = inferencer.query(CLASSES)
+    images = [InputImage('a', photos / 'a.png')]
+    (without,) = inferencer.segment(images, query)
+    (with_scores,) = inferencer.segment(images, query, keep_scores=True)
+    assert 'seg_logits' not in without.sample
+    np.testing.assert_array_equal(without.labels, with_scores.scores.argmax(0))
+    assert inferencer.model.test_cfg.get('keep_scores', True)
+
+
+def test_images_of_any_size(inferencer):
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (h, w, 3), np.uint8) for h, w in ((1, 1), (3, 70), (33, 2))]
+    result = inferencer(images, classes=CLASSES)
+    assert [p.shape for p in result['predictions']] == [(1, 1), (3, 70), (33, 2)]
+
+
+def test_mmsegs_own_functions_give_the_same(model_files, inferencer, photos):
+    """init_model, inference_model and MMSegInferencer: set the class names on the model."""
+    config, weights = map(str, model_files)
+    path = str(photos / 'a.png')
+    expected = inferencer(path, classes=CLASSES)['predictions']
+    model = init_model(config, weights, device='cpu')
+    model.set_class_names(NAMES)
+    found = inference_model(model, path).pred_sem_seg.data[0]
+    np.testing.assert_array_equal(found, expected)
+    of_array = inference_model(model, cv2.imread(path)).pred_sem_seg.data[0]
+    np.testing.assert_array_equal(of_array, expected)
+    taken_over = CoDeInferencer(model, show_progress=False)
+    np.testing.assert_array_equal(taken_over(path)['predictions'], expected)
+    cfg = model.cfg.copy()
+    cfg.merge_from_dict(
+        dict(
+            test_dataloader=dict(dataset=dict(pipeline=inferencer_pipeline())),
+            visualizer=dict(type='SegLocalVisualizer'),
+        )
+    )
+    theirs = MMSegInferencer(cfg, weights, device='cpu', show_progress=False)
+    theirs.model.set_class_names(NAMES)
+    np.testing.assert_array_equal(theirs(path)['predictions'], expected)
+
+
+def inferencer_pipeline():
+    resize = dict(type='Resize', scale=(2048, 32), keep_ratio=True)
+    return [dict(type='LoadImageFromFile'), resize, dict(type='PackSegInputs')]
+
+
+def test_models_that_take_no_class_names_or_have_no_config(model_files):
+    with pytest.raises(TypeError, match='but got Linear'):
+        CoDeInferencer(torch.nn.Linear(1, 1))
+    model = init_model(str(model_files[0]), str(model_files[1]), device='cpu')
+    with pytest.raises(ValueError, match=r'its config in model\.cfg'):
+        CoDeInferencer(model, model_files[1])
+    del model.cfg
+    with pytest.raises(ValueError, match=r'its config in model\.cfg'):
+        CoDeInferencer(model)
+    assert MODELS.get('CoDeSegmentor') is type(model)

@@ -1,0 +1,52 @@
+import pytest
+import torch
+from mmengine.config import Config
+from tiny_model import SIZES, code_config, openai_state, tiny_clip
+
+from code_mm.apis.load_model import check_type, load_config, load_zero_shot_model
+
+
+def test_a_checkpoint_fills_the_model(model_files):
+    config, weights = model_files
+    model = load_zero_shot_model(load_config(config), weights)
+    expected = torch.load(weights, weights_only=True)['state_dict']
+    assert not model.training
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, expected[name]), name
+
+
+def test_weights_of_init_cfg(tmp_path):
+    clip = tiny_clip(seed=3)
+    torch.save(openai_state(clip), tmp_path / 'clip.pt')
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'clip.pt'))
+    backbone = dict(type='CLIP', **SIZES, init_cfg=init_cfg)
+    model = load_zero_shot_model(Config(dict(model=code_config(backbone=backbone))))
+    for name, value in model.backbone.state_dict().items():
+        assert torch.equal(value, clip.state_dict()[name]), name
+
+
+def test_models_with_trained_classes_are_refused_before_they_are_built():
+    model = dict(type='EncoderDecoder', pretrained='nowhere.pth')
+    with pytest.raises(TypeError, match=r'takes class names .*but got EncoderDecoder; use mmseg'):
+        load_zero_shot_model(Config(dict(model=model)))
+    with pytest.raises(TypeError, match='but got Linear'):
+        check_type(torch.nn.Linear(1, 1))
+    with pytest.raises(TypeError, match='but got Unheard'):
+        check_type('Unheard')
+
+
+def test_mistakes(model_files, tmp_path):
+    config, weights = model_files
+    with pytest.raises(ValueError, match='expected weights, but got none'):
+        load_zero_shot_model(load_config(config))
+    with pytest.raises(FileNotFoundError, match=r"tin\.pth' does not exist; did you mean .*tiny"):
+        load_zero_shot_model(load_config(config), weights.with_name('tin.pth'))
+    torch.save({'state_dict': {'a': torch.zeros(1)}}, tmp_path / 'other.pth')
+    with pytest.raises(ValueError, match=r'other\.pth'):
+        load_zero_shot_model(load_config(config), tmp_path / 'other.pth')
+    with pytest.raises(ValueError, match='weights go second'):
+        load_config(weights)
+    with pytest.raises(FileNotFoundError, match=r"config file, but 'no\.py' does not exist"):
+        load_config('no.py')
+    with pytest.raises(ValueError, match='expected a model in the config'):
+        load_config(dict(a=1))

@@ -1,0 +1,207 @@
+"""tools/segment.py as a user runs it, on a tiny model."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from PIL import Image
+from tiny_model import code_config, tiny_code
+
+ROOT = Path(__file__).resolve().parents[2]
+CLASSES = 'cat, grey sofa'
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory):
+    """A tiny model, a folder with two photos, a text called .jpg and a short video."""
+    folder = tmp_path_factory.mktemp('place')
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
+    head = dict(type='ZeroShotHead', background_threshold=0.45)
+    config = code_config(
+        decode_head=head,
+        data_preprocessor=dict(
+            type='SegDataPreProcessor', mean=[127.0] * 3, std=[60.0] * 3, bgr_to_rgb=True
+        ),
+    )
+    cfg = Config(dict(default_scope='mmseg', model=config, test_pipeline=pipeline))
+    cfg.dump(folder / 'tiny.py')
+    torch.save({'state_dict': tiny_code().state_dict()}, folder / 'tiny.pth')
+    (folder / 'photos').mkdir()
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (5, 24, 32, 3), np.uint8)
+    for name, image in zip('ab', images, strict=False):
+        cv2.imwrite(str(folder / f'photos/{name}.png'), image)
+    writer = cv2.VideoWriter(str(folder / 'clip.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 5, (32, 24))
+    for image in images[2:]:
+        writer.write(image)
+    writer.release()
+    return folder
+
+
+@pytest.fixture
+def run(place, monkeypatch, capsys):
+    """``run('segment', ...)``: exit status and output of a tool, without a new process."""
+    monkeypatch.syspath_prepend(ROOT / 'tools')
+    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+    monkeypatch.chdir(place)
+
+    def run_tool(name, *args, model=True):
+        options = ['--config', 'tiny.py', '--checkpoint', 'tiny.pth'] if model else []
+        argv = [f'{name}.py', *map(str, args), *options, '--device', 'cpu']
+        monkeypatch.setattr(sys, 'argv', argv)
+        spec = importlib.util.spec_from_file_location(name, ROOT / 'tools' / f'{name}.py')
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        with pytest.raises(SystemExit) as end:
+            module.run_or_explain(module.main)
+        said = capsys.readouterr()
+        return end.value.code, said.out + said.err
+
+    yield run_tool
+    sys.modules.pop('model_options', None)
+
+
+def labels(path):
+    return np.asarray(Image.open(path))
+
+
+def test_a_folder_and_what_is_written(run, place, tmp_path):
+    status, said = run('segment', 'photos', '--classes', CLASSES, '--out', tmp_path, '--json')
+    assert status == 0, said
+    written = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob('*') if p.is_file()}
+    assert written == {
+        'settings.json',
+        *(f'{kind}/{name}' for kind in ('vis', 'pred') for name in ('a.png', 'b.png')),
+        'json/a.json',
+        'json/b.json',
+    }
+    assert labels(tmp_path / 'pred/a.png').shape == (24, 32)
+    assert set(np.unique(labels(tmp_path / 'pred/a.png'))) <= {0, 1, 2}
+    found = json.loads((tmp_path / 'json/a.json').read_text())
+    assert found['classes'] == ['background', 'cat', 'grey sofa']
+    assert found['background_threshold'] == 0.45
+    for name in ('background', 'cat', 'grey sofa'):
+        assert name in said
+
+
+def test_the_same_as_the_inferencer_and_goes_on_where_it_was(run, place, tmp_path):
+    from code_mm.apis import CoDeInferencer
+
+    options = ('--classes', CLASSES, '--no-background', '--out', tmp_path)
+    assert run('segment', 'photos/a.png', *options)[0] == 0
+    inferencer = CoDeInferencer(place / 'tiny.py', place / 'tiny.pth', 'cpu', show_progress=False)
+    expected = inferencer(place / 'photos/a.png', classes=CLASSES, background=False)
+    np.testing.assert_array_equal(labels(tmp_path / 'pred/a.png'), expected['predictions'])
+    before = (tmp_path / 'pred/a.png').stat().st_mtime_ns
+    status, said = run('segment', 'photos', *options)
+    assert status == 0 and '1 of 2 images are done already' in said
+    assert (tmp_path / 'pred/a.png').stat().st_mtime_ns == before
+    status, said = run('segment', 'photos', '--classes', 'cat, dog', '--out', tmp_path)
+    assert status == 2 and 'other settings (classes:' in said
+    status, said = run('segment', 'photos', *options, '--overwrite')
+    assert status == 0 and 'done already' not in said
+    assert (tmp_path / 'pred/a.png').stat().st_mtime_ns > before
+
+
+def test_a_video_frame_by_frame(run, tmp_path):
+    options = ('--classes', CLASSES, '--out', tmp_path, '--batch-size', 2)
+    status, said = run('segment', 'clip.avi', *options)
+    assert status == 0, said
+    assert sorted(p.name for p in (tmp_path / 'pred/clip').iterdir()) == [
+        f'{i:06d}.png' for i in range(3)
+    ]
+    video = cv2.VideoCapture(str(tmp_path / 'vis/clip.mp4'))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 3 and video.get(cv2.CAP_PROP_FPS) == 5
+    (tmp_path / 'vis/clip/000001.jpg').unlink()
+    kept = (tmp_path / 'vis/clip/000002.jpg').stat().st_mtime_ns
+    status, said = run('segment', 'clip.avi', *options)
+    assert status == 0 and '2 of 3 frames' in said
+    assert (tmp_path / 'vis/clip/000001.jpg').is_file()
+    assert (tmp_path / 'vis/clip/000002.jpg').stat().st_mtime_ns == kept
+
+
+def test_an_unreadable_image_among_others(run, place, tmp_path):
+    (tmp_path / 'text.jpg').write_text('no image')
+    status, said = run(
+        'segment',
+        *('photos/a.png', tmp_path / 'text.jpg', '--classes', 'names.txt'),
+        *('--out', tmp_path / 'out'),
+    )
+    assert status == 2 and "'names.txt' does not exist" in said
+    (place / 'names.txt').write_text('cat\n\na man, sitting\n', encoding='utf-8')
+    status, said = run(
+        'segment',
+        *('photos/a.png', tmp_path / 'text.jpg', '--classes', 'names.txt'),
+        *('--out', tmp_path / 'out'),
+    )
+    assert status == 1
+    assert 'text.jpg: broken_image (8 bytes that are no image)' in said
+    assert 'a man, sitting' in said and (tmp_path / 'out/pred/a.png').is_file()
+
+
+@pytest.mark.parametrize(
+    'args, message',
+    [
+        (('photos', '--classes', 'cat,'), 'empty name'),
+        (('nowhere.jpg', '--classes', CLASSES), "not 'nowhere.jpg'"),
+        (('photos', '--classes', 'cat ' * 40 + ', dog'), "'cat cat .* where 18 fit"),
+        (('photos', '--classes', CLASSES, '--background-threshold', '2'), r'in \(0, 1\)'),
+        (('photos', '--classes', CLASSES, '--cfg-options', 'modle.a=1'), 'modle'),
+    ],
+)
+def test_mistakes_end_with_one_line(run, tmp_path, args, message):
+    import re
+
+    status, said = run('segment', *args, '--out', tmp_path / 'out')
+    assert status == 2 and re.search(message, said), said
+    assert 'Traceback' not in said
+    assert not (tmp_path / 'out').exists()
+
+
+def test_without_a_model_it_says_how_to_get_one(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    import model_options
+
+    monkeypatch.setattr(model_options, 'ROOT', tmp_path)
+    cv2.imwrite('a.png', np.zeros((8, 8, 3), np.uint8))
+    status, said = run('segment', 'a.png', '--classes', CLASSES, model=False)
+    assert status == 2 and 'make demo' in said and 'docs/weights.md' in said
+    status, said = run('segment', 'a.png', '--classes', CLASSES, '--checkpoint', 'x', model=False)
+    assert status == 2 and 'expected --config beside --checkpoint' in said
+
+
+def test_the_demos_model_is_found_here_and_after_a_move(run, tmp_path, monkeypatch):
+    import model_options
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(model_options, 'ROOT', tmp_path / 'checkout')
+    assert model_options.find_demo() is None
+    folder = tmp_path / 'checkout/work_dirs/shapes_demo/seed_0/train'
+    folder.mkdir(parents=True)
+    (folder / 'last_checkpoint').write_text('/elsewhere/iter_600.pth')
+    assert model_options.find_demo() is None
+    (folder / 'iter_600.pth').write_text('')
+    assert model_options.find_demo() == folder / 'iter_600.pth'
+
+
+def test_class_names_are_compared_and_a_threshold_is_suggested(run):
+    status, said = run(
+        'check_classes', '--classes', 'boat, cat, Cat', '--images', 'photos', '--quantile', 0.9
+    )
+    assert status == 0, said
+    assert '1 of 3 pairs' in said and 'Cat' in said and '"cat|Cat"' in said
+    assert 'suggested: --background-threshold 0.' in said and '2 images' in said
+    assert (
+        '1 images'
+        in run('check_classes', '--classes', 'boat, cat', '--images', 'photos', '--max-images', 1)[
+            1
+        ]
+    )
+    status, said = run('check_classes', '--classes', 'boat, cat', '--max-images', 0)
+    assert status == 2 and 'max-images >= 1' in said
