@@ -34,7 +34,7 @@ def load_bundle(file: str, stamps: dict[str, str]) -> dict[str, ShardIndex]:
         with np.load(file, allow_pickle=False) as saved:
             entries = json.loads(str(saved['entries']))
             keys, places = saved['keys'], saved['places']
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
         return {}
     wanted = {os.path.abspath(path): path for path in stamps}
     indices, start = {}, 0

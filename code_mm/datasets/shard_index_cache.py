@@ -47,11 +47,11 @@ def index_shards(paths: Sequence[str], layout: ShardLayout, folder: str | None) 
     num_together = len(indices)
     first = len(paths) * get_rank() // get_world_size()
     last_log = time.monotonic()
-    for path in [*paths[first:], *paths[:first]]:
+    for number, path in enumerate([*paths[first:], *paths[:first]], start=1):
         if path not in indices:
             indices[path] = load_or_scan(path, layout, folder)
         if time.monotonic() - last_log > _LOG_SECONDS:
-            print_log(f'Indexed {len(indices)} of {len(paths)} shards', logger='current')
+            print_log(f'Indexed {number} of {len(paths)} shards', logger='current')
             last_log = time.monotonic()
     ordered = [indices[path] for path in paths]
     if writable and get_rank() == 0 and num_together < len(indices):
@@ -133,7 +133,7 @@ def _load(file: str, stamp: str, path: str) -> ShardIndex | None:
                 return None
             skips = [Skip(*skip) for skip in json.loads(str(saved['skips']))]
             return ShardIndex(path, saved['keys'], saved['places'], skips)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         return None  # absent or damaged: the shard is scanned again
 
 
