@@ -1,0 +1,131 @@
+"""The converters of weight files, and tools/test.py on what they write."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from foreign_clips import SIZES as CLIP_SIZES
+from foreign_clips import HuggingFace, OpenCLIP
+from mmengine.config import Config
+from mmengine.runner import CheckpointLoader
+from released_files import code_release
+from safetensors import safe_open
+from safetensors.torch import save_file
+from tiny_configs import load as load_tiny
+from tiny_configs import shrink
+from tiny_model import openai_state
+
+from code_mm.models.encoders import load_clip_weights
+from code_mm.registry import MODELS
+
+TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+
+
+@pytest.fixture
+def tool(monkeypatch, capsys):
+    """``tool('clip', ...)``: what a converter prints; it runs in this process."""
+
+    def run(name, *args, folder='model_converters'):
+        path = TOOLS / folder / f'{name}.py'
+        monkeypatch.setattr(sys, 'argv', [str(path), *map(str, args)])
+        capsys.readouterr()
+        runpy.run_path(str(path), run_name='__main__')
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_clip_is_converted_with_what_its_config_states(tool, tmp_path):
+    model = HuggingFace('gelu')
+    save_file(dict(model.state), tmp_path / 'model.safetensors')
+    (tmp_path / 'config.json').write_text(json.dumps(model.config('gelu')))
+    target = tmp_path / 'new' / 'clip.safetensors'
+    text = tool('clip', tmp_path / 'model.safetensors', target)
+    assert '(Hugging Face layout)' in text
+    # the printed line is the config of the file
+    line = next(line for line in text.splitlines() if line.startswith('backbone='))
+    backbone = Config.fromstring(f'model = dict({line})', '.py').model.backbone
+    assert backbone == dict(type='CLIP', **CLIP_SIZES, activation='gelu')
+    clip, other = MODELS.build(backbone), MODELS.build(backbone)
+    load_clip_weights(clip, tmp_path / 'model.safetensors')
+    load_clip_weights(other, target)
+    for name, value in clip.state_dict().items():
+        assert torch.equal(other.state_dict()[name], value), name
+    with safe_open(target, 'pt') as file:
+        assert {'visual.proj', 'text_projection', 'ln_final.bias'} <= set(file.keys())
+        assert file.metadata()['vision_heads'] == '5'
+    with pytest.raises(ValueError, match=r"expected activation='gelu', as the metadata of"):
+        load_clip_weights(MODELS.build({**backbone, 'activation': 'quick_gelu'}), target)
+
+
+def test_an_activation_that_nothing_states_is_asked_for(tool, tmp_path):
+    torch.save(dict(OpenCLIP().state), tmp_path / 'x.pt')
+    target = tmp_path / 'y.safetensors'
+    with pytest.raises(SystemExit, match='does not state its activation'):
+        tool('clip', tmp_path / 'x.pt', target)
+    assert "activation='gelu'" in tool('clip', tmp_path / 'x.pt', target, '--activation', 'gelu')
+    with pytest.raises(SystemExit, match=r'expected --activation gelu, as the metadata'):
+        tool('clip', target, tmp_path / 'z.safetensors', '--activation', 'quick_gelu')
+
+
+@pytest.fixture
+def evaluation(tmp_path, workplace):
+    """A tiny CoDe on a tiny CLIP, an evaluation config, and the miniature images."""
+    cfg = shrink(load_tiny('eval/code_vit-b16_ade20k.py'), tmp_path / 'clip.pt')
+    cfg.test_dataloader.update(num_workers=0, persistent_workers=False)
+    cfg.test_dataloader.dataset.data_root = str(workplace / 'ade20k')
+    cfg.model.decode_head.post_processor = None
+    cfg.model.decode_head.knowledge_preserving = None
+    cfg.dump(tmp_path / 'config.py')
+    torch.manual_seed(0)
+    model = MODELS.build({**cfg.model, 'backbone': {**cfg.model.backbone, 'init_cfg': None}})
+    torch.save(openai_state(model.backbone), tmp_path / 'clip.pt')
+    torch.save(code_release(model), tmp_path / 'release.pth')
+    meta = dict(iter=7, cfg='model = dict(backbone=dict(frozen=True))')
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), tmp_path / 'iter_7.pth')
+    return tmp_path
+
+
+def test_every_checkpoint_of_a_model_gives_the_same_score(tool, evaluation, monkeypatch):
+    for name in ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'LOCAL_RANK'):
+        monkeypatch.setenv(name, '0')
+    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
+    monkeypatch.syspath_prepend(TOOLS)
+    folder = evaluation
+    text = tool('release', folder / 'release.pth', folder / 'converted.pth')
+    assert '(CoDe release)' in text and '0 unexpected' in text
+    text = tool('export_trained', folder / 'iter_7.pth', folder / 'parts.safetensors')
+    assert 'MB instead of' in text
+    with safe_open(folder / 'parts.safetensors', 'pt') as file:
+        assert file.metadata()['iteration'] == '7'
+        assert not [name for name in file.keys() if name.startswith('backbone.')]  # noqa: SIM118
+    found = {}
+    for name in ('iter_7.pth', 'release.pth', 'converted.pth', 'parts.safetensors'):
+        args = (folder / 'config.py', folder / name, '--work-dir', folder / f'work_{name}')
+        tool('test', *args, folder='.')
+        sys.modules.pop('runner_options', None)
+        (log,) = (folder / f'work_{name}').glob('2*/2*.json')
+        scores = json.loads(log.read_text())
+        found[name] = {key: value for key, value in scores.items() if 'time' not in key}
+    assert 0 <= found['iter_7.pth']['mIoU'] <= 100
+    assert all(scores == found['iter_7.pth'] for scores in found.values()), found
+
+
+@pytest.mark.parametrize(
+    ('name', 'args', 'message'),
+    [
+        ('release', ['x.pth'], r"expected a checkpoint of the CoDe or TCL release, but .*'meta'"),
+        ('export_trained', ['x.safetensors'], 'has frozen=False: its CLIP was trained too'),
+        ('export_trained', ['x.pth'], r'expected a file \*\.safetensors to write'),
+        ('clip', ['x.pth'], r'expected a target \*\.safetensors'),
+    ],
+)
+def test_mistakes_are_named(tool, tmp_path, name, args, message):
+    meta = dict(cfg='backbone=dict(frozen=False)')
+    state = {'backbone.a': torch.ones(1), 'b': torch.ones(1)}
+    torch.save(dict(state_dict=state, meta=meta), tmp_path / 'own.pth')
+    with pytest.raises(SystemExit, match=message):
+        tool(name, tmp_path / 'own.pth', *(tmp_path / arg for arg in args))
