@@ -93,7 +93,7 @@ class WindowedEncoderDecoder(EncoderDecoder):
             return self._label(self._winners(seg_logits), None)
         if seg_logits.shape[1] == 1:  # a threshold in place of classes; nothing to save
             for sample in super().postprocess_result(seg_logits, data_samples):
-                sample.pop('seg_logits')
+                del sample.seg_logits
             return data_samples
         for scores, sample in zip(seg_logits, data_samples, strict=True):
             label = winning_class(
@@ -109,8 +109,8 @@ class WindowedEncoderDecoder(EncoderDecoder):
         settings = self.prediction_settings
 
         def predict(windows: Tensor, images: list[int]) -> Tensor:
-            # mmseg's heads resize to the shape that stands here
-            shape = dict(img_shape=tuple(windows.shape[2:]))
+            # mmseg's heads resize to this; were it no torch.Size, to pad_shape
+            shape = dict(img_shape=windows.shape[2:])
             return self.encode_decode(windows, [{**batch_img_metas[i], **shape} for i in images])
 
         return average_by_rows(
