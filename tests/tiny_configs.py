@@ -46,8 +46,11 @@ _IF_THERE = {'in_channels', 'size'}
 
 
 def all_configs():
-    """Names of the files in ``configs/``, but for ``_base_``."""
-    files = sorted(CONFIGS.rglob('*.py'))
+    """Names of the files in ``configs/``, but for ``_base_``.
+
+    Those that need mmpretrain, which may be missing, are left to ``test_mmpretrain_backbone.py``.
+    """
+    files = [f for f in sorted(CONFIGS.rglob('*.py')) if not f.name.startswith('mmpretrain_')]
     return [str(f.relative_to(CONFIGS)) for f in files if '_base_' not in f.parts]
 
 
