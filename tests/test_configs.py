@@ -208,7 +208,8 @@ def test_numbers_of_the_release():
     assert cfg.train_cfg.max_iters == 50_000
     assert cfg.custom_hooks[0].stages[1].begin == 30_000
     assert cfg.train_dataloader.batch_size * 4 == 64
-    assert cfg.model.test_cfg == dict(mode='slide', crop_size=(448, 448), stride=(224, 224))
+    windows = dict(mode='slide', crop_size=(448, 448), stride=(224, 224))
+    assert cfg.model.test_cfg == dict(windows, window_batch_size=4)
 
 
 @pytest.mark.parametrize(

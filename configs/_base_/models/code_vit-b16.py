@@ -63,7 +63,7 @@ model = dict(
         region_word=dict(type='InfoNCELoss', loss_weight=0.5),
     ),
     train_cfg=dict(),
-    test_cfg=dict(mode='slide', crop_size=(448, 448), stride=(224, 224)),
+    test_cfg=dict(mode='slide', crop_size=(448, 448), stride=(224, 224), window_batch_size=4),
 )
 # The frozen first stage leaves parameters of the image segmenter without gradient.
 find_unused_parameters = True

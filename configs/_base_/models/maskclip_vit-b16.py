@@ -29,5 +29,5 @@ model = dict(
         ),
         background_threshold=None,
     ),
-    test_cfg=dict(mode='slide', crop_size=(448, 448), stride=(224, 224)),
+    test_cfg=dict(mode='slide', crop_size=(448, 448), stride=(224, 224), window_batch_size=4),
 )
