@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-import torch
 from torch import Tensor
 
 from .tokenizer import encode
@@ -34,21 +33,21 @@ def token_labels(caption_ids: Tensor, nouns: Sequence[str], selected: Sequence[s
     Returns:
         Labels in ``[-1, k]``, int64, shape ``(l,)``.
     """
-    labels = torch.full_like(caption_ids, IGNORED)
     ids = caption_ids.tolist()
+    labels = [IGNORED] * len(ids)
     names_and_labels = [(noun, UNSELECTED_NOUN) for noun in nouns]
     names_and_labels += [(noun, slot) for slot, noun in enumerate(selected, start=1)]
     for name, label in names_and_labels:
         pattern = encode(name)
         for start in _occurrences(ids, pattern):
-            labels[start : start + len(pattern)] = label
-    return labels
+            labels[start : start + len(pattern)] = [label] * len(pattern)
+    return caption_ids.new_tensor(labels)
 
 
 def _occurrences(ids: list[int], pattern: list[int]) -> Iterator[int]:
     """Start positions of ``pattern`` in ``ids``; none for an empty pattern."""
-    if not pattern:
-        return
-    for start in range(len(ids) - len(pattern) + 1):
+    start = -1
+    for _ in range(ids.count(pattern[0]) if pattern else 0):
+        start = ids.index(pattern[0], start + 1)
         if ids[start : start + len(pattern)] == pattern:
             yield start

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from mmseg.utils.tokenizer import SimpleTokenizer, basic_clean, whitespace_clean
 
 from code_mm.text import clean_text, encode, end_of_text_index, token_texts, tokenize
 from code_mm.text import tokenizer as module
@@ -63,4 +64,39 @@ def test_cache_of_words_is_bounded(monkeypatch):
     expected = [module.ClipTokenizer().encode(f'wordling{i}') for i in range(9)]
     assert [tokenizer.encode(f'wordling{i}') for i in range(9)] == expected
     assert len(tokenizer.cache) <= 7
+    assert len(tokenizer._word_ids) <= 5
     assert tokenizer.encode('<|endoftext|>') == [END]
+
+
+def _mmsegs(text):
+    """mmseg's own way, word by word, nothing remembered and nothing left out."""
+    tokenizer = module.ClipTokenizer()
+    return SimpleTokenizer.encode(tokenizer, text)
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        "A dog's  toy, and 12 cats...",
+        'Tom &amp; Jerry &lt;3',
+        'caf\u00e9 \u201cquoted\u201d \ufb01sh',
+        'tabs\tand\nlines \x1b[31mred\x1b[0m',
+        '  \u3000wide blank\u00a0here ',
+        '\u72ac dog \U0001f600',
+        'sch\u00c3\u00b6n',
+        '',
+    ],
+)
+def test_ids_are_mmsegs(text):
+    assert encode(text) == _mmsegs(text)
+    assert clean_text(text) == whitespace_clean(basic_clean(text))
+
+
+def test_no_token_is_longer_than_assumed():
+    longest = max(len(name.removesuffix('</w>')) for name in module.clip_tokenizer().encoder)
+    assert 77 * longest <= module._MAX_WORD_BYTES
+
+
+def test_junk_of_one_endless_word_is_cut_behind_the_last_position():
+    letters = 'xqzjv' * 400  # short enough for mmseg's own merging in a test
+    assert encode(letters * 25)[:77] == _mmsegs(letters)[:77]
