@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
@@ -10,8 +11,6 @@ from torch import Tensor, nn
 
 # Class lists kept; the longest forgotten goes first. A hundred classes are a fifth of a megabyte.
 _MAX_LISTS = 32
-# Integers of the same width, by which the bits of a floating-point number can be summed.
-_BITS = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.int8}
 
 
 class EmbeddingCache:
@@ -51,21 +50,14 @@ class EmbeddingCache:
         self._kept.clear()
 
 
-@torch.no_grad()
 def weights_fingerprint(module: nn.Module) -> tuple:
-    """A short summary of a module's parameters and buffers that differs when one of them does.
+    """A summary of a module's parameters and buffers that differs when one of them does.
 
-    Per tensor its device, type and the sum of its elements' bits. It tells states of one training
-    apart, in milliseconds; it is no cryptographic hash.
+    Devices, types and a CRC of all bytes: a tenth of a second for the text tower of a ViT-B/16.
     """
-    tensors = [*module.parameters(), *module.buffers()]
-    sums = [_sum_of_bits(tensor.detach()) for tensor in tensors]
-    places = tuple((str(tensor.device), str(tensor.dtype)) for tensor in tensors)
-    # one transfer from the accelerator for all of them
-    return places, tuple(torch.stack([s.to(sums[0].device) for s in sums]).tolist() if sums else ())
-
-
-def _sum_of_bits(tensor: Tensor) -> Tensor:
-    if tensor.is_floating_point():
-        tensor = tensor.contiguous().view(_BITS[tensor.element_size()])
-    return tensor.sum(dtype=torch.int64)
+    tensors = [tensor.detach() for tensor in (*module.parameters(), *module.buffers())]
+    checksum = 0
+    for tensor in tensors:
+        values = tensor.cpu().contiguous().reshape(-1).view(torch.uint8)
+        checksum = zlib.crc32(values.numpy(), checksum)
+    return checksum, tuple((str(tensor.device), str(tensor.dtype)) for tensor in tensors)

@@ -38,6 +38,7 @@ def test_the_same_phrases_are_embedded_once(tower):
         lambda tower: tower[0].weight.data.mul_(1 + 1e-6),  # .data leaves no trace in autograd
         lambda tower: tower[0].bias.data.neg_(),
         lambda tower: tower[0].weight.data[0, 0].add_(1e-6),
+        lambda tower: tower[0].weight.data.copy_(tower[0].weight.flip(0)),
         lambda tower: tower[1].running_mean.add_(1e-3),
         lambda tower: tower.double(),
         lambda tower: tower.load_state_dict({k: v + 1 for k, v in tower.state_dict().items()}),

@@ -96,6 +96,7 @@ def test_learnt_contexts_are_part_of_the_weights():
 
 def test_a_changed_threshold_is_that_of_a_model_built_with_it():
     built, changed = maskclip(background_threshold=0.7), maskclip()
+    changed.load_state_dict(built.state_dict())
     built.set_class_names(WITH_BACKGROUND)
     changed.set_background_threshold(0.7)
     changed.set_class_names(WITH_BACKGROUND)
