@@ -167,9 +167,14 @@ def test_a_broken_file_is_named_and_the_others_are_counted(spoilt):
 
 
 def test_values_beyond_8_bits_are_not_taken_for_others(spoilt):
-    wide = each('*Context/*.png', lambda m: np.where(m == 1, 300, m).astype(np.uint16))
-    problems = spoilt('context60', wide)
+    def widen(labels):
+        labels = labels.astype(np.uint16)
+        labels[labels == 1] = 300
+        return labels
+
+    problems = spoilt('context60', each('*Context/*.png', widen))
     assert any('values above 59' in p for p in problems)
+    assert any('values up to 300 in the files: mmseg reads labels in 8 bits' in p for p in problems)
 
 
 def test_a_limit_reads_few_files_and_counts_all(whole):
