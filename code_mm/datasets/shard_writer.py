@@ -83,46 +83,47 @@ def write_shard(
     Returns:
         The stats: ``count``, ``successes``, ``status_dict`` (reasons and their number), …
     """
-    start, rows = time.time(), []
-    name = root / f'{number:05d}'
-    with (
-        whole_file(f'{name}.tar') as temporary,
-        open(temporary, 'wb') as stream,
-        TarWriter(stream, encoder=False, mtime=0) as tar,
-    ):
+    start, name = time.time(), root / f'{number:05d}'
+    with whole_file(f'{name}.tar') as temporary:
+        rows = _write_tar(temporary, f'{number:05d}', samples, digits)
+    with whole_file(f'{name}.parquet') as temporary:
+        pq.write_table(pa.Table.from_pylist(rows, _COLUMNS), temporary)
+    stats = _stats(rows, start) | dict(made_from=made_from)
+    with whole_file(f'{name}_stats.json') as temporary:
+        Path(temporary).write_text(json.dumps(stats, indent=4))
+    return stats
+
+
+def _write_tar(path: str, prefix: str, samples: Iterable, digits: int) -> list[dict]:
+    """Write the members; returns the rows of the parquet file."""
+    rows = []
+    with open(path, 'wb') as stream, TarWriter(stream, encoder=False, mtime=0) as tar:
         for position, sample in enumerate(samples):
-            key = f'{number:05d}{position:0{digits}d}'
+            key = f'{prefix}{position:0{digits}d}'
             rows.append(_record(sample, key))
             if isinstance(sample, ShardSample):
                 # The record comes first and wins over fields of the same name.
                 fields = json.dumps(rows[-1] | sample.fields | rows[-1], indent=4)
-                tar.write(
-                    {
-                        '__key__': key,
-                        sample.extension: sample.image,
-                        'json': fields.encode(),
-                        'txt': sample.caption.encode(),
-                    }
-                )
-    with whole_file(f'{name}.parquet') as temporary:
-        pq.write_table(pa.Table.from_pylist(rows, _COLUMNS), temporary)
+                members = {sample.extension: sample.image, 'json': fields.encode()}
+                tar.write({'__key__': key, **members, 'txt': sample.caption.encode()})
+    return rows
+
+
+def _stats(rows: list[dict], start: float) -> dict:
     statuses = Counter(
         row['error_message'].split(' ')[0] if row['error_message'] else 'success' for row in rows
     )
-    stats = {
+    end = time.time()
+    return {
         'count': len(rows),
         'successes': statuses['success'],
         'failed_to_download': statuses['missing_image'],
         'failed_to_resize': len(rows) - statuses['success'] - statuses['missing_image'],
-        'duration': time.time() - start,
+        'duration': end - start,
         'start_time': start,
-        'end_time': time.time(),
+        'end_time': end,
         'status_dict': {key: value for key, value in statuses.items() if value},
-        'made_from': made_from,
     }
-    with whole_file(f'{name}_stats.json') as temporary:
-        Path(temporary).write_text(json.dumps(stats, indent=4))
-    return stats
 
 
 def finished_stats(root: Path, number: int, made_from: str) -> dict | None:

@@ -1,0 +1,284 @@
+"""The tools that make, index, tag and check shards, run inside this process."""
+
+import importlib.util
+import io
+import json
+import multiprocessing
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.registry import init_default_scope
+
+from code_mm.datasets import CaptionListDataset, CaptionShardsDataset, noun_extraction
+from code_mm.datasets.noun_table import read_noun_table
+from code_mm.text import NounSelector
+
+FOLDER = Path(__file__).resolve().parents[2] / 'tools' / 'dataset_converters'
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """``run('index_shards', 'a.tar', …)`` -> exit code and what it printed."""
+
+    def run_tool(name, *args):
+        spec = importlib.util.spec_from_file_location(f'tool_{name}', FOLDER / f'{name}.py')
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        monkeypatch.setattr(sys, 'argv', [name, *map(str, args)])
+        try:
+            module.main()
+            code = 0
+        except SystemExit as end:
+            if isinstance(end.code, str):
+                raise
+            code = end.code or 0
+        return code, capsys.readouterr().out
+
+    return run_tool
+
+
+def picture(seed):
+    image = np.random.default_rng(seed).integers(0, 255, (20, 30, 3), dtype=np.uint8)
+    return cv2.imencode('.png', image)[1].tobytes()
+
+
+def write_shard(path, captions):
+    with tarfile.open(path, 'w') as tar:
+        for number, caption in enumerate(captions):
+            for name, data in (('png', picture(number)), ('txt', caption.encode())):
+                member = tarfile.TarInfo(f'{number:05d}.{name}')
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+
+
+@pytest.fixture
+def shards(tmp_path):
+    """Six shards of three captions."""
+    folder = tmp_path / 'shards'
+    folder.mkdir()
+    for number in range(6):
+        write_shard(folder / f'{number:05d}.tar', [f'a dog {number}', 'a cat and a car', 'running'])
+    return folder
+
+
+def test_nouns_are_extracted_once(run, shards, tmp_path):
+    out = tmp_path / 'nouns'
+    options = ('--out', out, '--tagger', 'textblob', '--workers', 2, '--project', 1000, 4)
+    content = {path: path.read_bytes() for path in shards.iterdir()}
+    code, text = run('extract_nouns', shards / '{00000..00006}.tar', *options)
+    assert code == 0
+    assert '7 shards: 1 missing, 0 done before, 6 to tag' in text
+    assert '18 captions tagged; 6 name nothing, 0 unreadable' in text
+    assert '1,000 captions would take' in text
+    assert 'on 4 cores' in text
+    assert {path: path.read_bytes() for path in shards.iterdir()} == content
+    nouns = read_noun_table(str(out / '00003.nouns.parquet'))
+    assert dict(nouns) == {'00000': ['dog'], '00001': ['cat', 'car'], '00002': []}
+    assert 'Nothing was left to tag' in run('extract_nouns', shards, *options)[1]
+
+    init_default_scope('mmseg')
+    pipeline = [dict(type='SelectNouns', num_nouns=1, tagger='textblob')]
+    dataset = CaptionShardsDataset(str(shards), noun_cache=str(out), pipeline=pipeline)
+    assert dataset[4]['nouns'] == ['cat', 'car']
+    assert dataset.noun_cache_counts == dict(found=1, missing=0, changed=0)
+
+
+def test_nouns_of_lists(run, tmp_path):
+    path = tmp_path / 'a.jsonl'
+    path.write_text('{"image": "1.jpg", "caption": "a dog"}\n{"image": "2.jpg", "caption": 5}\n')
+    options = (path, '--tagger', 'textblob', '--workers', 1)
+    assert '1 captions tagged' in run('extract_nouns', *options)[1]
+    assert 'done before' in run('extract_nouns', *options)[1]
+    assert CaptionListDataset(str(path), noun_cache='beside')[0]['nouns'] == ['dog']
+    path.write_text('{"image": "1.jpg", "caption": 5}\n')
+    with pytest.raises(SystemExit, match='no row has a caption'):
+        run('extract_nouns', *options)
+
+
+def test_two_sources_of_one_name(run, shards, tmp_path):
+    other = tmp_path / 'other'
+    other.mkdir()
+    write_shard(other / '00001.tar', ['a dog'])
+    with pytest.raises(SystemExit, match=r'would both write .*00001\.nouns\.parquet'):
+        run('extract_nouns', shards, other, '--out', tmp_path / 'nouns')
+
+
+def slow_extraction(run, args):
+    class Slow(NounSelector):
+        def __call__(self, caption):
+            time.sleep(0.1)
+            return super().__call__(caption)
+
+    noun_extraction.NounSelector = Slow  # in the process that will be killed
+    run('extract_nouns', *args)
+
+
+def test_killed_in_mid_run(run, shards, tmp_path):
+    out = tmp_path / 'nouns'
+    args = (shards, '--out', out, '--tagger', 'textblob', '--workers', 2)
+    context = multiprocessing.get_context('fork')
+    process = context.Process(target=slow_extraction, args=(run, args))
+    process.start()
+    deadline = time.monotonic() + 60
+    while not list(out.glob('*.nouns.rows')) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.join()
+    time.sleep(1)  # its workers end now, too
+    finished = sorted(out.glob('*.nouns.parquet'))
+    times = {path: path.stat().st_mtime_ns for path in finished}
+    assert 0 < len(finished) < 6
+    assert all(len(read_noun_table(str(path))) == 3 for path in finished)
+    text = run('extract_nouns', *args)[1]
+    assert f'{3 * (6 - len(finished))} captions tagged' in text
+    assert {path: path.stat().st_mtime_ns for path in finished} == times
+    assert len(list(out.glob('*.nouns.parquet'))) == len(list(out.glob('*.nouns.rows'))) == 6
+
+
+def test_index(run, shards, tmp_path, monkeypatch):
+    folder = tmp_path / 'index'
+    (shards / '00006.tar').touch()
+    for _ in range(2):
+        code, text = run('index_shards', shards, '--index-dir', folder, '--workers', 2)
+        assert code == 0
+        assert '18 image-caption pairs in 7 shards' in text
+        assert "left out: {'unreadable_shard': 1}" in text
+
+    def scan(*args):
+        raise AssertionError('scanned again')
+
+    monkeypatch.setattr('code_mm.datasets.shard_index_cache.scan_shard', scan)
+    dataset = CaptionShardsDataset(str(shards), index_dir=str(folder))
+    assert dataset[17]['caption'] == 'running'
+
+
+def test_check(run, shards, tmp_path):
+    out = tmp_path / 'check'
+    options = (shards, '--out', out, '--workers', 2, '--tagger', 'textblob', '--num-nouns', 1)
+    code, text = run('check_shards', *options)
+    assert code == 0
+    assert '| few_nouns | 6 | no |' in text
+    summary = json.loads((out / 'summary.json').read_text())
+    assert (summary['pairs'], summary['usable'], summary['broken']) == (18, 12, 0)
+    # pictures and captions of all six shards are the same, but for the first caption of each
+    assert summary['problems'] == dict(duplicate_pair=10, few_nouns=6)
+    assert summary['most_frequent_nouns'] == dict(car=6, cat=6, dog=6)
+    assert cv2.imread(str(out / 'nouns.png')).shape[2] == 3
+    assert (out / 'summary.md').read_text() in text
+
+    (shards / '00002.tar').write_bytes((shards / '00002.tar').read_bytes()[:4000])
+    code, text = run('check_shards', *options)
+    assert code == 1
+    assert '1 things are broken (allowed: few_nouns, empty_caption, duplicate_pair)' in text
+    rows = [json.loads(line) for line in (out / 'problems.jsonl').read_text().splitlines()]
+    broken = [row for row in rows if row['reason'] == 'truncated_shard']
+    assert [row['shard'] for row in broken] == ['00002.tar']
+    allow = 'truncated_shard,few_nouns,duplicate_pair,missing_caption'
+    assert run('check_shards', *options, '--allow', allow)[0] == 0
+    assert run('check_shards', *options, '--allow', '')[0] == 1
+
+
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        (('--allow', 'few_noun'), r"--allow: expected reasons among .*got \['few_noun'\]"),
+        (('--limit', 0), '--limit: expected at least 1, but got 0'),
+    ],
+)
+def test_mistakes_of_a_check_are_told_before_it(run, shards, tmp_path, option, message):
+    with pytest.raises(SystemExit, match=message):
+        run('check_shards', shards, '--out', tmp_path, *option)
+
+
+@pytest.fixture
+def coco(tmp_path):
+    """Five captions of three images, of which one is broken and one is absent."""
+    images = tmp_path / 'images'
+    images.mkdir()
+    (images / '1.png').write_bytes(picture(1))
+    (images / '2.png').write_bytes(b'not found')
+    names = {1: 3, 2: 1, 3: 1}
+    content = dict(
+        images=[dict(id=i, file_name=f'{i}.png') for i in names],
+        annotations=[
+            dict(id=10 * i + j, image_id=i, caption=f'caption {j} of {i}')
+            for i, count in names.items()
+            for j in range(count)
+        ],
+    )
+    (tmp_path / 'captions.json').write_text(json.dumps(content))
+    return tmp_path
+
+
+def test_coco_to_shards(run, coco):
+    out = coco / 'shards'
+    options = ('--images', coco / 'images', '--samples-per-shard', 2, '--workers', 2)
+    code, text = run('captions_to_shards', coco / 'captions.json', out, *options)
+    assert code == 1
+    assert '3 shards: 0 written before, 3 to write' in text
+    assert f'3 of 5 pairs are in {out}' in text
+    assert "{'broken_image': 1, 'missing_image': 1}" in text
+    left_out = [json.loads(line) for line in (out / 'left_out.jsonl').read_text().splitlines()]
+    assert [Path(row['url']).name for row in left_out] == ['2.png', '3.png']
+    dataset = CaptionShardsDataset(str(out), index_dir=None)
+    found = [dataset[i] for i in range(len(dataset))]
+    assert [sample['caption'] for sample in found] == [f'caption {j} of 1' for j in range(3)]
+    assert {sample['img_bytes'] for sample in found} == {picture(1)}
+
+    (out / '00001.tar').unlink()  # as if it had been killed
+    options = (*options, '--max-bad-fraction', 0.5)
+    code, text = run('captions_to_shards', coco / 'captions.json', out, *options)
+    assert code == 0
+    assert '3 shards: 2 written before, 1 to write' in text
+    assert (out / '00001.tar').is_file()
+
+    with pytest.raises(SystemExit, match=r'holds shards of something else \(00001.tar\)'):
+        run('captions_to_shards', coco / 'captions.json', out, '--samples-per-shard', 10)
+
+
+def test_lists_and_folders_to_shards(run, tmp_path):
+    folder = tmp_path / 'images'
+    folder.mkdir()
+    for number in range(3):
+        (folder / f'{number}.png').write_bytes(picture(number))
+        (folder / f'{number}.txt').write_text(f'caption {number}')
+    rows = [f'{number}.png\tcaption {number}' for number in range(3)]
+    (tmp_path / 'a.tsv').write_text('\n'.join(rows))
+    columns = ('--columns', 'image', 'caption', '--images', folder)
+    assert run('captions_to_shards', folder, tmp_path / 'a', '--workers', 1)[0] == 0
+    assert (
+        run('captions_to_shards', tmp_path / 'a.tsv', tmp_path / 'b', *columns, '--workers', 1)[0]
+        == 0
+    )
+    first, second = (
+        [(s['caption'], s['img_bytes']) for s in CaptionShardsDataset(str(tmp_path / name))]
+        for name in 'ab'
+    )
+    assert first == second == [(f'caption {i}', picture(i)) for i in range(3)]
+    (tmp_path / 'a.tsv').write_text('\n'.join([*rows, 'no tab']))
+    code, text = run('captions_to_shards', tmp_path / 'a.tsv', tmp_path / 'b', *columns)
+    assert code == 1
+    assert '3 of 4 pairs' in text
+    with pytest.raises(SystemExit, match='to be a file or a folder'):
+        run('captions_to_shards', tmp_path / 'nothing', tmp_path / 'c')
+
+
+@pytest.mark.parametrize(
+    'name', ['extract_nouns', 'index_shards', 'check_shards', 'captions_to_shards']
+)
+def test_help_says_what_a_tool_does(name, monkeypatch, capsys):
+    text = (FOLDER / f'{name}.py').read_text()
+    assert 'Example:\n    python tools/dataset_converters/' in text
+    spec = importlib.util.spec_from_file_location('tool_help', FOLDER / f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(sys, 'argv', [name, '--help'])
+    with pytest.raises(SystemExit):
+        module.main()
+    first = text.partition('\n')[0].strip('"')
+    assert first.split(',')[0] in ' '.join(capsys.readouterr().out.split())
