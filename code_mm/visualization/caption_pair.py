@@ -41,13 +41,7 @@ def load_caption_pair(
     Raises:
         ValueError: If the pipeline has no caption transforms, or there is no noun.
     """
-    steps = {step['type'].rpartition('.')[-1]: dict(step) for step in copy.deepcopy(pipeline)}
-    missing = [name for name in _NEEDED if name not in steps]
-    if missing:
-        raise ValueError(
-            f'expected a pipeline of image-caption pairs, but it lacks {missing}; use the config '
-            'that the model was trained with'
-        )
+    steps = _steps_by_name(pipeline)
     found = _found_nouns(steps['SelectNouns'], caption) if nouns is None else list(nouns)
     chosen = found[:max_nouns] if nouns is None else found
     if not chosen:
@@ -65,6 +59,17 @@ def load_caption_pair(
         steps['PackCaptionInputs'],
     ]
     return Compose(rest)(results)
+
+
+def _steps_by_name(pipeline: Sequence[dict]) -> dict[str, dict]:
+    steps = {step['type'].rpartition('.')[-1]: dict(step) for step in copy.deepcopy(pipeline)}
+    missing = [name for name in _NEEDED if name not in steps]
+    if missing:
+        raise ValueError(
+            f'expected a pipeline of image-caption pairs, but it lacks {missing}; use the config '
+            'that the model was trained with'
+        )
+    return steps
 
 
 def _found_nouns(step: dict, caption: str) -> list[str]:

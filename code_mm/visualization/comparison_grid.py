@@ -61,14 +61,7 @@ def draw_comparison(
         ValueError: If there is no row, a label map's shape differs from its image's, a label has
             no class, or classes and palette differ in number.
     """
-    if not rows:
-        raise ValueError('expected at least one image to draw, but got none')
-    if len(classes) != len(palette):
-        raise ValueError(f'expected a colour per class ({len(classes)}), but got {len(palette)}')
-    for row in rows:
-        check_image(row.image)
-        for title, labels in row.maps.items():
-            check_labels(title, labels, row.image, len(classes), ignore_index)
+    _check(rows, classes, palette, ignore_index)
     found = {c for row in rows for m in row.maps.values() for c in np.unique(m).tolist()}
     colours = class_colours(found - {ignore_index, background}, palette, distinct)
     titles = list(dict.fromkeys(title for row in rows for title in row.maps))
@@ -119,6 +112,22 @@ def paint_labels(
         contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(picture, contours, -1, (255, 255, 255), outline)
     return picture
+
+
+def _check(
+    rows: Sequence[ComparisonRow],
+    classes: Sequence[str],
+    palette: Sequence[Colour],
+    ignore_index: int,
+) -> None:
+    if not rows:
+        raise ValueError('expected at least one image to draw, but got none')
+    if len(classes) != len(palette):
+        raise ValueError(f'expected a colour per class ({len(classes)}), but got {len(palette)}')
+    for row in rows:
+        check_image(row.image)
+        for title, labels in row.maps.items():
+            check_labels(title, labels, row.image, len(classes), ignore_index)
 
 
 def _pictures(

@@ -1,0 +1,233 @@
+"""The tools of tools/analysis on a tiny model and a miniature shapes world, in this process."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import mmcv
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import init_default_scope
+from mmengine.runner import CheckpointLoader
+from mmseg.apis import inference_model, init_model
+from PIL import Image
+from safetensors.torch import save_file
+from tiny_configs import load, shrink
+from tiny_model import openai_state, tiny_clip, tiny_code
+
+from code_mm.datasets import ShapesWorldDataset
+from code_mm.datasets.shapes_world import ShapesWorld, write_evaluation
+from code_mm.evaluation import class_ious, read_per_image_iou
+from code_mm.visualization import ComparisonRow, draw_comparison
+
+ROOT = Path(__file__).resolve().parents[2]
+COUNT = 4
+
+
+def write_config(folder, name, data):
+    """A config of this project at tiny size, as a file."""
+    cfg = shrink(load(f'shapes/{name}.py'), folder / 'clip.safetensors')
+    keys = {
+        'test_dataloader.dataset.data_root': str(data),
+        'test_dataloader.dataset.level': 'easy',
+        'test_dataloader.num_workers': 0,
+        'test_dataloader.persistent_workers': False,
+    }
+    cfg.merge_from_dict(keys)
+    cfg.dump(folder / f'{name}.py')
+    return cfg
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory):
+    """Folder with data/, label maps of two runs, configs and a checkpoint."""
+    init_default_scope('mmseg')
+    folder = tmp_path_factory.mktemp('analysis')
+    write_evaluation(ShapesWorld('easy', size=32), folder / 'data', COUNT)
+    save_file(openai_state(tiny_clip()), folder / 'clip.safetensors')
+    write_config(folder, 'maskclip_shapes-hard', folder / 'data')
+    cfg = write_config(folder, 'code_shapes-hard', folder / 'data')
+    model = tiny_code(seed=3, decode_head=cfg.model.decode_head)
+    torch.save(dict(state_dict=model.state_dict(), meta={}), folder / 'code.pth')
+    rng = np.random.default_rng(0)
+    for run in ('good', 'bad'):
+        (folder / run).mkdir()
+        for path in truths(folder):
+            labels = np.asarray(Image.open(path)).copy()
+            if run == 'bad':
+                labels = rng.integers(0, 9, labels.shape).astype(np.uint8)
+            elif path.stem != truths(folder)[1].stem:
+                labels[0] = 3  # not perfect, but for one image
+            Image.fromarray(labels).save(folder / run / path.name)
+    return folder
+
+
+def truths(folder):
+    return sorted((folder / 'data/annotations/validation').glob('*.png'))
+
+
+@pytest.fixture
+def run(place, monkeypatch, capsys):
+    """``run('class_iou', ...)``: what the tool prints; the current folder is ``place``."""
+
+    def run_tool(name, *args):
+        monkeypatch.chdir(place)
+        monkeypatch.syspath_prepend(ROOT / 'tools/analysis')
+        for variable in ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'LOCAL_RANK'):
+            monkeypatch.setenv(variable, '0')  # what load_config sets is undone afterwards
+        monkeypatch.setattr(sys, 'argv', [name, *map(str, args)])
+        monkeypatch.setattr(sys, 'path', list(sys.path))
+        monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
+        try:
+            runpy.run_path(str(ROOT / f'tools/analysis/{name}.py'), run_name='__main__')
+        finally:
+            for module in ('analysis_options', 'runner_options'):
+                sys.modules.pop(module, None)
+        return capsys.readouterr().out
+
+    return run_tool
+
+
+def picture(path):
+    return np.asarray(Image.open(path))
+
+
+def slow_ious(place, run):
+    """IoU of every class in percent over all images, counted by masks."""
+    maps = [
+        (np.asarray(Image.open(place / run / t.name)), np.asarray(Image.open(t)))
+        for t in truths(place)
+    ]
+    ious = []
+    for c in range(9):
+        both = sum(((p == c) & (t == c)).sum() for p, t in maps)
+        either = sum(((p == c) | (t == c)).sum() for p, t in maps)
+        ious.append(100 * both / either if either else np.nan)
+    return np.array(ious)
+
+
+def test_class_iou(place, run, tmp_path):
+    out = run('class_iou', 'code_shapes-hard.py', 'good', 'Noise=bad', '--out', tmp_path)
+    assert f'picture: {tmp_path}/class_iou.png' in out
+    rows = json.loads((tmp_path / 'class_iou.json').read_text())
+    good, bad = slow_ious(place, 'good'), slow_ious(place, 'bad')
+    found = [row['good'] for row in rows]
+    assert found == sorted(found, reverse=True)
+    assert found == pytest.approx(sorted(good[~np.isnan(good)], reverse=True))
+    assert sum(row['Noise'] for row in rows) == pytest.approx(np.nansum(bad[~np.isnan(good)]))
+    assert picture(tmp_path / 'class_iou.png').shape[2] == 3
+
+
+def test_class_iou_sorted_by_difference(place, run, tmp_path):
+    options = ['--sort', 'difference', '--top', 1, '--out', tmp_path]
+    run('class_iou', 'code_shapes-hard.py', 'bad', 'good', *options)
+    rows = json.loads((tmp_path / 'class_iou.json').read_text())
+    difference = slow_ious(place, 'good') - slow_ious(place, 'bad')
+    found = [row['good'] - row['bad'] for row in rows]
+    assert found == pytest.approx([np.nanmax(difference), np.nanmin(difference)])
+
+
+def test_confusion_matrix(place, run, tmp_path):
+    out = run('confusion_matrix', 'code_shapes-hard.py', 'bad', '--pairs', 3, '--out', tmp_path)
+    saved = np.load(tmp_path / 'counts.npz')
+    assert 100 * class_ious(saved['counts']) == pytest.approx(slow_ious(place, 'bad'), nan_ok=True)
+    assert saved['classes'][0] == 'background'
+    assert f'mIoU {np.nanmean(slow_ious(place, "bad")):.2f}' in out
+    rows = json.loads((tmp_path / 'most_confused.json').read_text())
+    shares = [row['share in %'] for row in rows]
+    assert len(rows) == 3
+    assert shares == sorted(shares, reverse=True)
+    assert picture(tmp_path / 'confusion_matrix.png').ndim == 3
+
+
+def test_worst_and_best(place, run, tmp_path):
+    options = ['--num', 1, '--panel', 64, '--out', tmp_path]
+    run('worst_and_best', 'code_shapes-hard.py', 'good', 'bad', *options)
+    scores = read_per_image_iou(tmp_path / 'per_image_iou.jsonl')
+    assert [Path(score.image).stem for score in scores] == [t.stem for t in truths(place)]
+    assert scores[1].mean == 100
+    assert max(scores[i].mean for i in (0, 2, 3)) < 100
+    assert picture(tmp_path / 'best.png').shape[1] == 4 * 64 + 3 * 8  # image, truth, two runs
+    # the same from the file, but drawn again
+    written = (tmp_path / 'worst.png').read_bytes()
+    (tmp_path / 'worst.png').unlink()
+    options += ['--scores', tmp_path / 'per_image_iou.jsonl']
+    run('worst_and_best', 'code_shapes-hard.py', 'good', 'bad', *options)
+    assert (tmp_path / 'worst.png').read_bytes() == written
+    (tmp_path / 'per_image_iou.jsonl').write_text('')
+    with pytest.raises(ValueError, match='4 have none'):
+        run('worst_and_best', 'code_shapes-hard.py', 'good', *options)
+
+
+def test_compare_models(place, run, tmp_path):
+    code = ['--model', 'CoDe', 'code_shapes-hard.py', 'code.pth']
+    maskclip = ['--model', 'Clip', 'maskclip_shapes-hard.py', 'none']
+    options = ['--images', 2, '-1', '--panel', 64, '--palette', '--out']
+    run('compare_models', *code, *options, tmp_path / 'one.png')
+    rows, meta = [], ShapesWorldDataset(level='easy', lazy_init=True).metainfo
+    model = init_model(str(place / 'code_shapes-hard.py'), str(place / 'code.pth'), 'cpu')
+    model.set_class_names(meta['classes'])
+    for truth in (truths(place)[2], truths(place)[3]):
+        path = place / f'data/images/validation/{truth.stem}.jpg'
+        labels = inference_model(model, str(path)).pred_sem_seg.data[0].numpy()
+        maps = {'truth': picture(truth), 'CoDe': labels}
+        rows.append(ComparisonRow(mmcv.imread(path, channel_order='rgb'), maps, path.name))
+    expected = draw_comparison(
+        rows, meta['classes'], meta['palette'], background=0, distinct=False, panel=64
+    )
+    assert (picture(tmp_path / 'one.png') == expected).all()
+
+    run('compare_models', *maskclip, *code, *options, tmp_path / 'two.png')
+    two, end = picture(tmp_path / 'two.png'), 200  # above the legend
+    assert (two[:end, :136] == expected[:end, :136]).all()  # image and truth
+    assert (two[:end, 216:] == expected[:end, 144:]).all()
+    assert (two[:end, 144:208] != expected[:end, 144:]).any()  # MaskCLIP between them
+
+
+def test_compare_models_on_a_photo_with_classes_of_the_user(place, run, tmp_path):
+    Image.fromarray(np.zeros((32, 40, 3), np.uint8)).save(tmp_path / 'photo.jpg')
+    run(
+        'compare_models',
+        *('--model', 'CoDe', 'code_shapes-hard.py', 'code.pth'),
+        *('--images', tmp_path / 'photo.jpg', '0', '--classes', 'red star, boat'),
+        *('--panel', 64, '--out', tmp_path / 'a.png'),
+    )
+    assert picture(tmp_path / 'a.png').shape[1] == 2 * 64 + 8  # no truth for these classes
+
+
+def test_draw_co_decomposition(place, run, tmp_path):
+    Image.fromarray(np.zeros((48, 40, 3), np.uint8)).save(tmp_path / 'photo.jpg')
+    options = ['--image', tmp_path / 'photo.jpg', '--caption', 'a red star and a boat']
+    options += ['--panel', 96, '--out', tmp_path / 'a.png']
+    out = run('draw_co_decomposition', 'code_shapes-hard.py', 'code.pth', *options)
+    assert 'nouns: star, boat' in out
+    assert picture(tmp_path / 'a.png').shape[2] == 3
+    out = run(
+        'draw_co_decomposition', 'code_shapes-hard.py', 'code.pth', *options, '--nouns', 'red star'
+    )
+    assert 'nouns: red star' in out
+    with pytest.raises(ValueError, match=r"lacks .*'SelectNouns'"):
+        run('draw_co_decomposition', 'maskclip_shapes-hard.py', 'none', *options)
+
+
+@pytest.mark.parametrize(
+    ('args', 'error', 'message'),
+    [
+        (['code_shapes-hard.py', 'nowhere'], FileNotFoundError, "label maps, but 'nowhere'"),
+        (['code_shapes-hard.py', 'good', 'good'], ValueError, "different titles, but got 'good'"),
+        (['code_shapes-hard.py', '=good'], ValueError, 'TITLE=.FOLDER'),
+        (['code_shapes-hard.py', 'good', '--sort', 'difference'], ValueError, 'two runs'),
+        (['nowhere.py', 'good'], FileNotFoundError, "'nowhere.py' does not exist"),
+    ],
+)
+def test_wrong_arguments(run, args, error, message):
+    with pytest.raises(error, match=message):
+        run('class_iou', *args)
+
+
+def test_a_checkpoint_of_another_model_is_refused(place, run, tmp_path):
+    torch.save(dict(state_dict={'a': torch.zeros(1)}, meta={}), tmp_path / 'other.pth')
+    with pytest.raises(ValueError, match='expected a checkpoint of this CoDeSegmentor'):
+        run('compare_models', '--model', 'A', 'code_shapes-hard.py', tmp_path / 'other.pth')
