@@ -7,6 +7,8 @@ from .class_iou_bars import draw_class_ious, order_by_iou
 from .co_decomposition import draw_co_decomposition, noun_colours
 from .comparison_grid import ComparisonRow, draw_comparison, paint_labels
 from .confusion_heat_map import draw_confusion
+from .overlay import draw_overlay
+from .palette import distinct_palette
 from .side_by_side import draw_side_by_side
 
 __all__ = [
@@ -14,10 +16,12 @@ __all__ = [
     'ComparisonRow',
     'caption_words',
     'class_colours',
+    'distinct_palette',
     'draw_class_ious',
     'draw_co_decomposition',
     'draw_comparison',
     'draw_confusion',
+    'draw_overlay',
     'draw_side_by_side',
     'load_caption_pair',
     'noun_colours',

@@ -25,7 +25,8 @@ def draw_overlay(
     Args:
         image (np.ndarray): (H, W, 3) uint8 RGB.
         labels (np.ndarray): (H, W) integers.
-        classes (Sequence[str]): Names in label order, any script.
+        classes (Sequence[str]): Names in label order. The font has Latin, Greek, Cyrillic and
+            more, but no Chinese, Japanese or Korean, which is drawn as boxes.
         palette (Sequence[Colour]): RGB colours in label order.
         opacity (float): Of the colours, in [0, 1].
         plain (int, optional): Label that is left uncoloured, such as the background's.

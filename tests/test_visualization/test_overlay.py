@@ -4,7 +4,7 @@ import pytest
 from code_mm.visualization.overlay import colour_regions, draw_overlay, share_text
 
 PALETTE = [(0, 0, 0), (200, 0, 0), (0, 0, 200)]
-CLASSES = ['background', 'cat', '日本 дом']
+CLASSES = ['background', 'cat', 'grüner дом']
 
 
 def labels_of(height, width):
