@@ -115,7 +115,21 @@ def write_coco_object_labels(
         FileNotFoundError: If there is no such file.
         ValueError: If it is no instances file of COCO, or an annotation cannot be painted.
     """
-    data = _read(Path(instances))
+    folder = Path(folder)
+    jobs = _jobs(Path(instances), folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    todo = [job for job in jobs if overwrite or not job.path.exists()]
+    # the processes start before a progress bar starts its thread
+    with _mapping(min(num_processes, len(todo))) as mapping:
+        done = mapping(_write, todo)
+        for _ in track(done, len(todo)) if track else done:
+            pass
+    return len(todo), len(jobs) - len(todo)
+
+
+def _jobs(instances: Path, folder: Path) -> list[_Job]:
+    """One for every image of the file, those without objects too."""
+    data = _read(instances)
     labels = category_labels(data['categories'])
     by_image = defaultdict(list)
     for annotation in data['annotations']:
@@ -126,9 +140,7 @@ def write_coco_object_labels(
             f'expected annotations of images that {instances} lists, but got image ids '
             f'{sorted(unknown)[:3]}; the file is not whole'
         )
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    jobs = [
+    return [
         _Job(
             folder / (Path(image['file_name']).stem + SUFFIX),
             image['height'],
@@ -138,13 +150,6 @@ def write_coco_object_labels(
         )
         for image in data['images']
     ]
-    todo = [job for job in jobs if overwrite or not job.path.exists()]
-    # the processes start before a progress bar starts its thread
-    with _mapping(min(num_processes, len(todo))) as mapping:
-        done = mapping(_write, todo)
-        for _ in track(done, len(todo)) if track else done:
-            pass
-    return len(todo), len(jobs) - len(todo)
 
 
 def _read(path: Path) -> dict:

@@ -86,11 +86,16 @@ def show(report, console, folder: Path) -> None:
     from rich.markup import escape
 
     verdict = '[red]WRONG[/red]' if report.problems else '[green]right[/green]'
-    console.print(
-        f'[bold]{report.name}[/bold]: {verdict}: {report.num_images} images, {report.num_labels} '
-        f'labels ({report.num_read} read), {100 * report.ignored:.1f} % of the pixels ignored, '
-        f'{int((report.pixels > 0).sum())} of {len(report.classes)} classes seen'
+    found = (
+        'no data'
+        if not report.classes
+        else (
+            f'{report.num_images} images, {report.num_labels} labels ({report.num_read} read), '
+            f'{100 * report.ignored:.1f} % of the pixels ignored, '
+            f'{int((report.pixels > 0).sum())} of {len(report.classes)} classes seen'
+        )
     )
+    console.print(f'[bold]{report.name}[/bold]: {verdict}: {found}')
     for problem in report.problems:
         console.print(f'  [red]wrong[/red]: {escape(problem)}')
     for note in report.notes:
