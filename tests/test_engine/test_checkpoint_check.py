@@ -1,8 +1,15 @@
 """A checkpoint that is not there is named before anything is built."""
 
 import pytest
+import torch
+from mmengine.runner import CheckpointLoader
+from safetensors.torch import save_file
 
-from code_mm.engine.checkpoint_check import names_pretrained_weights, require_checkpoint
+from code_mm.engine.checkpoint_check import (
+    names_pretrained_weights,
+    read_local_files_inertly,
+    require_checkpoint,
+)
 
 
 def test_an_existing_file_and_urls_pass(tmp_path):
@@ -39,3 +46,15 @@ def test_a_folder_is_no_checkpoint(tmp_path):
 )
 def test_weights_named_by_a_config_are_found(model, found):
     assert names_pretrained_weights(model) is found
+
+
+def test_mmengine_reads_local_files_with_our_reader(tmp_path, monkeypatch):
+    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
+    schemes = CheckpointLoader._schemes
+    others = {prefix: loader for prefix, loader in schemes.items() if prefix}
+    read_local_files_inertly()
+    save_file({'a': torch.ones(2)}, tmp_path / 'x.safetensors', {'k': 'v'})
+    content = CheckpointLoader.load_checkpoint(str(tmp_path / 'x.safetensors'))
+    assert torch.equal(content['state_dict']['a'], torch.ones(2))
+    assert content['meta'] == {'k': 'v'}
+    assert {p: f for p, f in CheckpointLoader._schemes.items() if p} == others  # URLs
