@@ -15,6 +15,8 @@ from code_mm.registry import METRICS
 
 from .confusion_matrix import class_ious, confusion_counts
 
+FILE_NAME = 'per_image_iou.jsonl'
+
 
 class ImageIoU(NamedTuple):
     """IoU of one image, in percent."""
@@ -60,8 +62,9 @@ class PerImageIoU(BaseMetric):
     draws them. A line is ``{"image": path, "mIoU": percent or null, "IoU": {class: percent}}``.
 
     Args:
-        out_file (str): Where to write; a relative path is taken from the folder of the run's log.
-            A later evaluation of the same run replaces the file.
+        output_dir (str): Folder of the file ``per_image_iou.jsonl``; a relative path is taken from
+            the folder of the run's log. Where several benchmarks share the metric, each has its
+            own folder in it. A later evaluation of the same run replaces the file.
         ignore_index (int): Label of pixels that do not count.
         **kwargs: ``prefix``, ``collect_device``, ``collect_dir`` of ``BaseMetric``.
 
@@ -71,11 +74,9 @@ class PerImageIoU(BaseMetric):
 
     default_prefix = 'per_image'
 
-    def __init__(
-        self, out_file: str = 'per_image_iou.jsonl', ignore_index: int = 255, **kwargs
-    ) -> None:
+    def __init__(self, output_dir: str, ignore_index: int = 255, **kwargs) -> None:
         super().__init__(**kwargs)
-        self.out_file = out_file
+        self.output_dir = output_dir
         self.ignore_index = ignore_index
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
@@ -103,7 +104,7 @@ class PerImageIoU(BaseMetric):
 
     def _path(self) -> Path:
         log = MMLogger.get_current_instance().log_file
-        return (Path(log).parent if log else Path.cwd()) / self.out_file
+        return (Path(log).parent if log else Path.cwd()) / self.output_dir / FILE_NAME
 
 
 def rank_images(scores: Sequence[ImageIoU], num: int) -> tuple[list[int], list[int]]:

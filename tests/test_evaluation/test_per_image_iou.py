@@ -53,8 +53,8 @@ def test_iou_over_the_classes_in_truth_or_prediction(name):
 
 
 def test_the_metric_writes_every_image_and_averages(tmp_path):
-    file = tmp_path / 'new' / 'scores.jsonl'
-    result = evaluate(list(IMAGES), 3, out_file=str(file))
+    file = tmp_path / 'new' / 'per_image_iou.jsonl'
+    result = evaluate(list(IMAGES), 3, output_dir=str(file.parent))
     assert result == {'per_image/mIoU': pytest.approx((50 + 25) / 2)}
     assert read_per_image_iou(file) == expected(list(IMAGES))
     first = json.loads(file.read_text().splitlines()[0])
@@ -64,14 +64,14 @@ def test_the_metric_writes_every_image_and_averages(tmp_path):
 def test_a_relative_path_lies_beside_the_log(tmp_path):
     MMLogger.get_instance('per_image_iou_test', log_file=str(tmp_path / 'run.log'))
     try:
-        evaluate(['a.jpg'], 1)
+        evaluate(['a.jpg'], 1, output_dir='scores')
     finally:
         MMLogger._instance_dict.pop('per_image_iou_test')
-    assert read_per_image_iou(tmp_path / 'per_image_iou.jsonl') == expected(['a.jpg'])
+    assert read_per_image_iou(tmp_path / 'scores/per_image_iou.jsonl') == expected(['a.jpg'])
 
 
 def test_without_a_pixel_that_counts_there_is_no_mean(tmp_path):
-    result = evaluate(['c.jpg'], 1, out_file=str(tmp_path / 'scores.jsonl'))
+    result = evaluate(['c.jpg'], 1, output_dir=str(tmp_path))
     assert np.isnan(result['per_image/mIoU'])
 
 
@@ -81,13 +81,13 @@ def _one_process(folder):
 
     rank = torch.distributed.get_rank()
     names = [['a.jpg', 'c.jpg'], ['b.jpg', 'a.jpg']][rank]
-    return evaluate(names, 3, out_file=f'{folder}/scores.jsonl')
+    return evaluate(names, 3, output_dir=folder)
 
 
 def test_two_processes_write_one_file_in_data_set_order(run_in_two_processes, tmp_path):
     results = run_in_two_processes(_one_process, str(tmp_path))
     assert results[0] == results[1] == {'per_image/mIoU': pytest.approx((50 + 25) / 2)}
-    written = read_per_image_iou(tmp_path / 'scores.jsonl')
+    written = read_per_image_iou(tmp_path / 'per_image_iou.jsonl')
     assert written == expected(['a.jpg', 'b.jpg', 'c.jpg'])
 
 

@@ -212,6 +212,21 @@ def test_draw_co_decomposition(place, run, tmp_path):
         run('draw_co_decomposition', 'maskclip_shapes-hard.py', 'none', *options)
 
 
+def test_one_benchmark_of_a_config_with_several(place, run, tmp_path):
+    source = (place / 'code_shapes-hard.py').read_text()
+    source += "\ntest_cfg = dict(type='MultiDatasetTestLoop', benchmarks=dict("
+    source += "easy=dict(dataset=test_dataloader['dataset'], background_threshold=0.3)))\n"
+    (place / 'several.py').write_text(source)
+    options = ['--dataset', 'easy', '--out', tmp_path]
+    out = run('confusion_matrix', 'several.py', 'bad', *options)
+    assert f'mIoU {np.nanmean(slow_ious(place, "bad")):.2f}' in out
+    model = ['--model', 'CoDe', 'several.py', 'code.pth', '--num-images', 1, '--panel', 64]
+    run('compare_models', *model, *options[:-1], tmp_path / 'a.png')
+    assert picture(tmp_path / 'a.png').shape[1] == 3 * 64 + 2 * 8
+    with pytest.raises(ValueError, match=r"--dataset to be one of \['easy'\], but got None"):
+        run('confusion_matrix', 'several.py', 'bad')
+
+
 @pytest.mark.parametrize(
     ('args', 'error', 'message'),
     [

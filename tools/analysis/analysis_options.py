@@ -24,7 +24,7 @@ def add_run_options(parser) -> None:
 def add_config_options(parser) -> None:
     from mmengine.config import DictAction
 
-    parser.add_argument('--dataset', help='which data set, where the config tests on several')
+    parser.add_argument('--dataset', help='which benchmark, where the config tests on several')
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, help='override keys of the config, key=value'
     )
@@ -93,15 +93,26 @@ def test_dataset(cfg, name: str | None = None):
 
 def test_dataset_config(cfg, name: str | None = None) -> dict:
     """Config of that data set."""
-    loaders = cfg.get('test_dataloader')
-    if not loaders:
+    from code_mm.engine.loops.benchmark import loader_config
+
+    loader = cfg.get('test_dataloader')
+    if not loader:
         raise ValueError(f'expected test_dataloader in {cfg.filename}, but it has none')
-    if 'dataset' in loaders:
-        return loaders['dataset']
-    names = list(loaders)
-    if name not in names:
-        raise ValueError(f'expected --dataset to be one of {names}, but got {name!r}')
-    return loaders[name]['dataset']
+    benchmark = chosen_benchmark(cfg, name)
+    return loader_config(benchmark, loader)['dataset'] if benchmark else loader['dataset']
+
+
+def chosen_benchmark(cfg, name: str | None) -> dict | None:
+    """Keys of one benchmark of a config that tests on several; None for other configs."""
+    from code_mm.engine.loops.benchmark import choose_benchmarks
+
+    benchmarks = (cfg.get('test_cfg') or {}).get('benchmarks')
+    if benchmarks is None:
+        return None
+    benchmarks = choose_benchmarks(benchmarks)
+    if name not in benchmarks:
+        raise ValueError(f'expected --dataset to be one of {list(benchmarks)}, but got {name!r}')
+    return benchmarks[name]
 
 
 def load_model(cfg, checkpoint: str, name: str):

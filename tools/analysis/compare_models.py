@@ -13,6 +13,7 @@ from analysis_options import (
     OUT,
     add_config_options,
     add_picture_options,
+    chosen_benchmark,
     load_config,
     load_model,
     save_picture,
@@ -81,17 +82,22 @@ def meta_of(args: argparse.Namespace, dataset) -> dict:
     return BaseSegDataset(metainfo=dict(classes=[BACKGROUND, *words]), lazy_init=True).metainfo
 
 
-def class_names(cfg, segmentor, classes: list[str], asked: str | None) -> tuple[list[str], int]:
+def configured_names(cfg) -> list[str] | None:
+    """Class names that the config asks for in place of the data set's."""
+    for hook in cfg.get('custom_hooks', []):
+        if hook['type'].endswith('ClassNamesHook') and hook.get('class_names'):
+            return list(hook['class_names'])
+    return None
+
+
+def class_names(segmentor, own: list[str], asked: str | None) -> tuple[list[str], int]:
     """What the model is asked for, and by how much its labels lie below those of the picture."""
     from code_mm.apis.class_query import make_query
 
-    if asked:
-        query = make_query(asked, configured_threshold=segmentor.decode_head.background_threshold)
-        return list(query.names), int(query.background_threshold is None)
-    for hook in cfg.get('custom_hooks', []):
-        if hook['type'].endswith('ClassNamesHook') and hook.get('class_names'):
-            return list(hook['class_names']), 0
-    return list(classes), 0
+    if not asked:
+        return own, 0
+    query = make_query(asked, configured_threshold=segmentor.decode_head.background_threshold)
+    return list(query.names), int(query.background_threshold is None)
 
 
 def predict(args: argparse.Namespace, model: list[str], infos: list[dict], meta: dict) -> list:
@@ -105,7 +111,11 @@ def predict(args: argparse.Namespace, model: list[str], infos: list[dict], meta:
     segmentor = load_model(cfg, checkpoint, title)
     shift = 0
     if hasattr(segmentor, 'set_class_names'):  # others were trained for their classes
-        names, shift = class_names(cfg, segmentor, meta['classes'], args.classes)
+        benchmark = chosen_benchmark(cfg, args.dataset) or {}
+        if 'background_threshold' in benchmark:
+            segmentor.set_background_threshold(benchmark['background_threshold'])
+        own = benchmark.get('class_names') or configured_names(cfg) or list(meta['classes'])
+        names, shift = class_names(segmentor, own, args.classes)
         segmentor.set_class_names(names)
     pipeline = test_dataset_config(cfg, args.dataset)['pipeline']
     maps = predict_label_maps(segmentor, pipeline, infos)
