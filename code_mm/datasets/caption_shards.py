@@ -75,8 +75,9 @@ class CaptionShardsDataset(CaptionDataset):
             strings. Where a sample has it, its nouns are not tagged again. None: do not
             look (saves reading the json member).
         index_dir: folder in which the shards' indices are kept for the next run and for
-            the other processes of this one; None: scan on every start (27 µs per
-            member: 16 minutes for CC12M).
+            the other processes of this one (``tools/dataset_converters/index_shards.py``
+            fills it in parallel); None: scan on every start (27 µs per member: 16
+            minutes for CC12M).
         max_open_shards: files kept open per process.
         **kwargs: of :class:`CaptionDataset` (``pipeline``, ``indices``, ``lazy_init``, …).
 

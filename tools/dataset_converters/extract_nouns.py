@@ -121,7 +121,9 @@ def main() -> None:
     from code_mm.datasets.noun_extraction import NounExtraction
     from code_mm.datasets.shard_index import ShardLayout
     from code_mm.datasets.shard_paths import expand_shard_paths
+    from code_mm.text import build_tagger
 
+    build_tagger(args.tagger)  # once, before the processes start
     lists = [s for s in args.sources if s.endswith(LISTS)]
     patterns = [s for s in args.sources if not s.endswith(LISTS)]
     shards = expand_shard_paths(patterns) if patterns else []
