@@ -58,6 +58,19 @@ def test_cc3m_and_cc12m(sources):
     assert len(next(iter(loader))['inputs']) == 16
 
 
+def test_cc3m_and_cc12m_as_a_stream(sources):
+    config = load('cc3m_cc12m_stream')
+    dataset = config.train_dataloader.dataset
+    assert [source.data_root for source in dataset.sources] == ['data/cc3m', 'data/cc12m']
+    for source in dataset.sources:
+        source.data_root = str(sources / Path(source.data_root).name)
+    loader = make_loader(config, timeout=0)
+    assert loader.dataset.skipped == {'missing_shard': 330 + 1241}
+    batch = next(iter(loader))
+    assert len(batch['inputs']) == len(batch['data_samples']) == 16
+    assert batch['data_samples'][0].guide_ids.shape == (2, 77)
+
+
 def test_data_that_are_not_there_are_named():
     with pytest.raises(ValueError, match=r"shards '\{00000\.\.01242\}\.tar' to name tar files"):
         make_loader(load('cc12m'))
