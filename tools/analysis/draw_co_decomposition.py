@@ -57,7 +57,7 @@ def main() -> None:
         args.nouns,
         args.max_nouns,
         args.size,
-        cfg.model.backbone.patch_size,
+        cfg.model.backbone.get('patch_size', 16),
     )
     nouns = pair['data_samples'].selected_nouns
     print(f'nouns: {", ".join(nouns)}')
