@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Sequence
+
+from torch import Tensor, nn
 
 from code_mm.registry import MODELS
+from code_mm.text import tokenize
+
+from ..decode_heads import embed_class_names
+from ..encoders import CLIPImageEncoder, CLIPTextEncoder
 
 _LOSSES = (
     'knowledge_guided',
@@ -22,6 +28,26 @@ _LOSSES = (
 def build_part(cfg: dict | None, **sizes: int) -> nn.Module | None:
     """Build a part; sizes that follow from CLIP need not stand in the config."""
     return MODELS.build({**sizes, **cfg}) if cfg else None
+
+
+def build_image_segmenter(cfg: dict, visual: CLIPImageEncoder) -> nn.Module:
+    """The image segmenter, whose block is a copy of CLIP's last one."""
+    sizes = {key: getattr(visual, key) for key in ('width', 'heads', 'embed_dim', 'activation')}
+    return build_part(cfg, **sizes)
+
+
+def embed_phrases(
+    phrases: Sequence[str],
+    text: CLIPTextEncoder,
+    prompt: nn.Module | None,
+    templates: Sequence[str],
+) -> Tensor:
+    """Unit-length embeddings [phrases, c]: behind learnt contexts, or in templates without any."""
+    if prompt is None:
+        return embed_class_names(text, phrases, templates)
+    length = text.context_length - prompt.num_contexts
+    ids = tokenize(phrases, context_length=length).to(prompt.contexts.device)
+    return prompt(ids, text)
 
 
 def check_parts(model: nn.Module) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -12,12 +13,11 @@ from torch import Tensor, nn
 from code_mm.ops import gather, masked_pooling, rank, region_similarity
 from code_mm.registry import MODELS
 from code_mm.structures import CaptionBatch, RegionMasks
-from code_mm.text import end_of_text_index, tokenize
+from code_mm.text import end_of_text_index
 
-from ..decode_heads import embed_class_names
 from ..prompts.word_highlighting_prompt import special_positions
-from .code_parts import build_part, check_parts
-from .model_weights import init_cfg_weights
+from .code_parts import build_image_segmenter, build_part, check_parts, embed_phrases
+from .model_weights import init_from_files
 from .zero_shot_segmentor import ZeroShotSegmentor
 
 
@@ -65,13 +65,7 @@ class CoDeSegmentor(ZeroShotSegmentor):
         super().__init__(backbone=backbone, decode_head=decode_head, **kwargs)
         visual, text = self.backbone.visual, self.backbone.text
         self.noun_prompt = build_part(noun_prompt, width=text.width)
-        self.image_segmenter = build_part(
-            image_segmenter,
-            width=visual.width,
-            heads=visual.heads,
-            embed_dim=visual.embed_dim,
-            activation=visual.activation,
-        )
+        self.image_segmenter = build_image_segmenter(image_segmenter, visual)
         self.region_prompt = build_part(region_prompt)
         self.text_segmenter = build_part(text_segmenter, width=text.width, heads=text.heads)
         self.word_prompt = build_part(
@@ -83,17 +77,13 @@ class CoDeSegmentor(ZeroShotSegmentor):
 
     def init_weights(self) -> None:
         """Load CLIP and start the trainable copies from it; then the file of ``init_cfg``."""
-        weights = init_cfg_weights(self)
-        if weights is None or not weights.has_backbone(self):
-            init_cfg, self.init_cfg = self.init_cfg, None  # read here, not by MMEngine
-            super().init_weights()
-            self.init_cfg = init_cfg
-            self.image_segmenter.copy_from(self.backbone.visual)
-            if self.noun_prompt is not None:
-                self.noun_prompt.copy_from(self.backbone.text)
-        if weights is not None:
-            self.load_state_dict(weights.fitted(self), strict=False)
-        self._is_init = True
+        init_from_files(self, self._start_from_clip)
+
+    def _start_from_clip(self) -> None:
+        super().init_weights()
+        self.image_segmenter.copy_from(self.backbone.visual)
+        if self.noun_prompt is not None:
+            self.noun_prompt.copy_from(self.backbone.text)
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         """All losses of a batch of image-caption pairs, already weighted.
@@ -200,14 +190,7 @@ class CoDeSegmentor(ZeroShotSegmentor):
     def set_class_names(self, names: Sequence[str]) -> None:
         """Look for these classes, embedded with the learnt contexts as they are now."""
         head, text, prompt = self.decode_head, self.backbone.text, self.noun_prompt
-
-        def embed(phrases: list[str]) -> Tensor:
-            if prompt is None:
-                return embed_class_names(text, phrases, head.templates)
-            length = text.context_length - prompt.num_contexts
-            ids = tokenize(phrases, context_length=length).to(prompt.contexts.device)
-            return prompt(ids, text)
-
+        embed = partial(embed_phrases, text=text, prompt=prompt, templates=head.templates)
         head.embed_and_set(names, text, embed, [] if prompt is None else [prompt])
         self._take_over_class_count()
 

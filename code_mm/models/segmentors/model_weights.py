@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,6 +92,24 @@ def load_model_weights(model: nn.Module, path: str | Path, strict: bool = True) 
     """
     weights = ModelWeights.of(read_checkpoint(path), path)
     model.load_state_dict(weights.fitted(model, strict), strict=False)
+
+
+def init_from_files(model: BaseModule, start_from_clip: Callable[[], None]) -> None:
+    """Fill a segmentor at the start: from CLIP, then from the file of its own ``init_cfg``.
+
+    Args:
+        model (BaseModule): The segmentor.
+        start_from_clip (Callable): Fills the backbone from its file and starts the rest from it;
+            left out where the file of ``init_cfg`` has the whole model.
+    """
+    weights = init_cfg_weights(model)
+    if weights is None or not weights.has_backbone(model):
+        init_cfg, model.init_cfg = model.init_cfg, None  # read here, not by MMEngine
+        start_from_clip()
+        model.init_cfg = init_cfg
+    if weights is not None:
+        model.load_state_dict(weights.fitted(model), strict=False)
+    model._is_init = True
 
 
 def init_cfg_weights(model: BaseModule) -> ModelWeights | None:
