@@ -1,7 +1,7 @@
 """Segments photos, folders and videos into classes that you name.
 
 Writes overlays with legend (OUT/vis), label maps (OUT/pred, PNG whose values are labels, with
-palette) and, with --json, masks in COCO's uncompressed RLE (OUT/json); of a video one file per
+palette) and, with --json, masks in COCO's run-length encoding (OUT/json); of a video one file per
 frame, and OUT/vis/NAME.mp4. A run that was stopped goes on where it was; --overwrite begins anew.
 
 Example:

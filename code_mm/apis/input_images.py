@@ -86,11 +86,12 @@ class ImageReader:
     they are, in 0 .. 255.
 
     Args:
-        **kwargs: Keys of ``LoadCaptionImage`` (``imdecode_backend``, ``backend_args``).
+        **kwargs: Keys of ``LoadCaptionImage`` (``imdecode_backend``, ``backend_args``,
+            ``max_pixels``, by default None: a user's own image may be as large as OpenCV takes).
     """
 
     def __init__(self, **kwargs) -> None:
-        self._decode = LoadCaptionImage(min_size=1, **kwargs)
+        self._decode = LoadCaptionImage(min_size=1, **{'max_pixels': None, **kwargs})
 
     def __call__(self, source: Source) -> np.ndarray:
         """Image (H, W, 3), BGR, uint8 or float32; raises UnreadableImage where there is none."""

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from pycocotools import mask as coco
 
 from code_mm.visualization.lettering import Colour
 
-from .run_length import encode_run_lengths
 from .segmentation import Segmentation
 
 
@@ -24,7 +24,7 @@ class ResultFolders:
         out_dir (str | Path): Nothing is written where it is ''.
         vis (str): Subfolder of overlays; '' for none.
         pred (str): Subfolder of label maps: PNG with palette, 16 bits above 256 classes.
-        json (str): Subfolder of masks in COCO's uncompressed RLE.
+        json (str): Subfolder of masks in COCO's run-length encoding.
         vis_suffix (str): Format of the overlays.
     """
 
@@ -88,7 +88,7 @@ def describe(result: Segmentation) -> dict:
             name=name,
             area=int(mask.sum()),
             share=round(result.shares[name], 6),
-            segmentation=encode_run_lengths(mask),
+            segmentation=_run_lengths(mask),
         )
         for name, mask in result.masks.items()
     ]
@@ -100,6 +100,11 @@ def describe(result: Segmentation) -> dict:
         background_threshold=result.background_threshold,
         segments=segments,
     )
+
+
+def _run_lengths(mask: np.ndarray) -> dict:
+    encoded = coco.encode(np.asfortranarray(mask, np.uint8))
+    return dict(size=list(mask.shape), counts=encoded['counts'].decode())
 
 
 def _png(picture: Image.Image, suffix: str = '.png') -> bytes:

@@ -9,8 +9,8 @@ from PIL import Image
 
 from code_mm.apis.input_images import InputImage
 from code_mm.apis.result_files import ResultFolders, label_image
-from code_mm.apis.run_length import decode_run_lengths
 from code_mm.apis.segmentation import Segmentation
+from code_mm.datasets.coco_masks import decode_mask
 
 LABELS = np.array([[0, 0, 2], [0, 2, 2]])
 CLASSES = ('background', 'cat', 'grüne Katze')
@@ -62,7 +62,9 @@ def test_files_of_one_image(tmp_path):
         (0, 'background', 3, 0.5),
         (2, 'grüne Katze', 3, 0.5),
     ]
-    np.testing.assert_array_equal(decode_run_lengths(segments[1]['segmentation']), LABELS == 2)
+    np.testing.assert_array_equal(
+        decode_mask(segments[1]['segmentation'], *LABELS.shape), LABELS == 2
+    )
     assert sorted(p.name for p in tmp_path.rglob('*') if p.is_file()) == [
         'a.json',
         'a.png',
