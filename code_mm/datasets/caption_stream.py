@@ -85,12 +85,7 @@ class CaptionStreamDataset(IterableDataset):
         sources = [sources] if isinstance(sources, dict) else list(sources)
         if not sources:
             raise ValueError('expected at least one source of shards, but got an empty list')
-        if shuffle_buffer < 0 or retries < 0:
-            raise ValueError(
-                f'expected shuffle_buffer and retries >= 0, but got {shuffle_buffer} and {retries}'
-            )
-        if shard_timeout is not None and shard_timeout <= 0:
-            raise ValueError(f'expected shard_timeout > 0 or None, but got {shard_timeout}')
+        _check_numbers(shuffle_buffer, retries, shard_timeout)
         self.pipeline = Compose(pipeline)
         self.sources = [CaptionSource(**source) for source in sources]
         for source in self.sources:
@@ -113,7 +108,9 @@ class CaptionStreamDataset(IterableDataset):
             max_warnings=max_warnings,
         )
         self._weights = source_weights(self.sources)
-        self.ledger.log_index_summary(self._size())
+        shards = sum(len(source.shards) for source in self.sources)
+        pairs = 'an unknown number of' if self.num_samples is None else self.num_samples
+        self.ledger.log_index_summary(f'{shards} shards, {pairs} image-caption pairs')
 
     @property
     def name(self) -> str:
@@ -143,12 +140,6 @@ class CaptionStreamDataset(IterableDataset):
                 "img2dataset's *_stats.json or *.parquet beside them; give num_samples"
             )
         return _ENDLESS
-
-    def _size(self) -> str:
-        shards = sum(len(source.shards) for source in self.sources)
-        if self.num_samples is None:
-            return f'{shards} shards, an unknown number of image-caption pairs'
-        return f'{shards} shards, {self.num_samples} image-caption pairs'
 
     @property
     def skipped(self) -> dict[str, int]:
@@ -227,6 +218,15 @@ class CaptionStreamDataset(IterableDataset):
             self.ledger.use()
             self.status.set(f'waiting to be asked, after {key}')
             yield sample
+
+
+def _check_numbers(shuffle_buffer: int, retries: int, shard_timeout: float | None) -> None:
+    if shuffle_buffer < 0 or retries < 0:
+        raise ValueError(
+            f'expected shuffle_buffer and retries >= 0, but got {shuffle_buffer} and {retries}'
+        )
+    if shard_timeout is not None and shard_timeout <= 0:
+        raise ValueError(f'expected shard_timeout > 0 or None, but got {shard_timeout}')
 
 
 def _mix(
