@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from code_mm.models.segmentors import CoDeSegmentor
-from code_mm.text import encode
 from code_mm.visualization.lettering import Colour
 from code_mm.visualization.palette import distinct_palette
 
@@ -124,43 +122,3 @@ def make_query(
     if not 0 < threshold < 1:
         raise ValueError(f'expected a background_threshold in (0, 1), but got {threshold}')
     return ClassQuery(tuple(words), float(threshold))
-
-
-def check_phrase_lengths(model: nn.Module, names: Sequence[str]) -> None:
-    """Raise a ValueError that names the class whose words the text tower would cut.
-
-    Args:
-        model (nn.Module): A ``ZeroShotSegmentor``.
-        names (Sequence[str]): Class names without background, synonyms as ``'a|b'``.
-    """
-    forms = _sentence_forms(model)
-    for phrase in [part.strip() for name in names for part in name.split('|')]:
-        for template, room in forms:
-            needed = len(encode(template.format(phrase)))
-            if needed > room:
-                inside = '' if template == '{}' else f' within {template!r}'
-                raise ValueError(
-                    f"expected class names that fit the model's text context, but {phrase!r} "
-                    f'takes {needed} tokens{inside} where {room} fit; use a shorter phrase'
-                )
-
-
-def _sentence_forms(model: nn.Module) -> list[tuple[str, int]]:
-    """Every template that class names are put in, with the tokens that it may take."""
-    head, special = model.decode_head, 2  # start and end token
-    prompt = getattr(model, 'noun_prompt', None)
-    text = model.backbone.text if isinstance(model, CoDeSegmentor) else head.text_encoder
-    if text is None:
-        return []  # the head itself says what it lacks
-    room = text.context_length - special
-    forms = [(template, room) for template in head.templates]
-    if prompt is not None:
-        forms = [('{}', room - prompt.num_contexts)]
-    if head.knowledge_preserving is not None:
-        templates = head.knowledge_preserving.templates
-        forms += [(template, room) for template in templates]
-    return forms
-
-
-def _cut(text: str, length: int = 60) -> str:
-    return text if len(text) <= length else f'{text[:length]}...'

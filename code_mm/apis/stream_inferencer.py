@@ -14,7 +14,7 @@ from torch import nn
 
 from code_mm.visualization.lettering import Colour
 
-from .class_query import ClassQuery, check_phrase_lengths, make_query
+from .class_query import ClassQuery, make_query
 from .image_pipeline import ImagePipeline
 from .input_images import InputImage
 from .load_model import check_type, load_config, load_zero_shot_model
@@ -79,7 +79,7 @@ class StreamInferencer(BaseInferencer):
         names, threshold = self._configured
         classes = names if classes is None else classes
         query = make_query(classes, background, background_threshold, threshold)
-        check_phrase_lengths(self.model, query.words)
+        query.put_to(self.model)
         return query
 
     def segment(

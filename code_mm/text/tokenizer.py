@@ -87,7 +87,7 @@ def _encode(text: str) -> tuple[int, ...]:
     return tuple(clip_tokenizer().encode(text))
 
 
-def tokenize(texts: str | Sequence[str], context_length: int = 77) -> Tensor:
+def tokenize(texts: str | Sequence[str], context_length: int = 77, truncate: bool = True) -> Tensor:
     """Token ids in the form in which CLIP's text tower takes them.
 
     A row is ``[start] tokens [end] 0 0 …``. A text that does not fit is cut, and
@@ -97,9 +97,14 @@ def tokenize(texts: str | Sequence[str], context_length: int = 77) -> Tensor:
     Args:
         texts: one text or ``n`` texts.
         context_length: number of positions ``l``, at least 2 (start and end).
+        truncate: cut texts that do not fit; False: raise an error, as for words that a user asks
+            for and that are not to be dropped in silence.
 
     Returns:
         Ids, int64, of shape ``(n, l)``.
+
+    Raises:
+        ValueError: ``context_length`` is too small, or a text is too long and not to be cut.
     """
     if context_length < 2:
         raise ValueError(
@@ -109,6 +114,11 @@ def tokenize(texts: str | Sequence[str], context_length: int = 77) -> Tensor:
     tokenizer = clip_tokenizer()
     rows = []
     for text in texts:
+        if not truncate and len(_encode(text)) > context_length - 2:
+            raise ValueError(
+                f"expected texts that fit the model's text context, but {text!r} takes "
+                f'{len(_encode(text))} tokens where {context_length - 2} fit; use a shorter phrase'
+            )
         ids = [tokenizer.start_id, *_encode(text)[: context_length - 2], tokenizer.end_id]
         rows.append(ids + [0] * (context_length - len(ids)))
     return torch.tensor(rows, dtype=torch.long).view(len(texts), context_length)

@@ -1,14 +1,12 @@
 import pytest
-from tiny_model import CONTEXTS, SIZES, tiny_code
+from tiny_model import tiny_code
 
 from code_mm.apis.class_query import (
     DEFAULT_BACKGROUND_THRESHOLD,
     ClassQuery,
-    check_phrase_lengths,
     make_query,
     parse_class_names,
 )
-from code_mm.text import encode
 
 
 @pytest.mark.parametrize(
@@ -106,22 +104,3 @@ def test_classes_are_set_only_where_they_changed(monkeypatch):
     ClassQuery(('cat', 'dog'), 0.4).put_to(model)
     assert model.decode_head.background_threshold == 0.4
     assert calls == [('background', 'cat', 'dog')]
-
-
-def test_a_phrase_may_fill_the_context_but_not_more():
-    model = tiny_code()
-    room = SIZES['context_length'] - CONTEXTS - 2
-    fits = ' '.join(['cat'] * room)
-    assert len(encode(fits)) == room
-    check_phrase_lengths(model, ['dog', f'dog|{fits}'])
-    with pytest.raises(ValueError, match=rf"'cat cat .*takes {room + 1} tokens where {room} fit"):
-        check_phrase_lengths(model, ['dog', f'dog|cat {fits}'])
-
-
-def test_templates_take_room_too():
-    mix = dict(weight=0.3, templates=['a very long and winding photo of a {}.'])
-    model = tiny_code(decode_head=dict(type='ZeroShotHead', knowledge_preserving=mix))
-    room = SIZES['context_length'] - 2
-    phrase = ' '.join(['cat'] * (room - CONTEXTS))  # fits behind the contexts
-    with pytest.raises(ValueError, match=r"within 'a very long .* shorter phrase"):
-        check_phrase_lengths(model, [phrase])

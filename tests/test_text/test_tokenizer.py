@@ -100,3 +100,9 @@ def test_no_token_is_longer_than_assumed():
 def test_junk_of_one_endless_word_is_cut_behind_the_last_position():
     letters = 'xqzjv' * 400  # short enough for mmseg's own merging in a test
     assert encode(letters * 25)[:77] == _mmsegs(letters)[:77]
+
+
+def test_texts_that_must_not_be_cut():
+    assert tokenize('a dog', 4, truncate=False).tolist() == [[START, 320, 1929, END]]
+    with pytest.raises(ValueError, match="'a dog cat' takes 3 tokens where 2 fit"):
+        tokenize(['dog', 'a dog cat'], 4, truncate=False)

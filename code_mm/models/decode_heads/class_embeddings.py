@@ -29,9 +29,13 @@ def embed_class_names(
 
     Returns:
         Tensor: Unit-length embeddings [len(names), c] on the tower's device.
+
+    Raises:
+        ValueError: A name is too long for the tower; names it.
     """
     sentences = [template.format(name) for name in names for template in templates]
-    token_ids = trim_padding(tokenize(sentences, context_length=text_encoder.context_length))
+    token_ids = tokenize(sentences, text_encoder.context_length, truncate=False)
+    token_ids = trim_padding(token_ids)
     device = text_encoder.positional_embedding.device
     embeds = torch.cat([text_encoder(ids.to(device)) for ids in token_ids.split(_BATCH)])
     embeds = l2_normalize(embeds, dim=-1).unflatten(0, (len(names), len(templates)))

@@ -46,8 +46,8 @@ def embed_phrases(
     if prompt is None:
         return embed_class_names(text, phrases, templates)
     length = text.context_length - prompt.num_contexts
-    ids = tokenize(phrases, context_length=length).to(prompt.contexts.device)
-    return prompt(ids, text)
+    ids = tokenize(phrases, length, truncate=False)
+    return prompt(ids.to(prompt.contexts.device), text)
 
 
 def check_parts(model: nn.Module) -> None:

@@ -77,8 +77,9 @@ def average_by_rows(
         open_rows.add(batch, scores.to(device or scores.device, dtype))
         first, end = open_rows.first, following[0].top if following else images.shape[-2]
         if end > first:
-            done = open_rows.take(end)
-            yield done.div_((rows_seen[first:end] * columns_seen).to(done.device))
+            seen = rows_seen[first:end] * columns_seen
+            yield open_rows.above(end).div_(seen.to(open_rows.total.device))
+            open_rows.drop(end)
 
 
 class _OpenRows:
@@ -99,14 +100,14 @@ class _OpenRows:
             rows = slice(window.top - self.first, window.bottom - self.first)
             self.total[window.image, :, rows, window.left : window.right] += own
 
-    def take(self, end: int) -> Tensor:
-        """Hand out the rows above ``end`` and forget them."""
-        count = end - self.first
-        done, rest = self.total[:, :, :count], self.total[:, :, count:]
-        if rest.shape[2]:
-            done, rest = done.clone(), rest.clone()  # else either would keep the memory of both
-        self.first, self.total = end, rest
-        return done
+    def above(self, end: int) -> Tensor:
+        """The rows above ``end``, not copied."""
+        return self.total[:, :, : end - self.first]
+
+    def drop(self, end: int) -> None:
+        """Forget the rows above ``end``."""
+        # a slice alone would keep the memory of all rows
+        self.total, self.first = self.total[:, :, end - self.first :].clone(), end
 
 
 def _coverage(length: int, starts: Sequence[int], crop: int) -> Tensor:

@@ -8,6 +8,7 @@ from tiny_model import (
     CONTEXTS,
     LOSSES,
     SELECTED,
+    SIZES,
     caption_samples,
     code_config,
     images,
@@ -418,3 +419,20 @@ def test_learnable_scales_start_as_clips():
     model = MODELS.build(code_config())
     for name in ('region_feature', 'region_image', 'region_word'):
         assert model.losses[name].logit_scale.item() == pytest.approx(math.log(1 / 0.07))
+
+
+def test_a_class_name_may_fill_the_context_but_not_more():
+    model = tiny_code()
+    room = SIZES['context_length'] - CONTEXTS - 2
+    fits = ' '.join(['cat'] * room)
+    model.set_class_names(['dog', f'dog|{fits}'])
+    with pytest.raises(ValueError, match=rf"'cat cat .*takes {room + 1} tokens where {room} fit"):
+        model.set_class_names(['dog', f'dog|cat {fits}'])
+
+
+def test_templates_of_class_names_take_room_too():
+    mix = dict(weight=0.3, templates=['a very long and winding photo of a {}.'])
+    model = tiny_code(decode_head=dict(type='ZeroShotHead', knowledge_preserving=mix))
+    phrase = ' '.join(['cat'] * (SIZES['context_length'] - 2 - CONTEXTS))  # fits behind contexts
+    with pytest.raises(ValueError, match=r"'a very long .* shorter phrase"):
+        model.set_class_names(['dog', phrase])
