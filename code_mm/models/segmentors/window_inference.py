@@ -71,10 +71,8 @@ def average_by_rows(
     open_rows = _OpenRows(len(images), images.shape[-1])
     for batch, following in pairwise([*batches, None]):
         pixels = [images[w.image, :, w.top : w.bottom, w.left : w.right] for w in batch]
-        scores = predict(torch.stack(pixels), [w.image for w in batch])
-        # sums of half-precision scores would lose digits
-        dtype = torch.promote_types(scores.dtype, torch.float32)
-        open_rows.add(batch, scores.to(device or scores.device, dtype))
+        # no name for the scores: they would live on while the next windows are predicted
+        open_rows.add(batch, predict(torch.stack(pixels), [w.image for w in batch]), device)
         first, end = open_rows.first, following[0].top if following else images.shape[-2]
         if end > first:
             seen = rows_seen[first:end] * columns_seen
@@ -89,8 +87,13 @@ class _OpenRows:
         self.first, self.num_images, self.width = 0, num_images, width
         self.total = None
 
-    def add(self, windows: Sequence[Window], scores: Tensor) -> None:
+    def add(
+        self, windows: Sequence[Window], scores: Tensor, device: torch.device | str | None
+    ) -> None:
         """Add the scores of windows [n, classes, h, w]; the last window reaches lowest."""
+        # sums of half-precision scores would lose digits
+        dtype = torch.promote_types(scores.dtype, torch.float32)
+        scores = scores.to(device or scores.device, dtype)
         if self.total is None:
             self.total = scores.new_zeros(self.num_images, scores.shape[1], 0, self.width)
         missing = windows[-1].bottom - self.first - self.total.shape[2]

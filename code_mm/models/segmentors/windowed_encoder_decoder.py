@@ -51,6 +51,7 @@ class WindowedEncoderDecoder(EncoderDecoder):
                 scores = rows.new_empty(*rows.shape[:2], *inputs.shape[2:])
             scores[:, :, end : end + rows.shape[2]] = rows
             end += rows.shape[2]
+            del rows  # before the next ones are made
         return scores
 
     def whole_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
@@ -78,9 +79,10 @@ class WindowedEncoderDecoder(EncoderDecoder):
         if settings.keep_scores or settings.mode == 'whole' or resized:
             return super().predict(inputs, data_samples)
         metas = metas or [dict(ori_shape=inputs.shape[2:])] * len(inputs)
-        # labels row by row: scores of the whole image never exist
-        rows = [self._winners(rows) for rows in self._score_rows(inputs, metas)]
-        return self._label(torch.cat(rows, dim=2), data_samples)
+        # Labels row by row: scores of the whole image never exist. A loop's variable would keep
+        # the rows before while the next ones are made.
+        labels = list(map(self._winners, self._score_rows(inputs, metas)))
+        return self._label(torch.cat(labels, dim=2), data_samples)
 
     def postprocess_result(
         self, seg_logits: Tensor, data_samples: list[SegDataSample] | None = None
