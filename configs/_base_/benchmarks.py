@@ -16,7 +16,7 @@ all_benchmarks = dict(
     cityscapes=dict(background_threshold=None),
     ade20k=dict(background_threshold=None),
 )
-benchmark_pipeline = Config.fromfile('{{ fileDirname }}/datasets/ade20k.py').test_pipeline
+benchmark_pipeline = Config.fromfile('{{ fileDirname }}/datasets/evaluation.py').test_pipeline
 for name in all_benchmarks:
     dataset = Config.fromfile('{{ fileDirname }}/datasets/' + name + '.py').test_dataloader.dataset
     # One pipeline for all of them, a single key to change; a data set that differs keeps its own.

@@ -1,25 +1,14 @@
 """PASCAL Context, validation split, 59 classes; the background is ignored."""
 
+_base_ = './evaluation.py'
+
 data_root = 'data/VOCdevkit/VOC2010'
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(2048, 448), keep_ratio=True),
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs'),
-]
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='PascalContextDataset59',
         data_root=data_root,
         ann_file='ImageSets/SegmentationContext/val.txt',
         data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClassContext'),
-        pipeline=test_pipeline,
-    ),
+    )
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
-test_evaluator = val_evaluator
