@@ -41,9 +41,18 @@ class ForegroundIoUMetric(IoUMetric):
         self._dataset_meta = {**meta, 'classes': meta['classes'][1:]}
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Count the object pixels of samples with ``seg_logits`` [classes, H, W]."""
+        """Count the object pixels of samples with ``seg_logits`` [classes, H, W].
+
+        Raises:
+            ValueError: A sample has no scores.
+        """
         num_classes = len(self.dataset_meta['classes'])
         for sample in data_samples:
+            if 'seg_logits' not in sample:
+                raise ValueError(
+                    'expected data samples with seg_logits for ForegroundIoUMetric, but got '
+                    f'{sorted(sample)}; set test_cfg.keep_scores=True'
+                )
             prediction = sample['seg_logits']['data'][1 : 1 + num_classes].argmax(dim=0)
             label = sample['gt_sem_seg']['data'].squeeze(0).to(prediction)
             ignored = (label == 0) | (label == self.ignore_index)

@@ -119,7 +119,8 @@ class ObjectBackgroundAUC(BaseMetric):
             if key not in sample:
                 raise ValueError(
                     f'expected data samples with seg_logits and gt_sem_seg, but {key!r} is missing '
-                    f'in {sorted(sample)} of {sample.get("img_path")}'
+                    f'in {sorted(sample)} of {sample.get("img_path")}; the model keeps scores with '
+                    'test_cfg.keep_scores=True'
                 )
         logits = sample['seg_logits']['data']
         label = sample['gt_sem_seg']['data'].squeeze(0).to(logits.device)
