@@ -58,5 +58,5 @@ def test_a_data_set_without_background_is_refused():
 def test_dropped_scores_are_named():
     metric = ForegroundIoUMetric(iou_metrics=['mIoU'])
     metric.dataset_meta = dict(classes=['background', 'cat', 'dog'])
-    with pytest.raises(ValueError, match=r'seg_logits .* keep_scores=True'):
+    with pytest.raises(ValueError, match=r'seg_logits for ForegroundIoUMetric.*keep_scores=True'):
         metric.process({}, [dict(pred_sem_seg=0, gt_sem_seg=0)])
