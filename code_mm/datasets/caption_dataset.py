@@ -11,6 +11,9 @@ from code_mm.structures.unusable_sample import UNUSABLE_REASONS, UnusableSample
 from .noun_cache import NounCache, open_noun_cache
 from .sample_ledger import SampleLedger, Skip
 
+# Characters; what follows the 77 tokens of CLIP's text tower is never seen anyway.
+MAX_CAPTION = 100_000
+
 
 class CaptionDataset(BaseDataset):
     """Pairs of an image and a caption, map style.
@@ -71,12 +74,16 @@ class CaptionDataset(BaseDataset):
         """The caption without surrounding blanks.
 
         Raises:
-            UnusableSample: it is no string, or empty.
+            UnusableSample: it is no string, empty, too long, or mostly no text.
         """
         if not isinstance(caption, str):
             raise UnusableSample('missing_caption', f'expected a string, got {caption!r}')
         if not caption.strip():
             raise UnusableSample('empty_caption')
+        if len(caption) > MAX_CAPTION:
+            raise UnusableSample('bad_caption', f'{len(caption)} characters')
+        if 3 * caption.count('\ufffd') > len(caption):  # a wrong accent here and there is kept
+            raise UnusableSample('bad_caption', f'no UTF-8 text: {caption[:20]!r}')
         return caption.strip()
 
     @staticmethod

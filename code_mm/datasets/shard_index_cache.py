@@ -19,7 +19,7 @@ from .whole_file import whole_file
 
 _LOG_SECONDS = 30.0
 _LEAST_TOGETHER = 64  # shards whose indices are also kept in one file
-_FORMAT = 1  # raise it when scan_shard or the file's form changes
+_FORMAT = 2  # raise it when scan_shard or the file's form changes
 
 
 def index_shards(paths: Sequence[str], layout: ShardLayout, folder: str | None) -> list[ShardIndex]:

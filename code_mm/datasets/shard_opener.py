@@ -17,6 +17,9 @@ from webdataset.gopen import Pipe, gopen, gopen_schemes
 from .shard_urls import is_url
 
 _CHUNK = 2**20  # bytes
+# A compressed shard that grows beyond both is no shard: images and captions do not shrink so far.
+_MOST_UNPACKED = 2**24  # bytes
+_MOST_GROWTH = 100
 _DECOMPRESSORS = {b'\x1f\x8b': gzip.open, b'BZh': bz2.open, b'\xfd7zXZ': lzma.open}
 
 
@@ -41,7 +44,7 @@ def open_shard(shard: str, timeout: float | None = None) -> 'BinaryIO | ForwardF
     head = file.peek(6)[:6]
     for start, decompressor in _DECOMPRESSORS.items():
         if head.startswith(start):
-            return ForwardFile(decompressor(file), file)
+            return ForwardFile(Unpacked(decompressor(file), file), file)
     return file
 
 
@@ -139,6 +142,35 @@ class TimedPipe:
             self._pipe.proc.kill()
         self._pipe.stream.close()
         self._pipe.proc.wait()
+
+
+class Unpacked:
+    """What a decompressor gives, until it gives so much that its input must be a trap.
+
+    Args:
+        decompressor: file-like.
+        packed: what it reads from, with ``tell``.
+    """
+
+    def __init__(self, decompressor, packed: 'ForwardFile') -> None:
+        self._decompressor = decompressor
+        self._packed = packed
+        self._size = 0
+        self.close = decompressor.close
+
+    def read(self, size: int) -> bytes:
+        """Up to ``size`` bytes; b'' at the end.
+
+        Raises:
+            ValueError: more than 16 MiB have become more than a hundred times what was read.
+        """
+        data = self._decompressor.read(min(size, _CHUNK))
+        self._size += len(data)
+        if self._size > max(_MOST_UNPACKED, _MOST_GROWTH * self._packed.tell()):
+            raise ValueError(
+                f'{self._packed.tell()} compressed bytes grew to more than {self._size}: no shard'
+            )
+        return data
 
 
 class ForwardFile:

@@ -7,12 +7,50 @@ from typing import BinaryIO
 
 from .sample_ledger import Skip
 
+MAX_MEMBER = 2**28  # bytes; a larger member is part of no pair and would fill the memory
+_MAX_SIZE = 2**40  # bytes that a header may claim
+_MAX_NAME = 2**20  # bytes of a long name or of further fields, which tarfile reads at once
 _BLOCK = 512  # bytes; headers start at multiples, and two blocks of zeros end a tar file
 # first bytes of gzip, bzip2, xz and zstd files
 _COMPRESSED = (b'\x1f\x8b', b'BZh', b'\xfd7zXZ', b'\x28\xb5\x2f\xfd')
 
 
-def tar_members(path: str, skips: list[Skip]) -> Iterator[tarfile.TarInfo]:
+class BoundedHeader(tarfile.TarInfo):
+    """A header whose sizes can be true.
+
+    With a negative one ``tarfile`` goes round in circles, with a huge one of a long name it
+    asks for as much memory.
+    """
+
+    _LONG = (
+        tarfile.XHDTYPE,
+        tarfile.XGLTYPE,
+        tarfile.SOLARIS_XHDTYPE,
+        tarfile.GNUTYPE_LONGNAME,
+        tarfile.GNUTYPE_LONGLINK,
+    )
+
+    @classmethod
+    def frombuf(cls, buf, encoding, errors):
+        """Parse a block; raises ``tarfile.InvalidHeaderError`` where it is no header."""
+        header = super().frombuf(buf, encoding, errors)
+        limit = _MAX_NAME if header.type in cls._LONG else _MAX_SIZE
+        if not 0 <= header.size <= limit:
+            raise tarfile.InvalidHeaderError(f'a size of {header.size} bytes')
+        return header
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the size that a pax header may have put here can be true, too."""
+        return 0 <= self.size <= _MAX_SIZE
+
+    @property
+    def is_plain_file(self) -> bool:
+        """Whether the next ``size`` bytes are its content: no link, device, sparse file."""
+        return self.isfile() and not self.issparse()
+
+
+def tar_members(path: str, skips: list[Skip]) -> Iterator[BoundedHeader]:
     """Yield the whole file members of a shard, from its headers alone.
 
     Damage costs what it hit: members before a cut, and before and after overwritten
@@ -39,8 +77,14 @@ def tar_members(path: str, skips: list[Skip]) -> Iterator[tarfile.TarInfo]:
                 if _has_data(file, end, member.offset):
                     skips.append(Skip('corrupt_header', f'{shard}/{last}', f'at byte {end}'))
                 last, end = member.name, tar.offset
-                if member.isfile() and member.offset_data + member.size <= size:
-                    yield member
+                if not member.is_plain_file or member.offset_data + member.size > size:
+                    continue
+                if member.size > MAX_MEMBER:
+                    skips.append(
+                        Skip('other', f'{shard}/{last}', f'a member of {member.size} bytes')
+                    )
+                    continue
+                yield member
             if not last:
                 raise tarfile.ReadError('no tar file')
             if size < end + 2 * _BLOCK:
@@ -57,16 +101,24 @@ def _open(file: BinaryIO) -> tarfile.TarFile:
     file.seek(0)
     # With ignore_zeros, the next header is looked for after a damaged one.
     return tarfile.TarFile(
-        fileobj=file, mode='r', ignore_zeros=True, encoding='utf-8', errors='backslashreplace'
+        fileobj=file,
+        mode='r',
+        ignore_zeros=True,
+        encoding='utf-8',
+        errors='backslashreplace',
+        tarinfo=BoundedHeader,
     )
 
 
-def _next(tar: tarfile.TarFile, size: int) -> tarfile.TarInfo | None:
+def _next(tar: tarfile.TarFile, size: int) -> BoundedHeader | None:
     """The next header that can be read, or None at the end."""
     tar.members.clear()  # tarfile keeps them all, which a million members would feel
     while True:
         try:
-            return tar.next()
+            member = tar.next()
+            if member is None or member.is_sound:
+                return member
+            tar.offset = member.offset_data  # what its size says is no place to go on at
         except tarfile.ReadError:
             if tar.offset + _BLOCK >= size:
                 return None

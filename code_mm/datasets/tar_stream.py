@@ -5,8 +5,9 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 
+from .tar_members import MAX_MEMBER, BoundedHeader
+
 _BLOCK = 512  # bytes; headers start at multiples, and two blocks of zeros end a tar file
-_MAX_MEMBER = 2**28  # bytes; a larger one is no caption pair and would fill the memory
 
 Damage = Callable[[str, str, str], None]
 
@@ -17,10 +18,10 @@ class _HeaderCount:
     def __init__(self) -> None:
         self.zeros = self.invalid = 0
 
-    def header_class(self) -> type[tarfile.TarInfo]:
+    def header_class(self) -> type[BoundedHeader]:
         count = self
 
-        class Header(tarfile.TarInfo):
+        class Header(BoundedHeader):
             @classmethod
             def frombuf(cls, buf, encoding, errors):
                 try:
@@ -62,9 +63,9 @@ def stream_members(
             if count.invalid:
                 damage('corrupt_header', last, f'before byte {member.offset}')
             count.zeros, count.invalid, last = 0, 0, member.name
-            if not member.isfile() or not wanted(member.name):
+            if not member.is_plain_file or not wanted(member.name):
                 continue
-            if member.size > _MAX_MEMBER:
+            if member.size > MAX_MEMBER:
                 damage('other', last, f'a member of {member.size} bytes')
                 continue
             file.seek(member.offset_data)
@@ -97,12 +98,16 @@ def _check_end(last: str, count: _HeaderCount, end: str, damage: Damage) -> None
         damage('truncated_shard', last, end)
 
 
-def _next(tar: tarfile.TarFile, count: _HeaderCount) -> tarfile.TarInfo | None:
+def _next(tar: tarfile.TarFile, count: _HeaderCount) -> BoundedHeader | None:
     """The next header that can be read, or None at the end."""
     tar.members.clear()  # tarfile keeps them all
     while True:
         try:
-            return tar.next()
+            member = tar.next()
+            if member is None or member.is_sound:
+                return member
+            tar.offset = member.offset_data  # what its size says is no place to go on at
+            count.invalid += 1
         except tarfile.ReadError:
             start = max(tar.offset + _BLOCK, tar.fileobj.tell())
             tar.offset = -(-start // _BLOCK) * _BLOCK

@@ -12,8 +12,10 @@ UNUSABLE_REASONS = (
     'missing_image',
     'missing_caption',
     'empty_caption',
+    'bad_caption',  # mostly bytes that are no UTF-8, or far too long
     'broken_image',  # no picture, or only a part of one
     'small_image',
+    'large_image',  # more pixels than the memory should be asked for
     'few_nouns',
     'other',
 )

@@ -10,12 +10,17 @@ ADJECTIVE_TAGS = frozenset({'JJ', 'JJR', 'JJS'})
 PREPOSITION_TAG = 'IN'
 WORD_TYPES = ('noun', 'noun_phrase')
 
+# Characters that are tagged. TextBlob's time grows with the square of the length of a run of
+# signs, and no text tower sees as much.
+_MAX_TAGGED = 10_000
+
 
 class NounSelector:
     """Reads the nouns of a caption, in caption order and without repetition.
 
     Single letters, ``<`` and ``>`` (from tags such as ``<PERSON>``) and words
-    without any letter or digit are no nouns, whatever their tag.
+    without any letter or digit are no nouns, whatever their tag. Only the first
+    10 000 characters are looked at.
 
     Args:
         tagger: ``'auto'``, ``'nltk'`` or ``'textblob'``, see :func:`build_tagger`.
@@ -37,7 +42,7 @@ class NounSelector:
 
     def __call__(self, caption: str) -> list[str]:
         """The nouns (or phrases) of ``caption``; empty where it names nothing."""
-        caption = clean_text(caption)
+        caption = clean_text(caption[:_MAX_TAGGED])
         return self._select(self._tag(caption)) if caption else []
 
 

@@ -1,10 +1,14 @@
 """Decoding of the image of a caption sample."""
 
+import io
+import warnings
+
 import cv2
 import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine import fileio
+from PIL import Image
 
 from code_mm.registry import TRANSFORMS
 from code_mm.structures.unusable_sample import UnusableSample
@@ -17,7 +21,7 @@ class LoadCaptionImage(BaseTransform):
     """Decode an image, from bytes or from a file, to three 8-bit channels.
 
     Grey, palette, CMYK and 16-bit images are converted, alpha is dropped, the EXIF
-    orientation applied. What is no image, or only the beginning of one, or too small,
+    orientation applied. What is no image, or only the beginning of one, too small or too large,
     is an :class:`UnusableSample`, which the caption datasets count and replace.
 
     Required Keys:
@@ -37,6 +41,9 @@ class LoadCaptionImage(BaseTransform):
     Args:
         min_size: least width and height in pixels; a patch of the image encoder is
             a sensible bound.
+        max_pixels: most pixels (width times height), looked up in the header before anything is
+            decoded: a few bytes of png can claim gigabytes. Not more than Pillow's own limit (179
+            million). None: what OpenCV takes (a thousand million).
         imdecode_backend: backend of :func:`mmcv.imfrombytes`.
         backend_args: file backend of mmengine for ``img_path``.
     """
@@ -46,16 +53,23 @@ class LoadCaptionImage(BaseTransform):
         min_size: int = 16,
         imdecode_backend: str = 'cv2',
         backend_args: dict | None = None,
+        max_pixels: int | None = 2**26,
     ) -> None:
         if min_size < 1:
             raise ValueError(f'expected min_size >= 1 pixel, but got {min_size}')
+        if max_pixels is not None and max_pixels < 1:
+            raise ValueError(f'expected max_pixels >= 1 or None, but got {max_pixels}')
         self.min_size = min_size
+        self.max_pixels = max_pixels
         self.imdecode_backend = imdecode_backend
         self.backend_args = backend_args
 
     def transform(self, results: dict) -> dict:
         """Add the decoded image; raise UnusableSample where there is none."""
-        img = self._decode(self._content(results))
+        content = self._content(results)
+        if self.max_pixels is not None:
+            self._check_claim(content)
+        img = self._decode(content)
         if min(img.shape[:2]) < self.min_size:
             height, width = img.shape[:2]
             raise UnusableSample(
@@ -78,6 +92,23 @@ class LoadCaptionImage(BaseTransform):
         except OSError as error:
             raise UnusableSample('missing_image', str(error)) from error
 
+    def _check_claim(self, content: bytes) -> None:
+        """Refuse an image by the size in its header, where Pillow can read it."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+                width, height = Image.open(io.BytesIO(content)).size
+        except Image.DecompressionBombError as error:  # Pillow's own limit comes first
+            raise UnusableSample('large_image', str(error)) from error
+        except (OSError, SyntaxError, ValueError, EOFError) as error:
+            raise UnusableSample(
+                'broken_image', f'{len(content)} bytes without the header of an image'
+            ) from error
+        if width * height > self.max_pixels:
+            raise UnusableSample(
+                'large_image', f'{width}x{height} pixels, max_pixels={self.max_pixels}'
+            )
+
     def _decode(self, content: bytes) -> np.ndarray:
         # Some versions of OpenCV paint the missing part of a cut JPEG grey.
         if content.startswith(_JPEG_START) and _JPEG_END not in content:
@@ -92,6 +123,6 @@ class LoadCaptionImage(BaseTransform):
 
     def __repr__(self) -> str:
         return (
-            f'{type(self).__name__}(min_size={self.min_size}, '
+            f'{type(self).__name__}(min_size={self.min_size}, max_pixels={self.max_pixels}, '
             f'imdecode_backend={self.imdecode_backend!r})'
         )

@@ -1,0 +1,190 @@
+"""Shards in which nearly everything is wrong, and what is expected of each sample."""
+
+import io
+import os
+import struct
+import tarfile
+import zlib
+
+import cv2
+import numpy as np
+from PIL import Image
+
+CAPTION = b'a star on the grass'
+SIDE = 40  # pixels of the good images
+
+
+def encoded(picture, form='JPEG', **kwargs):
+    """A PIL image as the bytes of a file."""
+    stream = io.BytesIO()
+    picture.save(stream, form, **kwargs)
+    return stream.getvalue()
+
+
+def picture(seed=0, side=SIDE):
+    """A noisy RGB image."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def good_jpeg(seed=0):
+    return encoded(picture(seed))
+
+
+def png_claiming(width, height):
+    """A png file of a few hundred bytes whose header claims this size."""
+
+    def chunk(kind, data):
+        return (
+            struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+        )
+
+    header = chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0))
+    pixels = chunk(b'IDAT', zlib.compress(bytes(100_000)))
+    return b'\x89PNG\r\n\x1a\n' + header + pixels + chunk(b'IEND', b'')
+
+
+def jpeg_claiming(width, height):
+    """A jpeg file whose header claims this size."""
+    data = good_jpeg()
+    start = data.index(b'\xff\xc0') + 5
+    return data[:start] + struct.pack('>HH', height, width) + data[start + 4 :]
+
+
+def convertible_images():
+    """Images of unusual kinds that end as three 8-bit channels, by name with extension."""
+    rgb = picture(1)
+    sixteen = np.random.default_rng(2).integers(0, 2**16, (SIDE, SIDE), dtype=np.uint16)
+    return {
+        'cmyk.jpg': encoded(rgb.convert('CMYK')),
+        'grey.jpg': encoded(rgb.convert('L')),
+        'alpha.png': encoded(rgb.convert('RGBA'), 'PNG'),
+        'grey_alpha.png': encoded(rgb.convert('LA'), 'PNG'),
+        'palette.png': encoded(rgb.convert('P'), 'PNG'),
+        'two_colours.png': encoded(rgb.convert('1'), 'PNG'),
+        'sixteen_bit.png': cv2.imencode('.png', sixteen)[1].tobytes(),
+        'sixteen_bit_rgb.png': cv2.imencode('.png', np.dstack([sixteen] * 3))[1].tobytes(),
+        'webp.webp': encoded(rgb, 'WEBP'),
+        'large.jpg': encoded(picture(side=2000).convert('L')),
+    }
+
+
+def usable_samples(outside):
+    """Members by key of samples that look bad and are not.
+
+    Args:
+        outside: an absolute path, of which a key is made.
+    """
+    samples = {}
+    for name, image in convertible_images().items():
+        key, extension = name.split('.')
+        samples[key] = {extension: image, 'txt': CAPTION}
+    long = b'a boat and a fish ' * 2800
+    assert len(long) > 50_000
+    accents = 'a caf\xe9 near the house of a fish'
+    return samples | {
+        'long_caption': dict(jpg=good_jpeg(), txt=long),
+        'signs': dict(jpg=good_jpeg(), txt=b'a boat and a fish ' + b'(' * 50_000),
+        'latin_1': dict(jpg=good_jpeg(), txt=accents.encode('latin-1')),
+        '../../../../up': dict(jpg=good_jpeg(), txt=CAPTION),
+        f'{outside}/absolute': dict(jpg=good_jpeg(), txt=CAPTION),
+    }
+
+
+def bad_samples():
+    """Members by key, and why the sample is left out, as (members, reason)."""
+    good = good_jpeg()
+    return {
+        'zero': (dict(jpg=b'', txt=CAPTION), 'broken_image'),
+        'text': (dict(jpg=b'I am a text', txt=CAPTION), 'broken_image'),
+        'cut': (dict(jpg=good[:-300], txt=CAPTION), 'broken_image'),
+        'no_caption': (dict(jpg=good), 'missing_caption'),
+        'no_image': (dict(txt=CAPTION), 'missing_image'),
+        'empty': (dict(jpg=good, txt=b''), 'empty_caption'),
+        'blank': (dict(jpg=good, txt=b' \n'), 'empty_caption'),
+        'dot': (dict(png=encoded(picture(side=1), 'PNG'), txt=CAPTION), 'small_image'),
+        'png_bomb': (dict(png=png_claiming(60_000, 60_000), txt=CAPTION), 'large_image'),
+        'small_bomb': (dict(png=png_claiming(9_000, 9_000), txt=CAPTION), 'large_image'),
+        'jpeg_bomb': (dict(jpg=jpeg_claiming(30_000, 30_000), txt=CAPTION), 'large_image'),
+        'one_word': (dict(jpg=good, txt=b'a' * 50_000), 'few_nouns'),
+        'endless': (dict(jpg=good, txt=b'a dog and a cat ' * 100_000), 'bad_caption'),
+        'no_utf8': (dict(jpg=good, txt=bytes(range(128, 255)) * 3), 'bad_caption'),
+        'no_utf8_json': (dict(jpg=good, txt=CAPTION, json=b'{"nouns": "\xff"}'), 'bad_fields'),
+        'broken_json': (dict(jpg=good, txt=CAPTION, json=b'{"nouns":'), 'bad_fields'),
+    }
+
+
+def special_members():
+    """Members with no content of their own that claim to be images; all with a caption."""
+    kinds = dict(
+        symlink=(tarfile.SYMTYPE, '/etc/passwd'),
+        hardlink=(tarfile.LNKTYPE, '../../secret.jpg'),
+        device=(tarfile.CHRTYPE, ''),
+        pipe=(tarfile.FIFOTYPE, ''),
+        folder=(tarfile.DIRTYPE, ''),
+    )
+    members = []
+    for key, (kind, target) in kinds.items():
+        info = tarfile.TarInfo(f'{key}.jpg')
+        info.type, info.linkname, info.devmajor, info.devminor = kind, target, 1, 5
+        members += [(info, b''), (f'{key}.txt', CAPTION)]
+    return members
+
+
+def members_of(samples):
+    """``[(name, bytes), …]`` of samples by key."""
+    return [
+        (f'{key}.{extension}', data)
+        for key, members in samples.items()
+        for extension, data in members.items()
+    ]
+
+
+def write_tar(path, members):
+    """Write ``[(name or TarInfo, bytes), …]``, whatever the names are."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with tarfile.open(path, 'w', format=tarfile.GNU_FORMAT) as tar:
+        for name, data in members:
+            info = name if isinstance(name, tarfile.TarInfo) else tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return str(path)
+
+
+def header(name, size, kind=tarfile.REGTYPE):
+    """A valid header block with any size, also a negative or a huge one."""
+    block = bytearray(tarfile.TarInfo(name).tobuf(tarfile.GNU_FORMAT))
+    plain = 0 <= size < 8**11
+    block[124:136] = b'%011o\0' % size if plain else tarfile.itn(size, 12, tarfile.GNU_FORMAT)
+    block[156:157] = kind
+    block[148:156] = b' ' * 8
+    block[148:156] = b'%06o\0 ' % sum(block)
+    return bytes(block)
+
+
+def pax_header(**fields):
+    """Blocks of an extended header, which overrides fields of the next one."""
+    data = b''
+    for key, value in fields.items():
+        rest = f' {key}={value}\n'
+        data += f'{len(rest) + 2}{rest}'.encode()
+        assert len(rest) + 2 < 100
+    return header('pax', len(data), tarfile.XHDTYPE) + data.ljust(512, b'\0')
+
+
+def file_member(name, data):
+    """Blocks of an ordinary member."""
+    return header(name, len(data)) + data + bytes(-len(data) % 512)
+
+
+def headers_with_untrue_sizes():
+    """What stands between two good members, by name."""
+    return {
+        'negative': header('b.jpg', -1024),
+        'back_to_itself': header('b.jpg', -512),
+        'negative_in_pax': pax_header(size=-2048) + header('b.jpg', 5),
+        'beyond_every_disk': header('b.jpg', 2**60),
+        'beyond_every_disk_in_pax': pax_header(size=2**70) + header('b.jpg', 5),
+        'name_of_a_terabyte': header('b.jpg', 2**40, tarfile.GNUTYPE_LONGNAME),
+        'fields_of_a_terabyte': header('b.jpg', 2**40, tarfile.XHDTYPE),
+    }

@@ -1,0 +1,215 @@
+"""Training over hostile shards: it goes on, counts and names what is bad, and unpacks nothing."""
+
+import gzip
+import math
+import os
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hostile_shards import (
+    bad_samples,
+    file_member,
+    good_jpeg,
+    header,
+    headers_with_untrue_sizes,
+    members_of,
+    special_members,
+    usable_samples,
+    write_tar,
+)
+from mmengine.hooks import Hook
+
+CAPTION = b'a boat and a fish'
+MISSING, NO_TAR, BOMB = '00006.tar', '00004.tar', '00005.tar'
+
+
+class KeyRecorder(Hook):
+    """Keeps the keys of all samples that were trained on."""
+
+    def __init__(self):
+        self.keys = set()
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.keys |= {sample.sample_key for sample in data_batch['data_samples']}
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Shards deep in a folder, so that ``../../../../up`` would land inside ``tmp_path``."""
+    folder = tmp_path / 'a' / 'b' / 'c' / 'shards'
+    bad = {key: members for key, (members, _) in bad_samples().items()}
+    outside = tmp_path / 'outside'
+    write_tar(folder / '00000.tar', members_of(usable_samples(outside)))
+    write_tar(folder / '00001.tar', [*members_of(bad), *special_members()])
+    good = [pair(f'good{number}', number) for number in range(8)]
+    write_tar(folder / '00002.tar', [member for members in good for member in members])
+    whole = (folder / '00002.tar').read_bytes()
+    cut = write_tar(folder / '00003.tar', [*pair('first', 20), *pair('second', 21)])
+    os.truncate(cut, 512 + len(good_jpeg(20)) + 1024 + 1024)  # within the second image
+    (folder / NO_TAR).write_bytes(b'')
+    (folder / BOMB).write_bytes(gzip.compress(whole[:2048] + bytes(2**28)))
+    run = tmp_path / 'a' / 'b' / 'c' / 'cwd'
+    run.mkdir()
+    monkeypatch.chdir(run)
+    return folder
+
+
+def pair(key, seed=0):
+    return [(f'{key}.jpg', good_jpeg(seed)), (f'{key}.txt', CAPTION)]
+
+
+def without_validation(cfg):
+    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    return cfg
+
+
+def files_below(folder, but_not):
+    return {
+        path: (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in Path(folder).rglob('*')
+        if but_not not in (path, *path.parents)
+    }
+
+
+EXPECTED = {f'00001.tar/{key}': reason for key, (_, reason) in bad_samples().items()}
+EXPECTED |= {
+    f'00001.tar/{key}': 'missing_image'
+    for key in ('symlink', 'hardlink', 'device', 'pipe', 'folder')
+}
+SHARDS = {MISSING: 'missing_shard', NO_TAR: 'unreadable_shard', BOMB: 'unreadable_shard'}
+SETTINGS = dict(max_bad_fraction=1.0, max_warnings=1000)
+
+
+def map_style(world, folder, num_workers, **dataset):
+    cfg = world.config(
+        iters=16,
+        train_dataloader__num_workers=num_workers,
+        train_dataloader__sampler__shuffle=False,  # a pass within the run
+        **{
+            f'train_dataloader__dataset__{key}': value
+            for key, value in dict(
+                data_root=str(folder), shards='{00000..00006}.tar', **SETTINGS, **dataset
+            ).items()
+        },
+    )
+    return without_validation(cfg)
+
+
+def streaming(world, folder, num_workers, **dataset):
+    cfg = without_validation(world.config(iters=16))
+    source = dict(shards='{00000..00006}.tar', data_root=str(folder))
+    cfg.train_dataloader = dict(
+        batch_size=4,
+        num_workers=num_workers,
+        timeout=60 if num_workers else 0,
+        sampler=None,
+        dataset=dict(
+            type='CaptionStreamDataset',
+            sources=source,
+            retries=0,
+            shuffle_buffer=0,  # a pass within the run
+            pipeline=cfg.train_dataloader.dataset.pipeline,
+            **{**SETTINGS, **dataset},
+        ),
+    )
+    cfg.default_hooks.stream_position = dict(type='StreamPositionHook', interval=10)
+    return cfg
+
+
+@pytest.mark.parametrize('num_workers', [0, 2])
+@pytest.mark.parametrize('config', [map_style, streaming])
+def test_training_goes_on_and_everything_bad_is_named(world, place, tmp_path, config, num_workers):
+    work_dir = tmp_path / 'work_dir'
+    before = files_below(tmp_path, work_dir)
+    runner, recorder = world.runner(config(world, place, num_workers), work_dir)
+    keys = KeyRecorder()
+    runner.register_hook(keys)
+    start = time.monotonic()
+    runner.train()
+    assert time.monotonic() - start < 100
+    assert files_below(tmp_path, work_dir) == before
+    assert len(recorder.losses) == 16
+    assert all(math.isfinite(values['loss']) for values in recorder.losses.values())
+
+    usable = {f'00000.tar/{key}' for key in usable_samples(tmp_path / 'outside')}
+    usable |= {f'00002.tar/good{number}' for number in range(8)} | {'00003.tar/first'}
+    # of the compressed shard, a stream finds what comes before the trap
+    assert keys.keys - {f'{BOMB}/good0'} == usable
+
+    (file,) = work_dir.glob('2*/*.log')
+    lines = file.read_text().splitlines()
+    for key, reason in {**EXPECTED, **SHARDS}.items():
+        assert any(f'{key}' in line and reason in line for line in lines), key
+    skipped = runner.train_dataloader.dataset.skipped
+    expected = Counter({**EXPECTED, **SHARDS}.values()) + Counter(truncated_shard=1)
+    if config is map_style:
+        assert skipped == expected
+    else:  # two passes and a bit
+        assert all(skipped[reason] >= count for reason, count in expected.items())
+        assert skipped.keys() == expected.keys()
+
+
+@pytest.mark.parametrize('config', [map_style, streaming])
+def test_a_large_share_of_bad_samples_stops_the_run(world, tmp_path, config):
+    members = pair('good') + [
+        (f'bad{number}.{extension}', data)
+        for number in range(9)
+        for extension, data in dict(jpg=b'no image', txt=CAPTION).items()
+    ]
+    write_tar(tmp_path / '00000.tar', members)
+    limits = dict(max_bad_fraction=0.8, max_warnings=1)
+    cfg = config(world, tmp_path, 0)
+    dataset = cfg.train_dataloader.dataset
+    dataset.update(limits)
+    cfg.train_cfg.max_iters = 100
+    runner, recorder = world.runner(cfg, tmp_path / 'work_dir')
+    with pytest.raises(RuntimeError, match=r'unusable, more than max_bad_fraction=0\.8.*Mend'):
+        runner.train()
+    assert 0 < len(recorder.losses) < 100
+    dataset.max_bad_fraction = 0.95
+    cfg.train_cfg.max_iters = len(recorder.losses) + 5
+    _, recorder = world.train(cfg, tmp_path / 'second')
+    assert len(recorder.losses) == cfg.train_cfg.max_iters
+
+
+@pytest.mark.parametrize('name', headers_with_untrue_sizes())
+@pytest.mark.parametrize('config', [map_style, streaming])
+def test_headers_with_untrue_sizes_cost_only_themselves(place, tmp_path, config, name, world):
+    folder = tmp_path / 'sizes'
+    folder.mkdir()
+    before = b''.join(file_member(*member) for member in pair('before'))
+    after = b''.join(file_member(*member) for member in pair('after'))
+    content = before + headers_with_untrue_sizes()[name] + after + bytes(1024)
+    (folder / '00000.tar').write_bytes(content)
+    from mmseg.registry import DATASETS
+
+    cfg = config(world, folder, 0).train_dataloader.dataset
+    cfg.pipeline = []
+    if config is streaming:
+        cfg.repeat = False
+    dataset = DATASETS.build(cfg)
+    samples = dataset if config is streaming else [dataset[i] for i in range(len(dataset))]
+    assert {s['sample_key'] for s in samples} == {'00000.tar/before', '00000.tar/after'}
+    assert dataset.skipped.pop('corrupt_header') == 1
+
+
+def test_a_sparse_member_is_no_file(world, tmp_path):
+    """Its size is not that of what follows the header: reading on would lose the next samples."""
+    import tarfile
+
+    sparse = header('b.jpg', 512, tarfile.GNUTYPE_SPARSE)
+    content = b''.join(file_member(*member) for member in pair('before'))
+    content += sparse + b'x' * 512 + file_member('b.txt', CAPTION)
+    content += b''.join(file_member(*member) for member in pair('after')) + bytes(1024)
+    (tmp_path / '00000.tar').write_bytes(content)
+    from mmseg.registry import DATASETS
+
+    for config in (map_style, streaming):
+        cfg = config(world, tmp_path, 0).train_dataloader.dataset
+        cfg.update(pipeline=[], **(dict(repeat=False) if config is streaming else {}))
+        dataset = DATASETS.build(cfg)
+        samples = dataset if config is streaming else [dataset[i] for i in range(len(dataset))]
+        assert {s['sample_key'] for s in samples} == {'00000.tar/before', '00000.tar/after'}
+        assert dataset.skipped['missing_image'] == 1
