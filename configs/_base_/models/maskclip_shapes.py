@@ -24,7 +24,7 @@ model = dict(
         ),
         # ImageNet's sentences are foreign to the small CLIP.
         templates=['a {}.', 'there is a {}.', 'this shows a {}.', 'look at a {}.'],
-        # as CoDe on this world; better for MaskCLIP than 10 and -2.5
+        # where CoDe starts on this world
         similarity_to_mask=dict(init_scale=20.0, init_bias=-5.0),
         background_threshold=0.4,
     ),
