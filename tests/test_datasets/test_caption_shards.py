@@ -102,6 +102,8 @@ def test_caption_of_a_json_field(write_tar):
         (b'[1]', b'a dog', {}, 'bad_fields'),
         (dict(nouns='dog'), b'a dog', {}, 'bad_fields'),
         ({}, b' \n', {}, 'empty_caption'),
+        ({}, b'a dog ' * 20_000, {}, 'bad_caption'),
+        ({}, b'\x80\x81\x82 dog', {}, 'bad_caption'),
         ({}, b'a dog', dict(caption_field='alt'), 'missing_caption'),
         (dict(alt=' '), b'a dog', dict(caption_field='alt'), 'empty_caption'),
     ],

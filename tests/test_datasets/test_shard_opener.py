@@ -2,6 +2,7 @@ import bz2
 import gzip
 import http.server
 import lzma
+import random
 import threading
 import time
 
@@ -149,3 +150,17 @@ def test_a_forward_file_skips_ahead_only(path):
             file.seek(5)
         assert file.seek(10**9) == len(CONTENT)
         assert file.read(1) == b''
+
+
+@pytest.mark.parametrize('compress', [gzip.compress, bz2.compress, lzma.compress])
+def test_a_compressed_trap_is_refused_at_16_mib(tmp_path, compress):
+    (tmp_path / 'x').write_bytes(compress(bytes(2**25)))
+    file = open_shard(str(tmp_path / 'x'))
+    with pytest.raises(
+        ValueError, match=r'compressed bytes grew to more than 1\d{7}: no'
+    ):
+        file.read(2**40)  # at once, as a header may ask for it
+    file.close()
+    noise = random.Random(0).randbytes(2**24 + 2**20)
+    (tmp_path / 'x').write_bytes(gzip.compress(noise, 0))
+    assert content_of(str(tmp_path / 'x')) == noise

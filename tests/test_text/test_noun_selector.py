@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from code_mm.text.noun_selector import NounSelector, noun_phrases, nouns
@@ -64,3 +66,12 @@ def test_unknown_word_type():
         ValueError, match=r"word_type to be one of \['noun', 'noun_phrase'\].*'verb'"
     ):
         NounSelector('textblob', 'verb')
+
+
+@pytest.mark.parametrize('sign', ['_', '(', "'", 'a', 'a\n'])
+def test_endless_texts_take_no_time(sign):
+    """TextBlob takes minutes for a hundred thousand signs in a row."""
+    selector = NounSelector('textblob')
+    start = time.process_time()
+    assert selector('a dog and a cat ' + 100_000 * sign)[:2] == ['dog', 'cat']
+    assert time.process_time() - start < 3

@@ -1,8 +1,10 @@
 import io
+import warnings
 
 import cv2
 import numpy as np
 import pytest
+from hostile_shards import jpeg_claiming, png_claiming
 from PIL import Image
 
 from code_mm.datasets.transforms import LoadCaptionImage
@@ -97,6 +99,38 @@ def test_small_images():
             load(encoded(picture(size), 'PNG'))
     assert load(encoded(picture((16, 16)), 'PNG'))['img_shape'] == (16, 16)
     assert load(encoded(picture((1, 1)), 'PNG'), min_size=1)['img_shape'] == (1, 1)
+
+
+def decoded_nothing(*args, **kwargs):
+    raise AssertionError('decoded')
+
+
+@pytest.mark.parametrize(
+    ('data', 'detail'),
+    [
+        (png_claiming(60_000, 60_000), '3600000000 pixels'),
+        (jpeg_claiming(30_000, 30_000), '900000000 pixels'),
+        (png_claiming(9_000, 9_000), '9000x9000 pixels, max_pixels=67108864'),
+    ],
+)
+@pytest.mark.parametrize('backend', ['cv2', 'pillow'])
+def test_claims_of_many_pixels_are_refused_before_decoding(monkeypatch, data, detail, backend):
+    monkeypatch.setattr('mmcv.imfrombytes', decoded_nothing)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        with pytest.raises(UnusableSample, match=f'large_image .*{detail}'):
+            load(data, imdecode_backend=backend)
+
+
+def test_the_limit_of_pixels_is_a_key(monkeypatch):
+    data = encoded(picture((40, 30)), 'PNG')
+    assert load(data, max_pixels=1200)['img_shape'] == (30, 40)
+    with pytest.raises(UnusableSample, match=r'large_image \(40x30 pixels, max_pixels=1199\)'):
+        load(data, max_pixels=1199)
+    with pytest.raises(ValueError, match='expected max_pixels >= 1 or None'):
+        LoadCaptionImage(max_pixels=0)
+    monkeypatch.setattr('PIL.Image.open', decoded_nothing)  # None: the header is not looked at
+    assert load(data, max_pixels=None)['img_shape'] == (30, 40)
 
 
 def test_files(tmp_path):
