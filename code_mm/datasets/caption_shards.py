@@ -135,6 +135,13 @@ class CaptionShardsDataset(CaptionDataset):
             )
         return samples
 
+    def get_data_info(self, idx: int) -> dict:
+        """Where the sample ``idx`` lies; made anew each time, so no copy is needed."""
+        self.full_init()
+        info = self.data_list[idx]
+        info['sample_idx'] = idx if idx >= 0 else len(self) + idx
+        return info
+
     def read_sample(self, info: dict) -> dict:
         """Add ``img_bytes``, ``caption`` and, where known, ``nouns``."""
         path = info['shard_path']

