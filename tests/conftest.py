@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.registry import init_default_scope
+from mmengine.runner import CheckpointLoader
 
 # Test files are not importable by name (importmode=importlib), but the processes that
 # `run_in_two_processes` starts must find its own module.
@@ -25,3 +26,9 @@ def mmseg_scope():
     init_default_scope('mmseg')
     yield
     init_default_scope('mmseg')  # for the wider fixtures of the next test
+
+
+@pytest.fixture(autouse=True)
+def mmengine_reads_checkpoints(monkeypatch):
+    """MMEngine's own reader of local files again after a test that ran a tool in this process."""
+    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))

@@ -11,6 +11,7 @@ from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.logging import print_log
 from mmengine.runner.checkpoint import get_torch_safe_globals
@@ -23,6 +24,11 @@ _PLAIN_NAMES = frozenset(
     | {f'builtins.{name}' for name in ('object', 'range', 'slice', 'str', 'tuple')}
     | {'collections.defaultdict', 'collections.deque', 'copyreg._reconstructor'}
 )
+
+# Of numpy's numbers, such as the best score in a checkpoint of MMEngine.
+_DTYPES = [
+    type(np.dtype(code)) for code in np.typecodes['AllInteger'] + np.typecodes['Float'] + '?'
+]
 
 
 class _Inert:
@@ -53,7 +59,7 @@ def load_inert(path: Path, map_location: Any = 'cpu') -> Any:
         ValueError: The file names functions, or parts of Python, that no weights need.
     """
     names = _names_in(path) - set(torch._weights_only_unpickler._get_allowed_globals())
-    trusted = get_torch_safe_globals()  # what MMEngine's own checkpoints hold
+    trusted = get_torch_safe_globals() + _DTYPES  # what MMEngine's own checkpoints hold
     if names <= {f'{entry.__module__}.{entry.__qualname__}' for entry in trusted}:
         with torch.serialization.safe_globals(trusted):
             return torch.load(path, map_location=map_location, weights_only=True)

@@ -234,10 +234,14 @@ def test_a_plain_pickle_is_refused(tmp_path):
     assert not (tmp_path / 'executed').exists()
 
 
-def test_numpy_scalars_of_own_checkpoints_are_read(tmp_path):
-    content = dict(state_dict=WEIGHTS, message_hub=dict(miou=np.float64(0.5)), meta=dict(iter=3))
-    torch.save(content, tmp_path / 'own.pth')
-    assert load_inert(tmp_path / 'own.pth')['message_hub'] == dict(miou=0.5)
+@pytest.mark.parametrize('kind', ['float16', 'float32', 'float64', 'int32', 'int64', 'bool'])
+def test_numpy_scalars_of_mmengine_checkpoints_are_read(tmp_path, kind):
+    best = np.dtype(kind).type(1)
+    torch.save({'message_hub': {'best': best}, 'state_dict': WEIGHTS}, tmp_path / 'a.pth')
+    content = load_inert(tmp_path / 'a.pth')
+    assert content['message_hub']['best'] == best
+    assert content['message_hub']['best'].dtype == kind
+    assert content['state_dict']['x.weight'].equal(WEIGHTS['x.weight'])
 
 
 def test_the_list_of_what_may_be_read_is_not_changed(config_library, tmp_path):

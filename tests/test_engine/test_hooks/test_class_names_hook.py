@@ -82,7 +82,7 @@ def test_wrong_number_of_names():
 
 
 def test_no_names_anywhere():
-    with pytest.raises(ValueError, match='object has none; give ClassNamesHook the key'):
+    with pytest.raises(ValueError, match='object has none; give the key class_names'):
         ClassNamesHook().before_val_epoch(runner(Model(), object()))
 
 
