@@ -8,6 +8,7 @@ tokens carry other names than CLIP's, so a text that spells out CLIP's own
 from collections.abc import Sequence
 from functools import lru_cache
 
+import numpy as np
 import regex
 import torch
 from mmseg.utils.tokenizer import SimpleTokenizer, basic_clean, whitespace_clean
@@ -112,16 +113,17 @@ def tokenize(texts: str | Sequence[str], context_length: int = 77, truncate: boo
         )
     texts = [texts] if isinstance(texts, str) else texts
     tokenizer = clip_tokenizer()
-    rows = []
-    for text in texts:
-        if not truncate and len(_encode(text)) > context_length - 2:
+    rows = np.zeros((len(texts), context_length), np.int64)
+    for row, text in zip(rows, texts, strict=True):
+        ids = _encode(text)
+        if not truncate and len(ids) > context_length - 2:
             raise ValueError(
                 f"expected texts that fit the model's text context, but {text!r} takes "
-                f'{len(_encode(text))} tokens where {context_length - 2} fit; use a shorter phrase'
+                f'{len(ids)} tokens where {context_length - 2} fit; use a shorter phrase'
             )
-        ids = [tokenizer.start_id, *_encode(text)[: context_length - 2], tokenizer.end_id]
-        rows.append(ids + [0] * (context_length - len(ids)))
-    return torch.tensor(rows, dtype=torch.long).view(len(texts), context_length)
+        end = min(len(ids), context_length - 2) + 1
+        row[0], row[1:end], row[end] = tokenizer.start_id, ids[: end - 1], tokenizer.end_id
+    return torch.from_numpy(rows)
 
 
 def end_of_text_index(ids: Tensor) -> Tensor:
@@ -136,7 +138,7 @@ def end_of_text_index(ids: Tensor) -> Tensor:
     Returns:
         Positions in ``[0, l)``, int64, shape ``(...)``.
     """
-    return ids.argmax(dim=-1)
+    return ids.argmax(-1)
 
 
 def token_texts(ids: Tensor | Sequence[int]) -> list[str]:

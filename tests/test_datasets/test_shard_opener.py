@@ -156,9 +156,7 @@ def test_a_forward_file_skips_ahead_only(path):
 def test_a_compressed_trap_is_refused_at_16_mib(tmp_path, compress):
     (tmp_path / 'x').write_bytes(compress(bytes(2**25)))
     file = open_shard(str(tmp_path / 'x'))
-    with pytest.raises(
-        ValueError, match=r'compressed bytes grew to more than 1\d{7}: no'
-    ):
+    with pytest.raises(ValueError, match=r'compressed bytes grew to more than 1\d{7}: no'):
         file.read(2**40)  # at once, as a header may ask for it
     file.close()
     noise = random.Random(0).randbytes(2**24 + 2**20)
