@@ -20,6 +20,12 @@ def run_in_two_processes():
     return two_processes.run_in_two_processes
 
 
+@pytest.fixture(scope='session', autouse=True)
+def mmseg_scope_from_the_start():
+    """The default scope of our configs for the fixtures of whole files, too."""
+    init_default_scope('mmseg')
+
+
 @pytest.fixture(autouse=True)
 def mmseg_scope():
     """The default scope of our configs, whatever scope an earlier test's Runner left behind."""

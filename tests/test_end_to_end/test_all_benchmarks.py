@@ -1,6 +1,7 @@
 """All eight settings, in miniature: alone and in one run, in one process and in two."""
 
 import json
+import os
 import socket
 
 import numpy as np
@@ -16,6 +17,9 @@ from code_mm.registry import MODELS
 
 # Uneven in two processes; a benchmark with fewer images than processes among them.
 COUNTS = dict(zip(NAMES, (3, 2, 3, 1, 3, 2, 3, 3), strict=True))
+
+# Alone in two processes: one with fewer images than processes (all eight: CODE_MM_SLOW=1).
+IN_TWO = NAMES if os.environ.get('CODE_MM_SLOW') else ['voc20']
 
 
 @pytest.fixture(scope='module')
@@ -131,13 +135,33 @@ def test_the_scores_are_not_all_alike(together):
     assert rows['mean of the six']['CoDe, published'] == 31.8
 
 
-def test_two_processes(all_config, files, run_script, together):
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = str(probe.getsockname()[1])
-    folder = files / 'two'
-    options = ('--work-dir', folder)
-    run_script('dist_test.sh', all_config, files / 'code.pth', 2, *options, PORT=port)
+@pytest.fixture
+def run_in_two(files, run_script):
+    """Run a config in two processes; gives the folder of the results."""
+
+    def run(config, name):
+        with socket.socket() as probe:
+            probe.bind(('127.0.0.1', 0))
+            port = str(probe.getsockname()[1])
+        folder = files / name
+        run_script('dist_test.sh', config, files / 'code.pth', 2, '--work-dir', folder, PORT=port)
+        return folder
+
+    return run
+
+
+@pytest.mark.parametrize('name', IN_TWO)
+def test_alone_in_two_processes(world, files, roots, run_in_two, together, name):
+    cfg = small_config(world, name)
+    cfg.test_dataloader.dataset.data_root = str(roots[name])
+    cfg.dump(files / f'{name}_in_two.py')
+    alone = metrics_in(run_in_two(files / f'{name}_in_two.py', f'{name}_in_two'))
+    assert alone == {key: together[0][f'{name}/{key}'] for key in alone}
+    assert 'mIoU' in alone
+
+
+def test_two_processes(all_config, run_in_two, together):
+    folder = run_in_two(all_config, 'two')
     assert metrics_in(folder) == together[0]
     (record,) = folder.glob('2*/results/test.json')
     record = json.loads(record.read_text())
