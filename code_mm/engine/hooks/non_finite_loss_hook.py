@@ -89,6 +89,8 @@ class NonFiniteLossHook(Hook):
 
     @torch.no_grad()
     def _drop_non_finite(self, optimizer, args, kwargs) -> None:
+        if getattr(optimizer, 'found_inf', None) is not None:
+            return  # a fused optimizer under AMP's gradient scaler passes over the step by itself
         parameters = [
             p for group in optimizer.param_groups for p in group['params'] if p.grad is not None
         ]

@@ -136,6 +136,20 @@ def test_optimizer_is_left_as_it_was(tmp_path):
     assert math.isnan(runner.model.weight.item())
 
 
+@pytest.mark.parametrize('scaled', [False, True])
+def test_overflow_under_a_gradient_scaler_is_left_to_it(scaled):
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.AdamW([weight], lr=0.1, fused=True)
+    hook = NonFiniteLossHook()
+    optimizer.register_step_pre_hook(hook._drop_non_finite)
+    weight.grad = torch.tensor([math.inf, 1.0])
+    if scaled:  # as torch.amp.GradScaler does before it calls step()
+        optimizer.grad_scale, optimizer.found_inf = None, torch.ones(())
+    optimizer.step()
+    assert hook._dropped is not scaled
+    assert weight.tolist() == [1.0, 1.0]
+
+
 def _two_processes():
     """Only the first process has a bad batch; both must drop the step."""
     rank = torch.distributed.get_rank()
