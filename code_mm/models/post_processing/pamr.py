@@ -62,7 +62,8 @@ def neighbour_indices(
     """Which pixels are the neighbours of each pixel; beyond the border, those on the border.
 
     Args:
-        height, width: the grid; pixels are counted row by row.
+        height: of the grid, whose pixels are counted row by row.
+        width: of the grid.
         dilations: as given to `pixel_affinity`, whose order of neighbours this is.
         device: where the result is wanted; it is computed there.
 
