@@ -87,8 +87,8 @@ def build_model(cfg, device):
     return MODELS.build(cfg.model).to(device)
 
 
-def report(args: argparse.Namespace, title: str, rows: list, columns: list, figures: dict) -> None:
-    """Print a table, and write the figures with the setting they belong to."""
+def report(args: argparse.Namespace, title: str, rows: list, columns: list) -> None:
+    """Print a table."""
     from rich.console import Console
     from rich.table import Table
 
@@ -98,11 +98,16 @@ def report(args: argparse.Namespace, title: str, rows: list, columns: list, figu
     for row in rows:
         table.add_row(*(f'{x:.3g}' if isinstance(x, float) else str(x) for x in row))
     Console(width=100).print(table)
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        whole = {**figures, 'setting': setting_of(args)}
-        args.json.write_text(json.dumps(whole, indent=1) + '\n')
-        print(f'figures: {args.json}')
+
+
+def write_json(args: argparse.Namespace, figures: dict) -> None:
+    """Write the figures where --json says, with the setting they belong to."""
+    if args.json is None:
+        return
+    args.json.parent.mkdir(parents=True, exist_ok=True)
+    whole = {**figures, 'setting': setting_of(args)}
+    args.json.write_text(json.dumps(whole, indent=1) + '\n')
+    print(f'figures: {args.json}')
 
 
 def setting_of(args: argparse.Namespace) -> dict:

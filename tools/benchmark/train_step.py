@@ -18,6 +18,7 @@ from setting import (
     prepare,
     report,
     run_or_explain,
+    write_json,
 )
 
 SCHEDULE = ROOT / 'configs' / '_base_' / 'schedules' / 'code_50k.py'
@@ -201,9 +202,10 @@ def table_of(figures: dict) -> list[list]:
     for part in sorted(parts, key=order.index):
         forward, backward = parts[part]['forward'], parts[part]['backward']
         both = forward + backward
-        rows.append(
-            [part, f'{forward:.3f}', f'{backward:.3f}', f'{both:.3f}', f'{both / total:.1%}']
-        )
+        units = [f'{x:.3f}' for x in (forward, backward, both)]
+        if part == OPTIMISER:
+            units[:2] = '', ''
+        rows.append([part, *units, f'{both / total:.1%}'])
     rows.append(['sum of the parts', '', '', f'{total:.2f}', '100%'])
     rows.append(['whole step', '', '', f'{figures["step_u"]:.2f}', ''])
     return rows
@@ -213,15 +215,14 @@ def main() -> None:
     args = parse_args()
     figures = measure(args)
     columns = ['part', 'forward U', 'backward U', 'both U', 'share']
-    report(
-        args, f'Training step, {args.nouns} nouns per caption', table_of(figures), columns, figures
-    )
+    report(args, f'Training step, {args.nouns} nouns per caption', table_of(figures), columns)
     print(
         f'step: {figures["step_u"]:.2f} U = {figures["step_seconds"]:.3f} s '
         f'(U = {figures["unit_seconds"]:.3f} s), {figures["samples_per_second"]:.1f} pairs/s\n'
         f'peak memory above the model: {figures["step_memory_mb"]:.0f} MB, of which the '
         f"optimiser's state {figures['optimiser_state_mb']:.0f} MB"
     )
+    write_json(args, figures)
 
 
 if __name__ == '__main__':
