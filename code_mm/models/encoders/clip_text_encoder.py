@@ -78,18 +78,18 @@ class CLIPTextEncoder(BaseModule):
         Returns:
             Tensor: [b, c], read at the end-of-text position, not normalised.
         """
-        hidden = self._transform(words)
-        at_end = hidden[torch.arange(len(hidden), device=hidden.device), end]
+        at_end = self.transformer.read(self._add_positions(words), end, causal=True)
         return self.ln_final(at_end) @ self.text_projection
 
     def hidden_states(self, token_ids: Tensor) -> Tensor:
         """Last hidden state of every position, before the final norm: [b, l, width]."""
-        return self._transform(self.token_embedding(token_ids))
+        words = self._add_positions(self.token_embedding(token_ids))
+        return self.transformer(words, causal=True)
 
-    def _transform(self, words: Tensor) -> Tensor:
+    def _add_positions(self, words: Tensor) -> Tensor:
         if words.shape[1] > self.context_length:
             raise ValueError(
                 f'expected texts of at most {self.context_length} tokens, but got '
                 f'{words.shape[1]}; set context_length in the tokenising transform'
             )
-        return self.transformer(words + self.positional_embedding[: words.shape[1]], causal=True)
+        return words + self.positional_embedding[: words.shape[1]]

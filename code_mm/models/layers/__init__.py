@@ -1,4 +1,5 @@
 from .gated_upsampling import GatedUpsampling, LayerNorm2d
+from .patch_convolution import patch_convolution
 from .residual_attention_block import ResidualAttentionBlock, SelfAttention, Transformer
 
 __all__ = [
@@ -7,4 +8,5 @@ __all__ = [
     'ResidualAttentionBlock',
     'SelfAttention',
     'Transformer',
+    'patch_convolution',
 ]

@@ -48,7 +48,8 @@ def conv3x3_after_upsampling(
 
     Along one axis, outputs 2i and 2i + 1 of the taps (a, b, c) are
 
-    ``a x[i-1] + (b + c) x[i] = s x[i] - a d[i]`` and ``(a + b) x[i] + c x[i+1] = s x[i] + c d[i+1]``
+    ``a x[i-1] + (b + c) x[i]  =  s x[i] - a d[i]`` and
+    ``(a + b) x[i] + c x[i+1]  =  s x[i] + c d[i+1]``
 
     with ``s = a + b + c`` and the differences ``d[i] = x[i] - x[i-1]``: three products for two
     outputs in place of six (of four, with taps merged only). Along both axes there are nine in
