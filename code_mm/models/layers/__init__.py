@@ -1,6 +1,6 @@
 from .gated_upsampling import GatedUpsampling, LayerNorm2d
 from .patch_convolution import patch_convolution
-from .residual_attention_block import ResidualAttentionBlock, SelfAttention, Transformer
+from .residual_attention_block import ResidualAttentionBlock, SelfAttention, Transformer, token_at
 
 __all__ = [
     'GatedUpsampling',
@@ -9,4 +9,5 @@ __all__ = [
     'SelfAttention',
     'Transformer',
     'patch_convolution',
+    'token_at',
 ]

@@ -116,3 +116,23 @@ def test_quick_gelu_in_half_precision(dtype):
     tolerance = dict(rtol=0.02, atol=0.02)
     torch.testing.assert_close(y.double(), expected, **tolerance)
     torch.testing.assert_close(x.grad.double(), wide.grad, **tolerance)
+
+
+@pytest.mark.parametrize(('prefix', 'texts', 'length'), [(3, 2, 4), (1, 3, 1), (5, 1, 2)])
+def test_texts_that_begin_alike_equal_whole_texts(prefix, texts, length):
+    torch.manual_seed(0)
+    tower = Transformer(12, 3, 3).double()
+    start, rest = (
+        torch.randn(shape, dtype=torch.float64, requires_grad=True)
+        for shape in ((prefix, 12), (texts, length, 12))
+    )
+    whole = torch.cat([start.expand(texts, -1, -1), rest], dim=1)
+    expected = tower(whole, causal=True)[:, prefix:]
+    result = tower.continue_prefix(start, rest)
+    torch.testing.assert_close(result, expected)
+    inputs = [start, rest, *tower.parameters()]
+    weights = torch.randn_like(expected)
+    torch.testing.assert_close(
+        torch.autograd.grad((result * weights).sum(), inputs),
+        torch.autograd.grad((expected * weights).sum(), inputs),
+    )
