@@ -49,7 +49,7 @@ def prepare(args: argparse.Namespace):
     import code_mm.models  # noqa: F401
 
     init_default_scope('mmseg')
-    MMLogger.get_instance('benchmark', log_level='ERROR')
+    MMLogger.get_instance('benchmark').setLevel('ERROR')
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     try:
@@ -143,6 +143,6 @@ def run_or_explain(main) -> None:
 
     try:
         main()
-    except (ValueError, OSError, AttributeError) as error:
+    except (ValueError, TypeError, OSError) as error:
         print(f'{Path(sys.argv[0]).name}: {error}', file=sys.stderr)
         sys.exit(2)
