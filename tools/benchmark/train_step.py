@@ -65,7 +65,7 @@ def parse_args():
     return parser.parse_args()
 
 
-def make_batch(args, cfg, model) -> dict:
+def make_batch(args, model) -> dict:
     """Random images with captions, as the training pipeline packs them."""
     import numpy as np
 
@@ -77,7 +77,7 @@ def make_batch(args, cfg, model) -> dict:
     length = model.backbone.text.context_length
     tokenize = TokenizeCaption(length, length - model.noun_prompt.num_contexts)
     pack = PackCaptionInputs()
-    side = args.image_size or cfg.model.backbone.image_size
+    side = args.image_size or trained_side(model)
     packed = []
     for i in range(args.batch_size):
         caption, nouns = CAPTIONS[i % len(CAPTIONS)]
@@ -86,6 +86,12 @@ def make_batch(args, cfg, model) -> dict:
         packed.append(pack(tokenize({**fields, 'selected_nouns': nouns.split()[: args.nouns]})))
     data = {key: [sample[key] for sample in packed] for key in ('inputs', 'data_samples')}
     return model.data_preprocessor.cast_data(data)  # on the device from the beginning
+
+
+def trained_side(model) -> int:
+    """Side in pixels of the images that CLIP was trained on."""
+    visual = model.backbone.visual
+    return visual.patch_size * visual.base_grid
 
 
 class TrainStep:
@@ -142,9 +148,9 @@ def build_step(args):
         scale = dict(loss_scale='dynamic') if dtype == torch.float16 else {}
         wrapper.update(dtype=str(dtype).removeprefix('torch.'), **scale)
     step = TrainStep(
-        model, build_optim_wrapper(model, wrapper), make_batch(args, cfg, model), device, dtype
+        model, build_optim_wrapper(model, wrapper), make_batch(args, model), device, dtype
     )
-    side = cfg.model.backbone.image_size
+    side = trained_side(model)
     image = torch.randn(args.batch_size, 3, side, side, device=device)
     return step, unit_of(model.backbone.visual, image, dtype)
 
