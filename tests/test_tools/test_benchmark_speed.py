@@ -4,6 +4,7 @@ import copy
 import json
 import runpy
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -67,8 +68,7 @@ def test_train_step(run, dtype):
     # frozen, and without gradient to anything learnable
     for part in ('trunk (11 frozen blocks)', 'text: guides'):
         assert parts[f'{part}, forward'] > 0 and f'{part}, backward' not in parts
-    # together the step, less the watching itself, which weighs in a step of milliseconds
-    assert 0.3 < sum(parts.values()) / figures['step_u'] < 1.1
+    assert sum(parts.values()) == pytest.approx(figures['step_u'])
     assert 'optimiser' in output and 'peak memory above the model' in output
     assert figures['setting']['dtype'] == dtype and figures['setting']['batch_size'] == '2'
 
@@ -85,7 +85,10 @@ def test_the_timed_step_is_the_step_of_training(config, monkeypatch):
     torch.manual_seed(5)
     twin.train_step(step.data, twin_wrapper)
     torch.manual_seed(5)
-    step.parts()
+    start = time.perf_counter()
+    parts = step.parts()
+    # nothing of the step is left out, but for the watching itself
+    assert 0.3 < sum(parts.values()) / (time.perf_counter() - start) < 1
     moved = 0
     for name, parameter in step.model.named_parameters():
         assert torch.equal(parameter, dict(twin.named_parameters())[name]), name

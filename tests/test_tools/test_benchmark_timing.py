@@ -42,6 +42,11 @@ def test_a_slow_spell_of_the_machine_leaves_units_alone():
     assert timing.in_units(seconds) == dict(a=2.0)
 
 
+def test_shares_are_medians_of_those_in_a_round():
+    rounds = [dict(a=1.0, b=3.0), dict(a=20.0, b=20.0), dict(b=2.0)]
+    assert timing.shares(rounds) == dict(a=0.25, b=0.75)
+
+
 def test_peak_memory_is_that_of_tensors_held_at_once():
     before = torch.ones(1000)
 

@@ -97,13 +97,13 @@ def measure_window(args, model, device, dtype) -> dict:
     """Time, memory and parts of one window."""
     import torch
     from stopwatch import REST, Stopwatch, watched
-    from timing import MB, UNIT, in_units, peak_memory, precision, time_in_turns, unit_of
+    from timing import MB, UNIT, in_units, peak_memory, precision, shares, time_in_turns, unit_of
 
     name_classes(model, [f'class {i}' for i in range(args.classes)])
     image = torch.randn(args.batch_size, 3, args.window, args.window, device=device)
     metas = [dict(img_shape=tuple(image.shape[2:]))] * len(image)
 
-    def window(mix: bool, pamr: bool, parts: dict | None = None):
+    def window(mix: bool, pamr: bool, parts: list | None = None):
         with only(model.decode_head, mix, pamr), contextlib.ExitStack() as stack:
             if parts is not None:
                 watch = Stopwatch(device)
@@ -112,27 +112,26 @@ def measure_window(args, model, device, dtype) -> dict:
             scores = predict_window()
         if parts is not None:
             watch.mark(REST)
-            for (part, _), seconds in watch.seconds().items():
-                parts.setdefault(part, []).append(seconds)
+            parts.append({part: seconds for (part, _), seconds in watch.seconds().items()})
         return scores
 
     def predict_window():
         with torch.inference_mode(), precision(device, dtype):
             return model.encode_decode(image, metas)
 
-    parts: dict = {}
+    parts: list[dict] = []
     works = {UNIT: unit_of(model.backbone.visual, image, dtype)}
     works |= {name: lambda m=mix, p=pamr: window(m, p) for name, mix, pamr in MODES}
     works['parts'] = lambda: window(True, True, parts)
     seconds = time_in_turns(works, device, args.rounds)
     figures = in_units(seconds)
-    scale = figures.pop('parts') / statistics.median(seconds['parts'])
+    whole = figures.pop('parts')
     for name, mix, pamr in MODES:
         memory = peak_memory(lambda m=mix, p=pamr: window(m, p), device)
         figures[name.removesuffix('u') + 'memory_mb'] = memory / MB
     figures['unit_seconds'] = statistics.median(seconds[UNIT])
     figures['parts_u'] = {
-        part: scale * statistics.median(times[-args.rounds :]) for part, times in parts.items()
+        part: share * whole for part, share in shares(parts[-args.rounds :]).items()
     }
     return figures
 

@@ -112,6 +112,18 @@ def in_units(seconds: dict[str, list[float]]) -> dict[str, float]:
     }
 
 
+def shares(rounds: list[dict]) -> dict:
+    """Share of every part in the whole: the median over rounds of seconds by part.
+
+    Shares of one round, since a machine that slows down in a round slows all parts of it.
+    """
+    names = dict.fromkeys(name for parts in rounds for name in parts)
+    return {
+        name: statistics.median(parts.get(name, 0.0) / sum(parts.values()) for parts in rounds)
+        for name in names
+    }
+
+
 def peak_memory(work: Callable[[], object], device: torch.device) -> int:
     """Bytes that ``work`` holds at its peak beyond those held before it.
 

@@ -165,24 +165,15 @@ def state_bytes(optimizer) -> int:
 
 def measure(args) -> dict:
     """All figures: the step in U and seconds, its parts in U, its memory in MB."""
-    from timing import MB, UNIT, in_units, peak_memory, time_in_turns
+    from timing import MB, UNIT, in_units, peak_memory, shares, time_in_turns
 
     step, unit = build_step(args)
-    parts: dict = {}
-
-    def watched_step() -> None:
-        for label, seconds in step.parts().items():
-            parts.setdefault(label, []).append(seconds)
-
-    works = {UNIT: unit, 'step': watched_step}
+    parts: list[dict] = []
+    works = {UNIT: unit, 'step': lambda: parts.append(step.parts())}
     if step.device.type != 'cpu':  # where launching limits the speed, watching costs time
-        works = {UNIT: unit, 'step': step, 'watched': watched_step}
+        works = {UNIT: unit, 'step': step, 'watched': works['step']}
     seconds = time_in_turns(works, step.device, args.rounds)
     units = in_units(seconds)
-    parts = {label: times[-args.rounds :] for label, times in parts.items()}  # less the warm-up
-    medians = {label: statistics.median(times) for label, times in parts.items()}
-    watched = 'watched' if 'watched' in works else 'step'
-    scale = units[watched] / statistics.median(seconds[watched])
     memory = peak_memory(step, step.device)
     optimiser = state_bytes(step.optim_wrapper.optimizer)
     return dict(
@@ -192,7 +183,10 @@ def measure(args) -> dict:
         samples_per_second=args.batch_size / statistics.median(seconds['step']),
         step_memory_mb=(memory + optimiser) / MB,
         optimiser_state_mb=optimiser / MB,
-        parts_u={f'{part}, {phase}': t * scale for (part, phase), t in medians.items()},
+        parts_u={
+            f'{part}, {phase}': share * units['step']
+            for (part, phase), share in shares(parts[-args.rounds :]).items()
+        },
     )
 
 
