@@ -24,7 +24,7 @@ class _QuickGELU(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
-        return F.silu(_QuickGELU.FACTOR * x).div_(_QuickGELU.FACTOR)
+        return F.silu(_QuickGELU.FACTOR * x, inplace=True).div_(_QuickGELU.FACTOR)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> Tensor:
