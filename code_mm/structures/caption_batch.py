@@ -21,16 +21,19 @@ class CaptionBatch(NamedTuple):
             selected noun (counted from 1).
         noun_ids (Tensor): [n, l_noun], n = k * b pairs, noun slot outermost.
         guide_ids (Tensor): [n, l_guide], each noun in a hand-written template.
+        caption_length (int): Positions up to the last end token in ``caption_ids``; l if unknown.
 
     Noun and guide ids are cut to the longest text of the batch where the samples tell the lengths:
     the text tower is causal and read at the end token, so padding behind it has no influence. The
-    captions keep all l positions, to all of which the text segmenter attends.
+    captions keep all l positions, to all of which the text segmenter attends; ``caption_length``
+    tells what a highlighted caption needs.
     """
 
     caption_ids: Tensor
     token_labels: Tensor
     noun_ids: Tensor
     guide_ids: Tensor
+    caption_length: int
 
     @property
     def nouns_per_caption(self) -> int:
@@ -57,16 +60,15 @@ class CaptionBatch(NamedTuple):
         caption_ids, token_labels, noun_ids, guide_ids = (
             _stack(data_samples, field) for field in _FIELDS
         )
-        lengths = [sample.metainfo.get('text_lengths') for sample in data_samples]
-        if all(lengths):
-            noun_ids = noun_ids[..., : max(length['noun'] for length in lengths)]
-            guide_ids = guide_ids[..., : max(length['guide'] for length in lengths)]
+        noun_ids = noun_ids[..., : _longest(data_samples, 'noun')]
+        guide_ids = guide_ids[..., : _longest(data_samples, 'guide')]
         # b k l -> (k b) l
         return cls(
             caption_ids,
             token_labels,
             noun_ids.transpose(0, 1).flatten(0, 1),
             guide_ids.transpose(0, 1).flatten(0, 1),
+            _longest(data_samples, 'caption') or caption_ids.shape[1],
         )
 
 
@@ -80,3 +82,9 @@ def _stack(samples: Sequence[SegDataSample], field: str) -> Tensor:
                 f'{tuple(value.shape)}; use the same num_nouns and context lengths for all data'
             )
     return torch.stack(values)
+
+
+def _longest(samples: Sequence[SegDataSample], kind: str) -> int | None:
+    """The longest text of a kind, told by the loader: asking the ids would wait for the device."""
+    lengths = [sample.metainfo.get('text_lengths', {}).get(kind) for sample in samples]
+    return max(lengths) if all(lengths) else None

@@ -34,15 +34,17 @@ def test_pairs_are_noun_major():
 
 def test_nouns_and_guides_are_cut_to_the_longest_of_the_batch():
     """Where the samples tell their lengths; captions keep all positions."""
-    lengths = [dict(noun=2, guide=1), dict(noun=1, guide=3)]
+    lengths = [dict(noun=2, guide=1, caption=2), dict(noun=1, guide=3, caption=3)]
     samples = [sample(i + 1, text_lengths=length) for i, length in enumerate(lengths)]
     batch = CaptionBatch.from_samples(samples)
     assert batch.noun_ids.tolist() == [[110, 111], [210, 211], [120, 121], [220, 221]]
     assert batch.guide_ids[1].tolist() == [210, 211, 212]
     assert batch.caption_ids.shape == batch.token_labels.shape == (2, 4)
+    assert batch.caption_length == 3
     untold = CaptionBatch.from_samples([samples[0], sample(2)])
     assert untold.noun_ids.shape == (4, 3)
     assert untold.guide_ids.shape == (4, 4)
+    assert untold.caption_length == 4
 
 
 @pytest.mark.parametrize('k', [1, 3])

@@ -32,8 +32,9 @@ class TokenizeCaption(BaseTransform):
       j-th drawn noun (thesis §3.2.2), see :func:`code_mm.text.token_labels`
     - noun_ids (torch.int64, (k, l_noun)): the drawn nouns by themselves
     - guide_ids (torch.int64, (k, l)): each drawn noun in a template drawn at random
-    - text_lengths (dict): positions up to the last end token in noun_ids ('noun') and guide_ids
-      ('guide'), so that a batch can be cut to its longest text without asking the device
+    - text_lengths (dict): positions up to the last end token in noun_ids ('noun'), guide_ids
+      ('guide') and caption_ids ('caption'), so that a batch can be cut to its longest text
+      without asking the device
 
     Args:
         context_length: positions ``l`` of the text tower.
@@ -76,6 +77,7 @@ class TokenizeCaption(BaseTransform):
             results['text_lengths'] = dict(
                 noun=_length(results['noun_ids']),
                 guide=_length(ids[1:]),
+                caption=_length(ids[:1]),
             )
         return results
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from code_mm.registry import MODELS
 
-from ..layers import Transformer
+from ..layers import Transformer, patch_convolution
 from .clip_weights import init_from_clip_file
 
 
@@ -99,7 +99,7 @@ class CLIPImageEncoder(BaseModule):
     def encode(self, image: Tensor) -> Tensor:
         """Embed whole images through the class token: [b, 3, H, W] -> [b, c], not normalised."""
         tokens, _ = self._embed(image)
-        return self.ln_post(self.transformer(tokens)[:, 0]) @ self.proj
+        return self.ln_post(self.transformer.read(tokens, 0)) @ self.proj
 
     def trunk(self, image: Tensor) -> PatchTokens:
         """Patch tokens after all blocks but the last one.
@@ -136,7 +136,7 @@ class CLIPImageEncoder(BaseModule):
                 f'expected images of at least {self.patch_size} x {self.patch_size} pixels (one '
                 f'patch), but got {tuple(image.shape[-2:])}; resize or pad them first'
             )
-        patches = self.conv1(image)  # b width h w
+        patches = patch_convolution(image, self.conv1.weight)  # b width h w
         grid = (patches.shape[2], patches.shape[3])
         patches = patches.flatten(2).transpose(1, 2)
         tokens = torch.cat([self.class_embedding.expand(len(patches), 1, -1), patches], dim=1)

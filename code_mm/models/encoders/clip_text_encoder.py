@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from code_mm.registry import MODELS
 from code_mm.text import end_of_text_index
 
-from ..layers import Transformer
+from ..layers import Transformer, token_at
 from .clip_weights import init_from_clip_file
 
 
@@ -78,18 +78,40 @@ class CLIPTextEncoder(BaseModule):
         Returns:
             Tensor: [b, c], read at the end-of-text position, not normalised.
         """
-        hidden = self._transform(words)
-        at_end = hidden[torch.arange(len(hidden), device=hidden.device), end]
+        at_end = self.transformer.read(self._add_positions(words), end, causal=True)
         return self.ln_final(at_end) @ self.text_projection
+
+    def encode_continuations(self, prefix: Tensor, words: Tensor, end: Tensor) -> Tensor:
+        """Embed texts that begin with the same words; what they share is computed once.
+
+        Args:
+            prefix (Tensor): Word embeddings that every text begins with [p, width].
+            words (Tensor): What follows in each text [b, l, width].
+            end (Tensor): Index in ``words`` of the end-of-text position of each text, [b].
+
+        Returns:
+            Tensor: What :meth:`encode_words` gives for the whole texts, [b, c].
+        """
+        begun = len(prefix)
+        self._check_length(begun + words.shape[1])
+        positions = self.positional_embedding[: begun + words.shape[1]]
+        hidden = self.transformer.continue_prefix(
+            prefix + positions[:begun], words + positions[begun:]
+        )
+        return self.ln_final(token_at(hidden, end)[:, 0]) @ self.text_projection
 
     def hidden_states(self, token_ids: Tensor) -> Tensor:
         """Last hidden state of every position, before the final norm: [b, l, width]."""
-        return self._transform(self.token_embedding(token_ids))
+        words = self._add_positions(self.token_embedding(token_ids))
+        return self.transformer(words, causal=True)
 
-    def _transform(self, words: Tensor) -> Tensor:
-        if words.shape[1] > self.context_length:
+    def _add_positions(self, words: Tensor) -> Tensor:
+        self._check_length(words.shape[1])
+        return words + self.positional_embedding[: words.shape[1]]
+
+    def _check_length(self, length: int) -> None:
+        if length > self.context_length:
             raise ValueError(
-                f'expected texts of at most {self.context_length} tokens, but got '
-                f'{words.shape[1]}; set context_length in the tokenising transform'
+                f'expected texts of at most {self.context_length} tokens, but got {length}; set '
+                'context_length in the tokenising transform'
             )
-        return self.transformer(words + self.positional_embedding[: words.shape[1]], causal=True)

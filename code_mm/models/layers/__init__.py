@@ -1,5 +1,6 @@
 from .gated_upsampling import GatedUpsampling, LayerNorm2d
-from .residual_attention_block import ResidualAttentionBlock, SelfAttention, Transformer
+from .patch_convolution import patch_convolution
+from .residual_attention_block import ResidualAttentionBlock, SelfAttention, Transformer, token_at
 
 __all__ = [
     'GatedUpsampling',
@@ -7,4 +8,6 @@ __all__ = [
     'ResidualAttentionBlock',
     'SelfAttention',
     'Transformer',
+    'patch_convolution',
+    'token_at',
 ]

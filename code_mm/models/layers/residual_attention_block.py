@@ -13,7 +13,23 @@ class QuickGELU(nn.Module):
     """The sigmoid approximation of GELU that OpenAI's CLIP was trained with."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * torch.sigmoid(1.702 * x)
+        return _QuickGELU.apply(x)
+
+
+class _QuickGELU(torch.autograd.Function):
+    """``x sigmoid(a x) = silu(a x) / a`` with the fused SiLU; nothing but x is kept."""
+
+    FACTOR = 1.702
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return F.silu(_QuickGELU.FACTOR * x, inplace=True).div_(_QuickGELU.FACTOR)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return torch.ops.aten.silu_backward(grad, _QuickGELU.FACTOR * x)
 
 
 # 'gelu' is the exact one, which most CLIPs of open_clip were trained with.
@@ -47,6 +63,46 @@ class SelfAttention(nn.Module):
         q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=causal)  # b heads l d
         return self.out_proj(attended.transpose(1, 2).flatten(2))
+
+    def read(self, x: Tensor, position: int | Tensor, causal: bool = False) -> Tensor:
+        """What :meth:`forward` gives for one token per sequence, at ``position``: [b, 1, width].
+
+        The other tokens need keys and values only.
+        """
+        width = x.shape[-1]
+        keys_values = F.linear(x, self.in_proj_weight[width:], self.in_proj_bias[width:])
+        k, v = keys_values.unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q = F.linear(token_at(x, position), self.in_proj_weight[:width], self.in_proj_bias[:width])
+        q = q.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # b heads 1 d
+        earlier = None
+        if causal:
+            index = torch.as_tensor(position, device=x.device).view(-1, 1, 1, 1)
+            earlier = torch.arange(x.shape[1], device=x.device) <= index  # b 1 1 l
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=earlier)
+        return self.out_proj(attended.transpose(1, 2).flatten(2))
+
+    def continue_prefix(self, x: Tensor, prefix: int, texts: int) -> Tensor:
+        """Attend causally in ``texts`` sequences that begin with the same ``prefix`` tokens.
+
+        Args:
+            x (Tensor): Tokens [prefix + texts * l, width]: those of the prefix, once, then the
+                rest of each sequence.
+            prefix (int): Tokens that all sequences share.
+            texts (int): Sequences.
+        """
+        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
+        qkv = qkv.unflatten(-1, (3, self.heads, -1)).permute(1, 2, 0, 3)  # 3 heads tokens d
+        shared, own = qkv.split([prefix, len(x) - prefix], dim=2)
+        start = F.scaled_dot_product_attention(*shared.unsqueeze(1), is_causal=True)
+        q, k, v = own.unflatten(2, (texts, -1)).transpose(1, 2)  # texts heads l d
+        k, v = (
+            torch.cat([first.expand(texts, -1, -1, -1), rest], dim=2)
+            for first, rest in ((shared[1], k), (shared[2], v))
+        )
+        earlier = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=x.device)
+        rest = F.scaled_dot_product_attention(q, k, v, attn_mask=earlier.tril(prefix))
+        attended = [part.transpose(1, 2).flatten(2).flatten(0, 1) for part in (start, rest)]
+        return self.out_proj(torch.cat(attended))
 
     def attend_to_self(self, x: Tensor) -> Tensor:
         """Let every token attend to itself only, which leaves the value path.
@@ -101,6 +157,25 @@ class ResidualAttentionBlock(nn.Module):
         x = x + (self.attn.attend_to_self(normed) if self_only else self.attn(normed, causal))
         return x + self.mlp(self.ln_2(x))
 
+    def continue_prefix(self, x: Tensor, prefix: int, texts: int) -> Tensor:
+        """Run the block on texts that begin alike, see ``SelfAttention.continue_prefix``."""
+        x = x + self.attn.continue_prefix(self.ln_1(x), prefix, texts)
+        return x + self.mlp(self.ln_2(x))
+
+    def read(self, x: Tensor, position: int | Tensor, causal: bool = False) -> Tensor:
+        """What :meth:`forward` gives for one token per sequence, at a sixth of its cost.
+
+        Args:
+            x (Tensor): Tokens [b, l, width].
+            position (int | Tensor): Index of the token: one for all, or one for each [b].
+            causal (bool): Tokens attend to themselves and earlier ones.
+
+        Returns:
+            Tensor: [b, width].
+        """
+        token = token_at(x, position) + self.attn.read(self.ln_1(x), position, causal)
+        return (token + self.mlp(self.ln_2(token)))[:, 0]
+
 
 class Transformer(nn.Module):
     """A stack of :class:`ResidualAttentionBlock` under CLIP's name ``resblocks``."""
@@ -116,3 +191,34 @@ class Transformer(nn.Module):
         for block in self.resblocks:
             x = block(x, causal)
         return x
+
+    def read(self, x: Tensor, position: int | Tensor, causal: bool = False) -> Tensor:
+        """One token of every sequence after all blocks, see ``ResidualAttentionBlock.read``."""
+        *first, last = self.resblocks
+        for block in first:
+            x = block(x, causal)
+        return last.read(x, position, causal)
+
+    def continue_prefix(self, prefix: Tensor, rest: Tensor) -> Tensor:
+        """Run all blocks, causally, on sequences that begin alike.
+
+        In a causal transformer the prefix does not know what follows, so it is computed once.
+
+        Args:
+            prefix (Tensor): Tokens that all sequences begin with [p, width].
+            rest (Tensor): What follows in each sequence [b, l, width].
+
+        Returns:
+            Tensor: The rest after all blocks [b, l, width].
+        """
+        x = torch.cat([prefix, rest.flatten(0, 1)])
+        for block in self.resblocks:
+            x = block.continue_prefix(x, len(prefix), len(rest))
+        return x[len(prefix) :].unflatten(0, (len(rest), -1))
+
+
+def token_at(x: Tensor, position: int | Tensor) -> Tensor:
+    """One token of every sequence: [b, l, c] -> [b, 1, c]; ``position`` an index or [b]."""
+    if isinstance(position, int):
+        return x[:, position : position + 1]
+    return x.gather(1, position.view(-1, 1, 1).expand(-1, 1, x.shape[-1]))

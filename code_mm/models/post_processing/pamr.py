@@ -56,18 +56,42 @@ def pixel_affinity(image: Tensor, dilations: Sequence[int]) -> Tensor:
     return torch.stack(affinity, 1).softmax(1)
 
 
-def propagate(mask: Tensor, affinity: Tensor, dilations: Sequence[int]) -> Tensor:
-    """One step: every pixel becomes the affinity-weighted mean of its neighbours.
+def neighbour_indices(
+    height: int, width: int, dilations: Sequence[int], device: torch.device | str | None = None
+) -> Tensor:
+    """Which pixels are the neighbours of each pixel; beyond the border, those on the border.
 
     Args:
-        mask: [b, n, h, w].
-        affinity: [b, 8 * len(dilations), h, w].
-        dilations: as given to `pixel_affinity`.
+        height: of the grid, whose pixels are counted row by row.
+        width: of the grid.
+        dilations: as given to `pixel_affinity`, whose order of neighbours this is.
+        device: where the result is wanted; it is computed there.
+
+    Returns:
+        [height * width, 8 * len(dilations)], int32.
     """
-    out = torch.zeros_like(mask)
-    for weight, neighbour in zip(affinity.split(1, 1), _neighbours(mask, dilations), strict=True):
-        out.addcmul_(weight, neighbour)
-    return out
+    rows = torch.arange(height, device=device, dtype=torch.int32)[:, None]
+    columns = torch.arange(width, device=device, dtype=torch.int32)
+    indices = [
+        (rows + dy * d).clamp(0, height - 1) * width + (columns + dx * d).clamp(0, width - 1)
+        for d in dilations
+        for dy, dx in DIRECTIONS
+    ]
+    return torch.stack(indices, -1).flatten(0, 1)
+
+
+def propagate(mask: Tensor, affinity: Tensor, neighbours: Tensor) -> Tensor:
+    """One step: every pixel becomes the affinity-weighted mean of its neighbours.
+
+    A weighted sum over rows of a table, which PyTorch has as one kernel: each output is
+    accumulated in registers, and no neighbour is copied.
+
+    Args:
+        mask: [h * w, n], classes last.
+        affinity: [h * w, k].
+        neighbours: [h * w, k] of `neighbour_indices`.
+    """
+    return F.embedding_bag(neighbours, mask, mode='sum', per_sample_weights=affinity)
 
 
 @MODELS.register_module()
@@ -75,8 +99,8 @@ class PAMR(nn.Module):
     """Pixel-adaptive mask refinement (Araslanov & Roth, CVPR 2020; thesis §4.1).
 
     Smooths masks along the image's own edges, without parameters. It refines
-    soft masks or scores of any segmentation model. Neighbours are visited one
-    after the other, so memory is a few masks, not 8 * len(dilations) of them.
+    soft masks or scores of any segmentation model. Weighted neighbours are summed
+    in place of being copied, so memory is a few masks, not 8 * len(dilations) of them.
 
     Args:
         num_iter: number of steps, >= 0.
@@ -137,13 +161,21 @@ class PAMR(nn.Module):
         else:
             refined = _resize(refined, image.shape[-2:])
         affinity = pixel_affinity(image, self.dilations)
-        chunks = refined.split(self.chunk or refined.shape[1], dim=1)
-        return torch.cat([self._refine(part, affinity) for part in chunks], 1).to(mask.dtype)
+        neighbours = neighbour_indices(*refined.shape[-2:], self.dilations, refined.device)
+        pairs = zip(refined, affinity, strict=True)
+        refined = torch.stack([self._refine(*pair, neighbours) for pair in pairs])
+        return refined.to(mask.dtype)
 
-    def _refine(self, mask: Tensor, affinity: Tensor) -> Tensor:
-        for _ in range(self.num_iter):
-            mask = propagate(mask, affinity, self.dilations)
-        return mask
+    def _refine(self, mask: Tensor, affinity: Tensor, neighbours: Tensor) -> Tensor:
+        """Refine the masks [n, h, w] of one image."""
+        affinity = affinity.flatten(1).T.contiguous()
+        chunks = []
+        for part in mask.split(self.chunk or len(mask)):
+            part = part.flatten(1).T.contiguous()
+            for _ in range(self.num_iter):
+                part = propagate(part, affinity, neighbours)
+            chunks.append(part.T)
+        return torch.cat(chunks).view_as(mask)
 
 
 def _resize(x: Tensor, size: Sequence[int]) -> Tensor:

@@ -64,7 +64,8 @@ class NounContextPrompt(BaseModule):
         """
         self.check_length(noun_ids.shape[1], text_encoder)
         words = text_encoder.token_embedding(noun_ids)
-        contexts = self.contexts.to(words.dtype).expand(len(words), -1, -1)
-        prompted = torch.cat([words[:, :1], contexts, words[:, 1:]], dim=1)
-        embed = text_encoder.encode_words(prompted, end_of_text_index(noun_ids) + self.num_contexts)
+        # All nouns have the start token and the contexts before them.
+        prefix = torch.cat([words[0, :1], self.contexts.to(words.dtype)])
+        end = end_of_text_index(noun_ids) - 1
+        embed = text_encoder.encode_continuations(prefix, words[:, 1:], end)
         return embed / embed.norm(dim=-1, keepdim=True)

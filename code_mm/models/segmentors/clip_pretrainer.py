@@ -208,4 +208,4 @@ def _encode_window(visual: nn.Module, image: Tensor, window: tuple) -> Tensor:
         )
     first = (visual.class_embedding + visual.positional_embedding[0]).expand(len(image), 1, -1)
     tokens = torch.cat([first, patches.flatten(2).transpose(1, 2) + part.flatten(0, 1)], dim=1)
-    return visual.ln_post(visual.transformer(visual.ln_pre(tokens))[:, 0]) @ visual.proj
+    return visual.ln_post(visual.transformer.read(visual.ln_pre(tokens), 0)) @ visual.proj

@@ -115,7 +115,8 @@ class CoDeSegmentor(ZeroShotSegmentor):
         if 'region_word' in self.losses:
             text = nouns
             if self.alignment_text == 'highlighted':
-                text = self.embed_highlighted(captions.caption_ids, logits)
+                seen = captions.caption_length  # behind the end token nothing matters here
+                text = self.embed_highlighted(captions.caption_ids[:, :seen], logits[..., :seen])
             values['region_word'] = self._loss('region_word', region_embed, text)
         return {f'loss_{name}': value for name, value in values.items() if value is not None}
 

@@ -10,7 +10,14 @@ stage_2_begin = 30_000
 
 optim_wrapper = dict(
     type='AmpOptimWrapper',
-    optimizer=dict(type='AdamW', lr=base_lr, betas=(0.9, 0.999), eps=1e-6, weight_decay=0.05),
+    optimizer=dict(
+        type='AdamW',
+        lr=base_lr,
+        betas=(0.9, 0.999),
+        eps=1e-6,
+        weight_decay=0.05,
+        fused=True,  # one pass over the parameters; on a CPU it needs torch 2.4
+    ),
     clip_grad=dict(max_norm=5.0),
     # No decay on 1-d parameters. Scalars, prompts and contexts are decayed, as in the release.
     paramwise_cfg=dict(flat_decay_mult=0.0),

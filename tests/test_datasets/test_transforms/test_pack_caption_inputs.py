@@ -34,7 +34,7 @@ def test_inputs_fields_and_metainfo():
         caption='a dog, a cat',
         nouns=['dog', 'cat'],
         selected_nouns=['cat', 'dog'],
-        text_lengths=dict(noun=3, guide=3),
+        text_lengths=dict(noun=3, guide=3, caption=7),
         img_shape=(4, 6),
         ori_shape=(9, 9),
         flip=True,

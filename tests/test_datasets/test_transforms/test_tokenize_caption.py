@@ -30,6 +30,8 @@ def test_ids_and_labels():
     assert results['token_labels'].tolist() == [-1, -1, 2, -1, -1, 0, -1, -1, 1, -1, -1, -1]
     fields = ('caption_ids', 'noun_ids', 'guide_ids', 'token_labels')
     assert all(results[field].dtype == torch.int64 for field in fields)
+    guide = max(len(text.split()) + 2 + text.endswith('!') for text in guides)
+    assert results['text_lengths'] == dict(noun=3, guide=guide, caption=10)
 
 
 def test_default_lengths_are_clip_s():

@@ -43,6 +43,19 @@ def test_word_embeddings_are_what_tokens_become(text):
     assert torch.equal(embed, text(ids))
 
 
+def test_texts_that_begin_alike(text):
+    ids = tokenize(['a red star', 'a red boat on the water', 'a red house'], 24)
+    words, end = text.token_embedding(ids), end_of_text_index(ids)
+    shared = text.encode_continuations(words[0, :3], words[:, 3:10], end - 3)
+    torch.testing.assert_close(shared, text(ids))
+
+
+def test_continuations_that_are_too_long_are_refused(text):
+    prefix, words = torch.zeros(4, 32), torch.zeros(2, 21, 32)
+    with pytest.raises(ValueError, match='at most 24 tokens, but got 25'):
+        text.encode_continuations(prefix, words, torch.tensor([3, 3]))
+
+
 def test_no_position_sees_a_later_one(text):
     ids = tokenize(TEXTS, 24)
     changed = ids.clone()

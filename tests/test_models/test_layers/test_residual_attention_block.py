@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from code_mm.models.layers import ResidualAttentionBlock, SelfAttention, Transformer
+from code_mm.models.layers.residual_attention_block import QuickGELU
 
 
 @pytest.fixture
@@ -76,3 +77,62 @@ def test_transformer_runs_its_blocks_in_order_under_clips_names(pair):
         *('mlp.c_fc.weight', 'mlp.c_fc.bias', 'mlp.c_proj.weight', 'mlp.c_proj.bias'),
     )
     assert set(tower.state_dict()) == {f'resblocks.{i}.{leaf}' for i in (0, 1) for leaf in leaves}
+
+
+@pytest.mark.parametrize('causal', [False, True])
+@pytest.mark.parametrize('position', [0, 3, torch.tensor([4, 1])])
+def test_reading_one_token_equals_picking_it_afterwards(pair, position, causal):
+    x = pair[-1]
+    tower = Transformer(12, 3, 3).double()
+    own, plain = (x.clone().requires_grad_() for _ in range(2))
+    whole = tower(plain, causal)
+    index = torch.as_tensor(position).expand(2)
+    expected = torch.stack([whole[i, index[i]] for i in range(2)])
+    result = tower.read(own, position, causal)
+    torch.testing.assert_close(result, expected)
+    parameters = list(tower.parameters())
+    weights = torch.randn_like(expected)
+    torch.testing.assert_close(
+        torch.autograd.grad((result * weights).sum(), [own, *parameters]),
+        torch.autograd.grad((expected * weights).sum(), [plain, *parameters]),
+    )
+
+
+def test_quick_gelu_and_its_gradient():
+    x = torch.linspace(-60, 60, 241, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(QuickGELU()(x), x / (1 + torch.exp(-1.702 * x)))
+    assert torch.autograd.gradcheck(QuickGELU(), x)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_quick_gelu_in_half_precision(dtype):
+    x = torch.linspace(-40, 40, 161).to(dtype).requires_grad_()
+    y = QuickGELU()(x)
+    y.sum().backward()
+    assert y.dtype == x.grad.dtype == dtype
+    wide = x.detach().double().requires_grad_()
+    expected = wide * torch.sigmoid(1.702 * wide)
+    expected.sum().backward()
+    tolerance = dict(rtol=0.02, atol=0.02)
+    torch.testing.assert_close(y.double(), expected, **tolerance)
+    torch.testing.assert_close(x.grad.double(), wide.grad, **tolerance)
+
+
+@pytest.mark.parametrize(('prefix', 'texts', 'length'), [(3, 2, 4), (1, 3, 1), (5, 1, 2)])
+def test_texts_that_begin_alike_equal_whole_texts(prefix, texts, length):
+    torch.manual_seed(0)
+    tower = Transformer(12, 3, 3).double()
+    start, rest = (
+        torch.randn(shape, dtype=torch.float64, requires_grad=True)
+        for shape in ((prefix, 12), (texts, length, 12))
+    )
+    whole = torch.cat([start.expand(texts, -1, -1), rest], dim=1)
+    expected = tower(whole, causal=True)[:, prefix:]
+    result = tower.continue_prefix(start, rest)
+    torch.testing.assert_close(result, expected)
+    inputs = [start, rest, *tower.parameters()]
+    weights = torch.randn_like(expected)
+    torch.testing.assert_close(
+        torch.autograd.grad((result * weights).sum(), inputs),
+        torch.autograd.grad((expected * weights).sum(), inputs),
+    )

@@ -33,6 +33,25 @@ def test_half_precision_sums_in_fp32():
     assert total_variation(x).item() == pytest.approx(1)
 
 
+@pytest.mark.parametrize('shape', [(2, 3, 4, 5), (3, 1, 4), (4, 1), (1, 1)])
+def test_gradient_is_that_of_the_plain_formulation(shape):
+    own = torch.randn(shape, dtype=torch.float64)
+    own.view(-1)[::3] = 0.5  # equal neighbours, where the gradient is zero
+    plain = own.clone().requires_grad_()
+    own.requires_grad_()
+    (3 * total_variation(own)).backward()
+    differences = (d for d in (plain.diff(dim=-1), plain.diff(dim=-2)) if d.numel())
+    (3 * sum((d.abs().mean() for d in differences), 0 * plain.sum())).backward()
+    torch.testing.assert_close(own.grad, plain.grad)
+
+
+def test_half_precision_gets_a_gradient_of_its_type():
+    x = torch.tensor([[0.0, 1.0, 3.0]], dtype=torch.float16, requires_grad=True)
+    (1024 * total_variation(x)).backward()
+    assert x.grad.dtype == torch.float16
+    assert x.grad.tolist() == [[-512, 0, 512]]
+
+
 def test_module_weighs_the_loss():
     x = torch.randn(2, 4, 4)
     module = MODELS.build(dict(type='TotalVariationLoss', loss_weight=0.5))

@@ -382,7 +382,7 @@ def test_the_three_modes_of_an_mmengine_model():
     assert [tuple(r.pred_sem_seg.data.shape) for r in results] == [(1, 32, 32)] * 2
 
 
-def test_cutting_the_padding_of_nouns_and_guides_changes_nothing():
+def test_cutting_the_padding_of_texts_changes_nothing():
     model, image = tiny_code(), images(2, 32, 32)
     fix_noise(model, uniform(4, 1, 16, 16))
     whole = model.loss(image, caption_samples())
@@ -390,11 +390,25 @@ def test_cutting_the_padding_of_nouns_and_guides_changes_nothing():
     for sample in samples:
         ends = {
             name: int(sample.get(field).argmax(-1).max()) + 1
-            for name, field in (('noun', 'noun_ids'), ('guide', 'guide_ids'))
+            for name, field in (
+                ('noun', 'noun_ids'),
+                ('guide', 'guide_ids'),
+                ('caption', 'caption_ids'),
+            )
         }
         sample.set_metainfo(dict(text_lengths=ends))
-    assert CaptionBatch.from_samples(samples).noun_ids.shape[1] < 20
-    for name, value in model.loss(image, samples).items():
+    captions = CaptionBatch.from_samples(samples)
+    assert captions.noun_ids.shape[1] < 20
+    lengths, encode = [], model.backbone.text.encode_words
+
+    def spy(words, end):
+        lengths.append(words.shape[1])
+        return encode(words, end)
+
+    model.backbone.text.encode_words = spy
+    losses = model.loss(image, samples)
+    assert lengths[-1] == captions.caption_length < 24
+    for name, value in losses.items():
         torch.testing.assert_close(value, whole[name], msg=lambda m, n=name: f'{n}: {m}')
 
 

@@ -106,11 +106,11 @@ def test_batched_windows_of_an_ordinary_segmentor():
 def test_windows_go_through_the_network_in_batches_and_names_are_embedded_once(monkeypatch):
     model = code(window_batch_size=3)
     seen = []
-    network, text = model.extract_feat, model.backbone.text.encode_words
+    network, text = model.extract_feat, model.backbone.text.encode_continuations
     monkeypatch.setattr(model, 'extract_feat', lambda x: (seen.append(len(x)), network(x))[1])
     embedded = []
     monkeypatch.setattr(
-        model.backbone.text, 'encode_words', lambda *x: (embedded.append(1), text(*x))[1]
+        model.backbone.text, 'encode_continuations', lambda *x: (embedded.append(1), text(*x))[1]
     )
     model.train().eval()  # forgets the embeddings
     model.predict(images(2, 32, 64))  # 2 images of 3 windows
