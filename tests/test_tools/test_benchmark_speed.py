@@ -96,8 +96,12 @@ def test_the_timed_step_is_the_step_of_training(config, monkeypatch):
     assert moved > 20
 
 
-def test_more_nouns_and_other_images(run):
-    options = ('--nouns', 3, '--image-size', 64, '--batch-size', 3)
+def test_more_nouns_and_other_images(run, monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import timing
+
+    monkeypatch.setattr(timing, 'clock', timing.clock)  # put back afterwards
+    options = ('--processor-time', '--nouns', 3, '--image-size', 64, '--batch-size', 3)
     code, _, output = run('train_step.py', *options)
     assert code == 0, output
     assert '3 nouns per caption' in output
@@ -150,6 +154,7 @@ def test_a_fast_but_wrong_pamr_is_found(run, monkeypatch):
         ('train_step.py', ['--batch-size', 0], "expected an integer >= 1, but got '0'"),
         ('train_step.py', ['--dtype', 'int8'], 'invalid choice'),
         ('train_step.py', ['--cfg-options', 'model.losess.area=None'], 'losess'),
+        ('pamr.py', ['--processor-time', '--threads', 2], 'expected --threads 1 and --device cpu'),
         ('predict.py', ['--device', 'nowhere'], "--device of this machine, but got 'nowhere'"),
         ('predict.py', ['--benchmarks', 'voc12'], 'invalid choice'),
         ('pamr.py', ['--config', 'none.py'], "config file, but 'none.py' does not exist"),
