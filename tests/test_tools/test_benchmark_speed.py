@@ -107,6 +107,16 @@ def test_more_nouns_and_other_images(run, monkeypatch):
     assert '3 nouns per caption' in output
 
 
+@pytest.mark.parametrize('side', [16, 64])
+def test_image_size_is_what_the_model_sees(config, monkeypatch, side):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    options = ['--config', str(config), '--threads', '1', '--image-size', str(side)]
+    monkeypatch.setattr(sys, 'argv', ['x', *options])
+    tool = runpy.run_path(str(FOLDER / 'train_step.py'))
+    step, _ = tool['build_step'](tool['parse_args']())
+    assert step.model.data_preprocessor(step.data)['inputs'].shape == (4, 3, side, side)
+
+
 @pytest.mark.parametrize('dtype', DTYPES)
 def test_predict(run, dtype):
     options = ('--window', 32, '--classes', 7, '--shorter-side', 32, '--dtype', dtype)
