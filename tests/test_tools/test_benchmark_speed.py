@@ -96,11 +96,25 @@ def test_the_timed_step_is_the_step_of_training(config, monkeypatch):
     assert moved > 20
 
 
-def test_more_nouns_and_other_images(run):
-    options = ('--nouns', 3, '--image-size', 64, '--batch-size', 3)
+def test_more_nouns_and_other_images(run, monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import timing
+
+    monkeypatch.setattr(timing, 'clock', timing.clock)  # put back afterwards
+    options = ('--processor-time', '--nouns', 3, '--image-size', 64, '--batch-size', 3)
     code, _, output = run('train_step.py', *options)
     assert code == 0, output
     assert '3 nouns per caption' in output
+
+
+@pytest.mark.parametrize('side', [16, 64])
+def test_image_size_is_what_the_model_sees(config, monkeypatch, side):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    options = ['--config', str(config), '--threads', '1', '--image-size', str(side)]
+    monkeypatch.setattr(sys, 'argv', ['x', *options])
+    tool = runpy.run_path(str(FOLDER / 'train_step.py'))
+    step, _ = tool['build_step'](tool['parse_args']())
+    assert step.model.data_preprocessor(step.data)['inputs'].shape == (4, 3, side, side)
 
 
 @pytest.mark.parametrize('dtype', DTYPES)
@@ -150,6 +164,7 @@ def test_a_fast_but_wrong_pamr_is_found(run, monkeypatch):
         ('train_step.py', ['--batch-size', 0], "expected an integer >= 1, but got '0'"),
         ('train_step.py', ['--dtype', 'int8'], 'invalid choice'),
         ('train_step.py', ['--cfg-options', 'model.losess.area=None'], 'losess'),
+        ('pamr.py', ['--processor-time', '--threads', 2], 'expected --threads 1 and --device cpu'),
         ('predict.py', ['--device', 'nowhere'], "--device of this machine, but got 'nowhere'"),
         ('predict.py', ['--benchmarks', 'voc12'], 'invalid choice'),
         ('pamr.py', ['--config', 'none.py'], "config file, but 'none.py' does not exist"),

@@ -17,7 +17,7 @@ from setting import make_parser, report, run_or_explain, write_json
 # Axis of the plot: values in multiples of the plain setting's (numbers of classes as they are).
 AXES = {
     'pairs per batch': (0.25, 0.5, 1, 2),
-    'nouns per caption': (0.5, 1, 2),
+    'nouns per caption': (0.5, 1, 1.5),
     'image side in training': (0.5, 1, 1.5),
     'classes in prediction': (20, 150, 400, 800),
 }
@@ -39,16 +39,20 @@ def train_points(args: argparse.Namespace) -> dict:
     side = train_step.trained_side(step.model)
     plain = dict(batch_size=args.batch_size, nouns=2, image_size=side)
     points: dict = {}
+    known: dict = {}  # the plain setting stands on every axis
     for axis, key in zip(AXES, plain, strict=False):
         for factor in AXES[axis]:
             keys = {**plain, key: max(1, round(factor * plain[key]))}
-            step.data = train_step.make_batch(argparse.Namespace(**keys), step.model)
-            memory = peak_memory(step, step.device)  # and the warm-up
-            memory += train_step.state_bytes(step.optim_wrapper.optimizer)
-            works = {UNIT: unit, 'step': step}
-            units = in_units(time_in_turns(works, step.device, args.rounds, warmup=0))['step']
-            points.setdefault(axis, {})[keys[key]] = dict(step=units, memory_mb=memory / MB)
-            print(f'{axis} {keys[key]}: {units:.2f} U, {memory / MB:.0f} MB', flush=True)
+            name = tuple(keys.values())
+            if name not in known:
+                step.data = train_step.make_batch(argparse.Namespace(**keys), step.model)
+                memory = peak_memory(step, step.device)  # and the warm-up
+                memory += train_step.state_bytes(step.optim_wrapper.optimizer)
+                works = {UNIT: unit, 'step': step}
+                seconds = time_in_turns(works, step.device, args.rounds, warmup=0)
+                known[name] = dict(step=in_units(seconds)['step'], memory_mb=memory / MB)
+                print(f'{axis} {keys[key]}: {known[name]}', flush=True)
+            points.setdefault(axis, {})[keys[key]] = known[name]
     return points
 
 

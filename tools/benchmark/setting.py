@@ -6,6 +6,7 @@ import argparse
 import json
 import platform
 import subprocess
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,6 +25,11 @@ def make_parser(description: str, batch_size: int, rounds: int) -> argparse.Argu
     parser.add_argument('--batch-size', type=positive, default=batch_size, help=f'{batch_size}')
     parser.add_argument('--rounds', type=positive, default=rounds, help='repeats; medians of them')
     parser.add_argument('--threads', type=positive, default=2, help='of the CPU')
+    parser.add_argument(
+        '--processor-time',
+        action='store_true',
+        help='for a CPU that others use too: count processor time; needs --threads 1',
+    )
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the figures there')
     parser.add_argument('--cfg-options', nargs='+', help='override keys of the config, key=value')
     return parser
@@ -42,6 +48,7 @@ def prepare(args: argparse.Namespace):
     Raises:
         ValueError: There is no such device.
     """
+    import timing
     import torch
     from mmengine.logging import MMLogger
     from mmengine.registry import init_default_scope
@@ -59,6 +66,13 @@ def prepare(args: argparse.Namespace):
         raise ValueError(
             f'expected a --device of this machine, but got {args.device!r}: {reason}'
         ) from error
+    if args.processor_time:
+        if args.threads != 1 or device.type != 'cpu':
+            raise ValueError(
+                'expected --threads 1 and --device cpu with --processor-time, since threads that '
+                f'wait count too, but got {args.threads} and {args.device}'
+            )
+        timing.clock = time.process_time
     return device, getattr(torch, DTYPES[args.dtype])
 
 

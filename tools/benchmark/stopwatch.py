@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 
+import timing
 import torch
 from timing import replaced, synchronize
 from torch import Tensor
@@ -85,7 +85,7 @@ class Stopwatch:
 
     def _now(self):
         if self.device.type == 'cpu':
-            return time.perf_counter()
+            return timing.clock()
         event = getattr(torch, self.device.type).Event(enable_timing=True)
         event.record()
         return event

@@ -78,6 +78,7 @@ def make_batch(args, model) -> dict:
     tokenize = TokenizeCaption(length, length - model.noun_prompt.num_contexts)
     pack = PackCaptionInputs()
     side = args.image_size or trained_side(model)
+    model.data_preprocessor.size = (side, side)  # or smaller images would be padded
     packed = []
     for i in range(args.batch_size):
         caption, nouns = CAPTIONS[i % len(CAPTIONS)]
