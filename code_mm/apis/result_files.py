@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco
 
+from code_mm.datasets.whole_file import whole_file
 from code_mm.visualization.lettering import Colour
 
 from .segmentation import Segmentation
@@ -117,6 +117,5 @@ def _png(picture: Image.Image, suffix: str = '.png') -> bytes:
 def _save(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # an interrupted run leaves no half file that a later one would take for done
-    part = path.with_name(f'.{path.name}.part')
-    part.write_bytes(content)
-    os.replace(part, path)
+    with whole_file(path) as unfinished:
+        Path(unfinished).write_bytes(content)

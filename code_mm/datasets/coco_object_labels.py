@@ -1,12 +1,8 @@
 """Label maps of COCO-Object, painted from COCO's instance annotations."""
 
 import json
-import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +11,8 @@ from PIL import Image
 
 from .coco_masks import decode_mask
 from .coco_object import NUM_CATEGORIES, SUFFIX, COCOObjectDataset
+from .parallel_jobs import run_jobs
+from .whole_file import whole_file
 
 
 class _Job(NamedTuple):
@@ -93,20 +91,17 @@ def write_coco_object_labels(
     folder: str | Path,
     num_processes: int = 1,
     overwrite: bool = False,
-    track: Callable[[Iterable, int], Iterable] | None = None,
 ) -> tuple[int, int]:
     """Write ``<image>_instanceTrainIds.png`` for every image of an instances file.
 
-    Images without any object get a map of background. Files that are there are left as they are,
-    so an interrupted run goes on; each is written under another name first, so none is cut off.
+    Images without any object get a map of background. Files that are there are whole and left as
+    they are, so an interrupted run goes on. A progress bar shows how far it is.
 
     Args:
         instances (str | Path): ``instances_val2017.json``.
         folder (str | Path): Where the label maps go, ``annotations/val2017``; it is made.
         num_processes (int): How many images are painted at a time.
         overwrite (bool): Paint the existing ones again.
-        track (Callable, optional): Wraps the iterable of finished images, given with their number;
-            for a progress bar.
 
     Returns:
         tuple[int, int]: How many were written, and how many were there.
@@ -119,11 +114,9 @@ def write_coco_object_labels(
     jobs = _jobs(Path(instances), folder)
     folder.mkdir(parents=True, exist_ok=True)
     todo = [job for job in jobs if overwrite or not job.path.exists()]
-    # the processes start before a progress bar starts its thread
-    with _mapping(min(num_processes, len(todo))) as mapping:
-        done = mapping(_write, todo)
-        for _ in track(done, len(todo)) if track else done:
-            pass
+    workers = max(1, min(num_processes, len(todo)))
+    for _ in run_jobs(_write, todo, workers, description='label maps'):
+        pass
     return len(todo), len(jobs) - len(todo)
 
 
@@ -172,22 +165,7 @@ def _read(path: Path) -> dict:
     return data
 
 
-@contextmanager
-def _mapping(num_processes: int) -> Iterator[Callable]:
-    """``map``, by one process or many; what is not begun is dropped when an error ends it."""
-    if num_processes <= 1:
-        yield map
-        return
-    with ProcessPoolExecutor(num_processes) as pool:
-        try:
-            yield partial(pool.map, chunksize=16)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
 def _write(job: _Job) -> None:
     painted = paint_labels(job.annotations, job.height, job.width, job.labels)
-    unfinished = job.path.with_suffix(f'.{os.getpid()}.tmp')
-    Image.fromarray(painted).save(unfinished, format='PNG')
-    os.replace(unfinished, job.path)
+    with whole_file(job.path) as unfinished:
+        Image.fromarray(painted).save(unfinished, format='PNG')

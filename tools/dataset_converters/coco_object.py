@@ -25,8 +25,6 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from rich.progress import track
-
     from code_mm.datasets.coco_object_labels import write_coco_object_labels
 
     annotations = args.root / 'annotations'
@@ -36,7 +34,6 @@ def main() -> None:
         out,
         args.workers,
         args.overwrite,
-        lambda done, total: track(done, 'label maps', total),
     )
     print(f'{written} label maps written, {there} were there: {out}')
     print('Look at them: tools/dataset_converters/check_eval_data.py')
