@@ -10,7 +10,7 @@ from .sample_ledger import Skip
 MAX_MEMBER = 2**28  # bytes; a larger member is part of no pair and would fill the memory
 _MAX_SIZE = 2**40  # bytes that a header may claim
 _MAX_NAME = 2**20  # bytes of a long name or of further fields, which tarfile reads at once
-_BLOCK = 512  # bytes; headers start at multiples, and two blocks of zeros end a tar file
+BLOCK = 512  # bytes; headers start at multiples, and two blocks of zeros end a tar file
 # first bytes of gzip, bzip2, xz and zstd files
 _COMPRESSED = (b'\x1f\x8b', b'BZh', b'\xfd7zXZ', b'\x28\xb5\x2f\xfd')
 
@@ -87,7 +87,7 @@ def tar_members(path: str, skips: list[Skip]) -> Iterator[BoundedHeader]:
                 yield member
             if not last:
                 raise tarfile.ReadError('no tar file')
-            if size < end + 2 * _BLOCK:
+            if size < end + 2 * BLOCK:
                 skips.append(Skip('truncated_shard', f'{shard}/{last}', f'ends at byte {size}'))
             elif _has_data(file, end, size):
                 skips.append(Skip('corrupt_header', f'{shard}/{last}', f'at byte {end}'))
@@ -95,19 +95,23 @@ def tar_members(path: str, skips: list[Skip]) -> Iterator[BoundedHeader]:
         skips.append(Skip('unreadable_shard', shard, str(error)))
 
 
-def _open(file: BinaryIO) -> tarfile.TarFile:
-    if file.read(8).startswith(_COMPRESSED):
-        raise tarfile.ReadError('a compressed tar file has no random access; decompress it')
-    file.seek(0)
-    # With ignore_zeros, the next header is looked for after a damaged one.
+def open_damaged(file, header: type[BoundedHeader] = BoundedHeader) -> tarfile.TarFile:
+    """Open a tar file in which, after a damaged header, the next one is looked for."""
     return tarfile.TarFile(
         fileobj=file,
         mode='r',
         ignore_zeros=True,
         encoding='utf-8',
         errors='backslashreplace',
-        tarinfo=BoundedHeader,
+        tarinfo=header,
     )
+
+
+def _open(file: BinaryIO) -> tarfile.TarFile:
+    if file.read(8).startswith(_COMPRESSED):
+        raise tarfile.ReadError('a compressed tar file has no random access; decompress it')
+    file.seek(0)
+    return open_damaged(file)
 
 
 def _next(tar: tarfile.TarFile, size: int) -> BoundedHeader | None:
@@ -120,9 +124,9 @@ def _next(tar: tarfile.TarFile, size: int) -> BoundedHeader | None:
                 return member
             tar.offset = member.offset_data  # what its size says is no place to go on at
         except tarfile.ReadError:
-            if tar.offset + _BLOCK >= size:
+            if tar.offset + BLOCK >= size:
                 return None
-            tar.offset += _BLOCK
+            tar.offset += BLOCK
             tar.fileobj.seek(tar.offset)
 
 

@@ -5,9 +5,7 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 
-from .tar_members import MAX_MEMBER, BoundedHeader
-
-_BLOCK = 512  # bytes; headers start at multiples, and two blocks of zeros end a tar file
+from .tar_members import BLOCK, MAX_MEMBER, BoundedHeader, open_damaged
 
 Damage = Callable[[str, str, str], None]
 
@@ -56,7 +54,7 @@ def stream_members(
     """
     count, last = _HeaderCount(), ''
     try:
-        tar = _open(file, count)
+        tar = open_damaged(file, count.header_class())
         if tar.firstmember is None:
             raise tarfile.ReadError('no tar file')
         while (member := _next(tar, count)) is not None:
@@ -79,18 +77,6 @@ def stream_members(
         damage('unreadable_shard', last, str(error))
 
 
-def _open(file, count: _HeaderCount) -> tarfile.TarFile:
-    # With ignore_zeros, the next header is looked for after a damaged one.
-    return tarfile.TarFile(
-        fileobj=file,
-        mode='r',
-        ignore_zeros=True,
-        encoding='utf-8',
-        errors='backslashreplace',
-        tarinfo=count.header_class(),
-    )
-
-
 def _check_end(last: str, count: _HeaderCount, end: str, damage: Damage) -> None:
     if count.invalid:
         damage('corrupt_header', last, end)
@@ -109,8 +95,8 @@ def _next(tar: tarfile.TarFile, count: _HeaderCount) -> BoundedHeader | None:
             tar.offset = member.offset_data  # what its size says is no place to go on at
             count.invalid += 1
         except tarfile.ReadError:
-            start = max(tar.offset + _BLOCK, tar.fileobj.tell())
-            tar.offset = -(-start // _BLOCK) * _BLOCK
+            start = max(tar.offset + BLOCK, tar.fileobj.tell())
+            tar.offset = -(-start // BLOCK) * BLOCK
             tar.fileobj.seek(tar.offset)
             if not tar.fileobj.peek(1):
                 return None

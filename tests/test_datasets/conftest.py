@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import tarfile
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -57,3 +59,26 @@ def write_pairs(write_tar):
         return write_tar(name, members, **kwargs)
 
     return write
+
+
+@pytest.fixture(scope='session')
+def photo_folder():
+    """Folder of real photo shards; tests that ask for it are skipped where there is none."""
+    beside = Path(__file__).parents[3] / 'shared' / 'data' / 'photo_shards'
+    folder = Path(os.environ.get('CODE_MM_PHOTO_SHARDS', beside)).resolve()
+    if not list(folder.glob('*.tar')):
+        pytest.skip(f'no shards in {folder}; name their folder in CODE_MM_PHOTO_SHARDS')
+    return folder
+
+
+@pytest.fixture(scope='session')
+def photo_captions(photo_folder):
+    """All captions of the photo shards by sample key, read without our code."""
+    found = {}
+    for path in sorted(photo_folder.glob('*.tar')):
+        with tarfile.open(path) as tar:
+            for member in tar:
+                if member.name.endswith('.txt'):
+                    text = tar.extractfile(member).read().decode()
+                    found[f'{path.name}/{member.name[:-4]}'] = text
+    return found

@@ -1,7 +1,5 @@
 """Real photos and captions, as img2dataset wrote them."""
 
-import os
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -12,41 +10,20 @@ from mmseg.registry import DATASETS
 
 from code_mm.text import NounSelector
 
-REPOSITORY = Path(__file__).parents[2]
-CONFIGS = REPOSITORY / 'configs' / '_base_' / 'datasets'
-FOLDER = Path(
-    os.environ.get('CODE_MM_PHOTO_SHARDS', REPOSITORY / '..' / 'shared' / 'data' / 'photo_shards')
-).resolve()
-
-pytestmark = pytest.mark.skipif(
-    not list(FOLDER.glob('*.tar')),
-    reason=f'no shards in {FOLDER}; name their folder in CODE_MM_PHOTO_SHARDS',
-)
-
-
-@pytest.fixture(scope='module')
-def captions():
-    """All captions of the shards by sample key, read without our index."""
-    found = {}
-    for path in sorted(FOLDER.glob('*.tar')):
-        with tarfile.open(path) as tar:
-            for member in tar:
-                if member.name.endswith('.txt'):
-                    text = tar.extractfile(member).read().decode()
-                    found[f'{path.name}/{member.name[:-4]}'] = text
-    return found
+CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets'
 
 
 @pytest.fixture
-def dataset(monkeypatch):
-    monkeypatch.setenv('CODE_MM_PHOTO_SHARDS', str(FOLDER))
+def dataset(photo_folder, monkeypatch):
+    monkeypatch.setenv('CODE_MM_PHOTO_SHARDS', str(photo_folder))
     init_default_scope('mmseg')
     config = Config.fromfile(CONFIGS / 'photo_shards.py').train_dataloader.dataset
     config.pipeline[0].tagger = 'textblob'
     return DATASETS.build(config)
 
 
-def test_every_usable_pair_is_seen_and_every_other_counted(dataset, captions):
+def test_every_usable_pair_is_seen_and_every_other_counted(dataset, photo_captions):
+    captions = photo_captions
     selector = NounSelector('textblob')
     nouns = {key: selector(caption) for key, caption in captions.items()}
     usable = {key for key, found in nouns.items() if len(found) >= 2}

@@ -1,8 +1,6 @@
 """Real photos and captions, as img2dataset wrote them, read as a stream."""
 
 import collections
-import os
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -13,33 +11,13 @@ from torch.utils.data import DataLoader
 
 from code_mm.text import NounSelector
 
-REPOSITORY = Path(__file__).parents[2]
-CONFIGS = REPOSITORY / 'configs' / '_base_' / 'datasets'
-FOLDER = Path(
-    os.environ.get('CODE_MM_PHOTO_SHARDS', REPOSITORY / '..' / 'shared' / 'data' / 'photo_shards')
-).resolve()
-
-pytestmark = pytest.mark.skipif(
-    not list(FOLDER.glob('*.tar')),
-    reason=f'no shards in {FOLDER}; name their folder in CODE_MM_PHOTO_SHARDS',
-)
+CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets'
 
 
-@pytest.fixture(scope='module')
-def captions():
-    """All captions of the shards by sample key, read without our code."""
-    found = {}
-    for path in sorted(FOLDER.glob('*.tar')):
-        with tarfile.open(path) as tar:
-            for member in tar:
-                if member.name.endswith('.txt'):
-                    text = tar.extractfile(member).read().decode()
-                    found[f'{path.name}/{member.name[:-4]}'] = text
-    return found
-
-
-@pytest.mark.parametrize('shards', ['*.tar', f'pipe:cat {FOLDER}/{{00000..00001}}.tar'])
-def test_every_usable_pair_is_seen_and_every_other_counted(captions, shards):
+@pytest.mark.parametrize('kind', ['files', 'pipe'])
+def test_every_usable_pair_is_seen_and_every_other_counted(photo_folder, photo_captions, kind):
+    captions = photo_captions
+    shards = '*.tar' if kind == 'files' else f'pipe:cat {photo_folder}/{{00000..00001}}.tar'
     selector = NounSelector('textblob')
     nouns = {key: selector(caption) for key, caption in captions.items()}
     usable = {key: captions[key].strip() for key, found in nouns.items() if len(found) >= 2}
@@ -47,7 +25,7 @@ def test_every_usable_pair_is_seen_and_every_other_counted(captions, shards):
     few = {key for key, found in nouns.items() if len(found) < 2} - empty
 
     config = Config.fromfile(CONFIGS / 'cc3m_cc12m_stream.py').train_dataloader.dataset
-    config.sources = dict(data_root=str(FOLDER), shards=shards)
+    config.sources = dict(data_root=str(photo_folder), shards=shards)
     config.pipeline[0].tagger = 'textblob'
     dataset = DATASETS.build(dict(config, repeat=False))
     loader = DataLoader(dataset, 4, num_workers=2, collate_fn=pseudo_collate)
@@ -66,5 +44,5 @@ def test_every_usable_pair_is_seen_and_every_other_counted(captions, shards):
     expected = {'empty_caption': len(empty), 'few_nouns': len(few)}
     assert dataset.skipped == {reason: count for reason, count in expected.items() if count}
     assert dataset.num_used == len(usable)
-    if shards == '*.tar':
+    if kind == 'files':
         assert len(dataset) == len(captions)  # counted from *_stats.json

@@ -1,6 +1,4 @@
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,10 +6,6 @@ import pytest
 from code_mm.datasets.noun_extraction import NounExtraction
 from code_mm.datasets.shard_check import ShardCheck
 from code_mm.datasets.shard_report import ShardReport, report_page
-
-PHOTOS = Path(
-    os.environ.get('CODE_MM_PHOTO_SHARDS', Path(__file__).parents[3] / 'shared/data/photo_shards')
-)
 
 
 @pytest.fixture
@@ -170,11 +164,10 @@ def test_shards_without_anything(write_tar):
     assert '| image width |  |' in report_page(summary)
 
 
-@pytest.mark.skipif(not PHOTOS.is_dir(), reason=f'{PHOTOS} is not there')
-def test_photos():
-    report = check(sorted(map(str, PHOTOS.glob('*.tar'))))
+def test_photos(photo_folder):
+    report = check(sorted(map(str, photo_folder.glob('*.tar'))))
     summary = report.summary()
-    rows = [json.loads(p.read_text()) for p in PHOTOS.glob('*_stats.json')]
+    rows = [json.loads(p.read_text()) for p in photo_folder.glob('*_stats.json')]
     successes = sum(row['successes'] for row in rows)
     assert summary['pairs'] == successes - summary['problems']['empty_caption']
     assert summary['broken'] == 0
