@@ -13,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import two_processes
 
+MMENGINE_READERS = dict(CheckpointLoader._schemes)  # before any fixture runs a tool
+
 
 @pytest.fixture(scope='session')
 def run_in_two_processes():
@@ -36,5 +38,5 @@ def mmseg_scope():
 
 @pytest.fixture(autouse=True)
 def mmengine_reads_checkpoints(monkeypatch):
-    """MMEngine's own reader of local files again after a test that ran a tool in this process."""
-    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
+    """MMEngine's own readers again after a test, or a wider fixture, ran a tool in this process."""
+    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(MMENGINE_READERS))

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.runner import CheckpointLoader
 from PIL import Image
 from released_model import model_config
 
@@ -110,8 +109,6 @@ class Workplace:
 def workplace(golden, tmp_path, monkeypatch):
     for name in ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'LOCAL_RANK'):
         monkeypatch.setenv(name, '0')  # what the tool sets is undone afterwards
-    # what the tool registers is undone afterwards, too
-    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
     return Workplace(golden, tmp_path, monkeypatch)
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from mmengine.registry import init_default_scope
-from mmengine.runner import CheckpointLoader
 from mmseg.apis import inference_model, init_model
 from PIL import Image
 from safetensors.torch import save_file
@@ -79,7 +78,6 @@ def run(place, monkeypatch, capsys):
             monkeypatch.setenv(variable, '0')  # what load_config sets is undone afterwards
         monkeypatch.setattr(sys, 'argv', [name, *map(str, args)])
         monkeypatch.setattr(sys, 'path', list(sys.path))
-        monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
         try:
             runpy.run_path(str(ROOT / f'tools/analysis/{name}.py'), run_name='__main__')
         finally:

@@ -10,7 +10,6 @@ import torch
 from foreign_clips import SIZES as CLIP_SIZES
 from foreign_clips import HuggingFace, OpenCLIP
 from mmengine.config import Config
-from mmengine.runner import CheckpointLoader
 from released_files import code_release
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -92,7 +91,6 @@ def evaluation(tmp_path, workplace):
 def test_every_checkpoint_of_a_model_gives_the_same_score(tool, evaluation, monkeypatch):
     for name in ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'LOCAL_RANK'):
         monkeypatch.setenv(name, '0')
-    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
     monkeypatch.syspath_prepend(TOOLS)
     folder = evaluation
     text = tool('release', folder / 'release.pth', folder / 'converted.pth')
