@@ -25,6 +25,7 @@ LEVELS = {
     'models.layers': 2,
     'datasets': 3,
     'models.encoders': 3,
+    'models.dense_attention': 3,
     'models.prompts': 4,
     'models.co_segmentation': 4,
     'models.losses': 4,

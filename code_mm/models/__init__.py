@@ -3,6 +3,7 @@
 from . import (  # noqa: F401
     co_segmentation,
     decode_heads,
+    dense_attention,
     encoders,
     losses,
     post_processing,

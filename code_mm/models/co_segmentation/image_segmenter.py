@@ -17,16 +17,19 @@ from ..layers import GatedUpsampling, ResidualAttentionBlock
 class ImageSegmenter(BaseModule):
     """The image segmenter of TCL (Cha et al., CVPR 2023), which CoDe uses (thesis §3.2).
 
-    A trainable copy of CLIP's last block with self-only attention, a gated decoder that doubles
-    the grid ``num_upsamplings`` times, and a trainable copy of CLIP's final norm and projection.
+    A trainable copy of CLIP's last block, a gated decoder that doubles the grid
+    ``num_upsamplings`` times, and a trainable copy of CLIP's final norm and projection. It starts
+    from the dense features of ``dense_attention``: MaskCLIP's, as in TCL and CoDe, by default.
 
     Args:
         width (int): Channels of the patch tokens.
-        heads (int): Attention heads of the block (they matter for its weights only).
+        heads (int): Attention heads of the block (without influence in MaskCLIP's reading).
         embed_dim (int): Channels of the joint embedding.
         num_upsamplings (int): Doublings of the patch grid.
         init_gate (float): Start value of the decoder's gates.
         activation (str): CLIP's own, see ``CLIP``.
+        dense_attention (dict, optional): How the block is run, in training too, see
+            ``CLIPImageEncoder``; its own key, whatever CLIP's is.
     """
 
     def __init__(
@@ -37,9 +40,11 @@ class ImageSegmenter(BaseModule):
         num_upsamplings: int = 2,
         init_gate: float = 0.0,
         activation: str = 'quick_gelu',
+        dense_attention: dict | None = None,
     ) -> None:
         super().__init__()
         self.block = ResidualAttentionBlock(width, heads, activation)
+        self.dense_attention = MODELS.build(dense_attention or dict(type='SelfOnlyAttention'))
         self.decoder = nn.Sequential(
             *(GatedUpsampling(width, init_gate) for _ in range(num_upsamplings))
         )
@@ -57,11 +62,12 @@ class ImageSegmenter(BaseModule):
         """Pixel-wise embedding x^v.
 
         Args:
-            trunk (PatchTokens): Tokens of the frozen blocks, [b, h * w, width].
+            trunk (PatchTokens): Tokens of the frozen blocks.
 
         Returns:
             Tensor: Unit-length features [b, c, h, w] on the mask grid.
         """
-        decoded = self.decoder(trunk.to_map(self.block(trunk.tokens, self_only=True)))
+        dense = self.dense_attention(self.block, trunk.tokens, trunk.class_token, trunk.grid)
+        decoded = self.decoder(trunk.to_map(dense))
         projected = self.ln_post(decoded.movedim(1, -1)) @ self.proj  # b h w c
         return l2_normalize(projected, dim=-1).movedim(-1, 1)

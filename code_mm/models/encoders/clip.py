@@ -29,6 +29,7 @@ class CLIP(BaseModule):
         text_width, text_layers, text_heads: Size of the text tower.
         frozen (bool): Parameters never move (gradients still flow through to the inputs).
         activation (str): 'quick_gelu' (OpenAI) or 'gelu' (most CLIPs of open_clip).
+        dense_attention (dict, optional): How dense features are read, see ``CLIPImageEncoder``.
         init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=path)``; the file may be
             OpenAI's archive, or in the layout of OpenAI, open_clip or Hugging Face
             (docs/weights.md).
@@ -49,13 +50,21 @@ class CLIP(BaseModule):
         text_heads: int | None = None,
         frozen: bool = True,
         activation: str = 'quick_gelu',
+        dense_attention: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.embed_dim, self.frozen, self.activation = embed_dim, frozen, activation
         last = (frozen, activation)
         self.visual = CLIPImageEncoder(
-            image_size, patch_size, vision_width, vision_layers, embed_dim, vision_heads, *last
+            image_size,
+            patch_size,
+            vision_width,
+            vision_layers,
+            embed_dim,
+            vision_heads,
+            *last,
+            dense_attention=dense_attention,
         )
         self.text = CLIPTextEncoder(
             context_length, vocab_size, text_width, text_layers, embed_dim, text_heads, *last

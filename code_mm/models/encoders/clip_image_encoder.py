@@ -16,15 +16,17 @@ from .clip_weights import init_from_clip_file
 
 
 class PatchTokens(NamedTuple):
-    """Tokens of an image on their patch grid, without the class token.
+    """Tokens of an image on their patch grid, the class token beside them.
 
     Attributes:
         tokens (Tensor): [b, h * w, width], rows of the grid one after another.
         grid (tuple[int, int]): Height and width of the grid, in patches.
+        class_token (Tensor, optional): [b, 1, width].
     """
 
     tokens: Tensor
     grid: tuple[int, int]
+    class_token: Tensor | None = None
 
     def to_map(self, values: Tensor | None = None) -> Tensor:
         """Lay tokens (or ``values`` [b, h * w, c] computed from them) out as [b, c, h, w]."""
@@ -36,8 +38,8 @@ class PatchTokens(NamedTuple):
 class CLIPImageEncoder(BaseModule):
     """CLIP's vision transformer (Radford et al., 2021, https://arxiv.org/abs/2103.00020).
 
-    Used alone as a mmseg backbone, :meth:`forward` gives MaskCLIP's dense features. Parameters
-    carry OpenAI's names.
+    Used alone as a mmseg backbone, :meth:`forward` gives dense features, MaskCLIP's unless
+    ``dense_attention`` says otherwise. Parameters carry OpenAI's names.
 
     Args:
         image_size (int): Side of the training images in pixels; sets the position grid.
@@ -48,6 +50,9 @@ class CLIPImageEncoder(BaseModule):
         heads (int, optional): Attention heads; ``width // 64`` (at least 1) by default.
         frozen (bool): Take all parameters out of training.
         activation (str): 'quick_gelu' (OpenAI) or 'gelu' (most CLIPs of open_clip).
+        dense_attention (dict, optional): How the last block is read densely: ``SelfOnlyAttention``
+            (MaskCLIP, the default), ``CorrelativeSelfAttention`` (SCLIP), ``SelfSelfAttention``
+            (ClearCLIP), ``NeighbourhoodAttention`` (NACLIP) or another ``DenseAttention``.
         init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=...)`` with the file
             of a whole CLIP.
     """
@@ -62,6 +67,7 @@ class CLIPImageEncoder(BaseModule):
         heads: int | None = None,
         frozen: bool = True,
         activation: str = 'quick_gelu',
+        dense_attention: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -84,6 +90,7 @@ class CLIPImageEncoder(BaseModule):
         self.transformer = Transformer(width, layers, self.heads, activation)
         self.ln_post = nn.LayerNorm(width)
         self.proj = nn.Parameter(scale * torch.randn(width, embed_dim))
+        self.dense_attention = MODELS.build(dense_attention or dict(type='SelfOnlyAttention'))
         if frozen:
             self.requires_grad_(False)
 
@@ -102,7 +109,7 @@ class CLIPImageEncoder(BaseModule):
         return self.ln_post(self.transformer.read(tokens, 0)) @ self.proj
 
     def trunk(self, image: Tensor) -> PatchTokens:
-        """Patch tokens after all blocks but the last one.
+        """Patch tokens, and the class token, after all blocks but the last one.
 
         Args:
             image (Tensor): Normalised RGB images [b, 3, H, W]; both sides at least one patch.
@@ -111,19 +118,16 @@ class CLIPImageEncoder(BaseModule):
         tokens, grid = self._embed(image)
         for block in self.transformer.resblocks[:-1]:
             tokens = block(tokens)
-        return PatchTokens(tokens[:, 1:], grid)
+        return PatchTokens(tokens[:, 1:], grid, tokens[:, :1])
 
     def dense(self, trunk: PatchTokens) -> Tensor:
-        """Dense features of MaskCLIP from the trunk's tokens: [b, c, h, w], not normalised.
-
-        The last block lets every token attend to itself only; so neither the class token nor any
-        other patch has an influence here.
-        """
+        """Dense features from the trunk's tokens: [b, c, h, w], not normalised."""
         return trunk.to_map(self.project(self.last_block_dense(trunk)))
 
     def last_block_dense(self, trunk: PatchTokens) -> Tensor:
-        """The last block with self-only attention: tokens [b, h * w, width]."""
-        return self.transformer.resblocks[-1](trunk.tokens, self_only=True)
+        """The last block as ``dense_attention`` reads it: tokens [b, h * w, width]."""
+        block = self.transformer.resblocks[-1]
+        return self.dense_attention(block, trunk.tokens, trunk.class_token, trunk.grid)
 
     def project(self, tokens: Tensor) -> Tensor:
         """Final norm and projection of tokens [..., width] into the joint space [..., c]."""

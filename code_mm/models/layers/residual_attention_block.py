@@ -1,4 +1,4 @@
-"""CLIP's pre-norm transformer block, with the MaskCLIP reading as an argument."""
+"""CLIP's pre-norm transformer block."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ class _QuickGELU(torch.autograd.Function):
         return torch.ops.aten.silu_backward(grad, _QuickGELU.FACTOR * x)
 
 
+# Order of the rows of ``in_proj_weight``.
+_PROJECTIONS = ('query', 'key', 'value')
 # 'gelu' is the exact one, which most CLIPs of open_clip were trained with.
 _ACTIVATIONS = {'quick_gelu': QuickGELU, 'gelu': nn.GELU}
 
@@ -62,7 +64,7 @@ class SelfAttention(nn.Module):
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
         q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=causal)  # b heads l d
-        return self.out_proj(attended.transpose(1, 2).flatten(2))
+        return self.join_heads(attended)
 
     def read(self, x: Tensor, position: int | Tensor, causal: bool = False) -> Tensor:
         """What :meth:`forward` gives for one token per sequence, at ``position``: [b, 1, width].
@@ -79,7 +81,7 @@ class SelfAttention(nn.Module):
             index = torch.as_tensor(position, device=x.device).view(-1, 1, 1, 1)
             earlier = torch.arange(x.shape[1], device=x.device) <= index  # b 1 1 l
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=earlier)
-        return self.out_proj(attended.transpose(1, 2).flatten(2))
+        return self.join_heads(attended)
 
     def continue_prefix(self, x: Tensor, prefix: int, texts: int) -> Tensor:
         """Attend causally in ``texts`` sequences that begin with the same ``prefix`` tokens.
@@ -104,16 +106,24 @@ class SelfAttention(nn.Module):
         attended = [part.transpose(1, 2).flatten(2).flatten(0, 1) for part in (start, rest)]
         return self.out_proj(torch.cat(attended))
 
-    def attend_to_self(self, x: Tensor) -> Tensor:
-        """Let every token attend to itself only, which leaves the value path.
+    def project(self, x: Tensor, which: str) -> Tensor:
+        """One kind of projection, for attentions that do not need all three.
 
-        The trick of MaskCLIP (Zhou et al., ECCV 2022, https://arxiv.org/abs/2112.01071): queries
-        and keys have no influence and are not computed.
+        Args:
+            x (Tensor): Tokens [b, l, width].
+            which (str): 'query', 'key' or 'value'.
+
+        Returns:
+            Tensor: [b, heads, l, d].
         """
-        width = x.shape[-1]
-        return self.out_proj(
-            F.linear(x, self.in_proj_weight[2 * width :], self.in_proj_bias[2 * width :])
-        )
+        width, kind = x.shape[-1], _PROJECTIONS.index(which)
+        rows = slice(kind * width, (kind + 1) * width)
+        projected = F.linear(x, self.in_proj_weight[rows], self.in_proj_bias[rows])
+        return projected.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def join_heads(self, attended: Tensor) -> Tensor:
+        """The output projection of what the heads gathered: [b, heads, l, d] -> [b, l, width]."""
+        return self.out_proj(attended.transpose(1, 2).flatten(2))
 
 
 class ResidualAttentionBlock(nn.Module):
@@ -145,16 +155,14 @@ class ResidualAttentionBlock(nn.Module):
             )
         )
 
-    def forward(self, x: Tensor, causal: bool = False, self_only: bool = False) -> Tensor:
+    def forward(self, x: Tensor, causal: bool = False) -> Tensor:
         """Run the block on tokens [b, l, width].
 
         Args:
             x (Tensor): Tokens.
             causal (bool): Tokens attend to themselves and earlier ones.
-            self_only (bool): Tokens attend to themselves only (MaskCLIP).
         """
-        normed = self.ln_1(x)
-        x = x + (self.attn.attend_to_self(normed) if self_only else self.attn(normed, causal))
+        x = x + self.attn(self.ln_1(x), causal)
         return x + self.mlp(self.ln_2(x))
 
     def continue_prefix(self, x: Tensor, prefix: int, texts: int) -> Tensor:

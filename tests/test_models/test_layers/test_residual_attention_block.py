@@ -34,10 +34,16 @@ def test_causal_attention(pair):
     torch.testing.assert_close(own(x, causal=True), attend(reference, x, earlier))
 
 
-def test_attending_to_oneself_is_softmax_attention_with_an_identity_mask(pair):
-    own, reference, x = pair
-    oneself = torch.eye(5, dtype=torch.bool)
-    torch.testing.assert_close(own.attend_to_self(x), attend(reference, x, oneself))
+def test_single_projections_and_the_output_make_the_same_attention(pair):
+    own, _, x = pair
+    query, key, value = (own.project(x, which) for which in ('query', 'key', 'value'))
+    weights = (query @ key.transpose(2, 3) / 2).softmax(dim=-1)  # sqrt(12 / 3) = 2
+    torch.testing.assert_close(own.join_heads(weights @ value), own(x))
+    # a single number by hand: token 4 of sequence 1, head 2, channel 3 of the keys
+    by_hand = own.in_proj_weight[12 + 2 * 4 + 3] @ x[1, 4] + own.in_proj_bias[12 + 2 * 4 + 3]
+    assert key[1, 2, 4, 3].item() == pytest.approx(by_hand.item())
+    with pytest.raises(ValueError, match='not in tuple'):
+        own.project(x, 'values')
 
 
 def test_heads_must_divide_the_width():
@@ -45,7 +51,7 @@ def test_heads_must_divide_the_width():
         SelfAttention(12, 5)
 
 
-@pytest.mark.parametrize('keys', [dict(), dict(causal=True), dict(self_only=True)])
+@pytest.mark.parametrize('keys', [dict(), dict(causal=True)])
 def test_block(pair, keys):
     _, reference, x = pair
     block = ResidualAttentionBlock(12, 3).double()
@@ -56,8 +62,6 @@ def test_block(pair, keys):
     allowed = torch.ones(5, 5, dtype=torch.bool)
     if keys.get('causal'):
         allowed = allowed.tril()
-    if keys.get('self_only'):
-        allowed = torch.eye(5, dtype=torch.bool)
     x1 = x + attend(reference, block.ln_1(x), allowed)
     inner = block.ln_2(x1) @ block.mlp.c_fc.weight.T + block.mlp.c_fc.bias
     inner = inner / (1 + torch.exp(-1.702 * inner))  # QuickGELU
