@@ -22,6 +22,7 @@ from .per_image_iou import (
 )
 from .result_table import result_table, write_result_table
 from .saved_predictions import LabelledImage, SavedPredictions, load_truth
+from .word_mask_accuracy import WordMaskAccuracy
 
 __all__ = [
     'ForegroundIoUMetric',
@@ -31,6 +32,7 @@ __all__ = [
     'ObjectBackgroundAUC',
     'PerImageIoU',
     'SavedPredictions',
+    'WordMaskAccuracy',
     'class_ious',
     'classes_to_show',
     'confusion_counts',

@@ -36,6 +36,7 @@ def model_protocol(model: nn.Module) -> dict:
     if not hasattr(head, 'background_threshold'):  # classes are trained, not named
         return protocol
     noun_prompt = getattr(model, 'noun_prompt', None)
+    learnt_contexts = getattr(noun_prompt, 'num_contexts', 0) > 0
     to_mask = head.similarity_to_mask
     return dict(
         protocol,
@@ -43,8 +44,8 @@ def model_protocol(model: nn.Module) -> dict:
         class_names_sha256=class_names_sha256(head.class_names or ()),
         background_threshold=head.background_threshold,
         noun_prompt=settings_of(noun_prompt),
-        # with a noun prompt, sentences are used by the knowledge-preserving mix only
-        templates=None if noun_prompt is not None else list(head.templates),
+        # with learnt contexts, sentences are used by the knowledge-preserving mix only
+        templates=None if learnt_contexts else list(head.templates),
         scale=to_mask.scale.item(),
         bias=to_mask.bias.item(),
         post_processor=settings_of(
