@@ -1,5 +1,6 @@
 """Transforms of caption samples; each file holds one."""
 
+from .caption_as_noun import CaptionAsNoun
 from .load_caption_image import LoadCaptionImage
 from .pack_caption_inputs import PackCaptionInputs
 from .random_resized_crop import RandomResizedCrop
@@ -7,6 +8,7 @@ from .select_nouns import SelectNouns
 from .tokenize_caption import TokenizeCaption
 
 __all__ = [
+    'CaptionAsNoun',
     'LoadCaptionImage',
     'PackCaptionInputs',
     'RandomResizedCrop',

@@ -43,7 +43,7 @@ def embed_phrases(
     templates: Sequence[str],
 ) -> Tensor:
     """Unit-length embeddings [phrases, c]: behind learnt contexts, or in templates without any."""
-    if prompt is None:
+    if prompt is None or prompt.num_contexts == 0:
         return embed_class_names(text, phrases, templates)
     length = text.context_length - prompt.num_contexts
     ids = tokenize(phrases, length, truncate=False)
