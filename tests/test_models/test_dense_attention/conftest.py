@@ -24,10 +24,7 @@ class Loops:
         rows = normed @ weight.T + bias  # l 3*width
         size = WIDTH // HEADS
         return [
-            [
-                [token[kind * WIDTH + h * size :][:size] for h in range(HEADS)]
-                for token in rows
-            ]
+            [[token[kind * WIDTH + h * size :][:size] for h in range(HEADS)] for token in rows]
             for kind in range(3)
         ]
 
@@ -67,7 +64,8 @@ class Loops:
 
 @pytest.fixture
 def block():
-    return randomise(ResidualAttentionBlock(WIDTH, HEADS), seed=3, std=0.5).double().requires_grad_(False)
+    block = randomise(ResidualAttentionBlock(WIDTH, HEADS), seed=3, std=0.5)
+    return block.double().requires_grad_(False)
 
 
 @pytest.fixture
