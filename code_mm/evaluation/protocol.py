@@ -26,7 +26,8 @@ def model_protocol(model: nn.Module) -> dict:
 
     Returns:
         dict: Class names and the checksum of their list, background threshold, templates, noun
-        prompt, scale and bias, window, post-processing, knowledge-preserving mix.
+        prompt, how CLIP is read densely (by module), scale and bias, window, post-processing,
+        knowledge-preserving mix.
     """
     head = getattr(model, 'decode_head', None)
     protocol = dict(type=type(model).__name__, inference=plain(getattr(model, 'test_cfg', None)))
@@ -46,6 +47,11 @@ def model_protocol(model: nn.Module) -> dict:
         noun_prompt=settings_of(noun_prompt),
         # with learnt contexts, sentences are used by the knowledge-preserving mix only
         templates=None if learnt_contexts else list(head.templates),
+        dense_attention={
+            name.removesuffix('.dense_attention'): settings_of(part)
+            for name, part in model.named_modules()
+            if name.endswith('.dense_attention')
+        },
         scale=to_mask.scale.item(),
         bias=to_mask.bias.item(),
         post_processor=settings_of(

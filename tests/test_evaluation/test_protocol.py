@@ -52,6 +52,17 @@ def test_all_that_changes_a_score_of_code_is_named():
     assert (found['scale'], found['bias']) == (to_mask.scale.item(), to_mask.bias.item())
 
 
+def test_how_clip_is_read_densely():
+    segmenter = dict(
+        type='ImageSegmenter', dense_attention=dict(type='NeighbourhoodAttention', std=2.0)
+    )
+    found = json.loads(json.dumps(model_protocol(tiny_code(image_segmenter=segmenter))))
+    assert found['dense_attention'] == {
+        'backbone.visual': dict(type='SelfOnlyAttention'),
+        'image_segmenter': dict(type='NeighbourhoodAttention', std=2.0),
+    }
+
+
 def test_templates_of_a_head_without_noun_prompt():
     config = code_config(decode_head=dict(type='ZeroShotHead', templates=['a {}.']))
     model = tiny_code(**config)
