@@ -1,0 +1,125 @@
+"""Writes docs/study.json, the tables of docs/study.md and its pictures from what the runs left."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+
+from results import METRICS, ROOT, difference, gather
+from variants import Variant
+
+# Table in docs/study.md -> (group of variants, suffixes of the readings).
+TABLES = {
+    'main': ('main', ('', '_pamr')),
+    'readings': ('readings', ('', '_pamr', '_mix', '_mix_pamr')),
+    'co_decomposition': ('co_decomposition', ('', '_pamr')),
+    'hcl_weight': ('hcl_weight', ('', '_pamr')),
+    'noun_count': ('noun_count', ('', '_pamr')),
+    'choices': ('choices', ('', '_pamr')),
+    'reasons': ('reasons', ('', '_pamr')),
+    'easy': ('easy', ('', '_pamr')),
+    'methods': ('methods', ('', '_pamr')),
+}
+# Table of differences -> (variant, reference).
+DIFFERENCES = {
+    'code_minus_segmenter': [('code', 'segmenter_only')],
+    'main_differences': [
+        ('code', 'segmenter_only'),
+        ('segmenter_only', 'maskclip'),
+        ('code', 'maskclip'),
+    ],
+}
+DIGITS = {'object AUC': 3, 'word accuracy': 3, 'attribute accuracy': 3}
+
+
+def write_report(args: argparse.Namespace, variants: list[Variant], seeds: dict) -> Path:
+    """Write everything and return the page."""
+    docs = ROOT / args.docs
+    study = gather(args, variants, seeds)
+    (docs / 'study.json').write_text(json.dumps(study, indent=1) + '\n')
+    page = docs / 'study.md'
+    blocks = {name: table(study, variants, *rule) for name, rule in TABLES.items()}
+    blocks |= {name: differences(study, pairs) for name, pairs in DIFFERENCES.items()}
+    blocks['setting'] = setting(study)
+    page.write_text(fill(page.read_text(), blocks))
+
+    from pictures import draw_pictures
+
+    draw_pictures(args, study, seeds, docs / 'images')
+    return page
+
+
+def table(study: dict, variants: list[Variant], group: str, suffixes: tuple[str, ...]) -> str:
+    """The rows of one group, mean ± standard deviation over seeds."""
+    from code_mm.evaluation import result_table
+
+    rows = []
+    for suffix in suffixes:
+        for variant in variants:
+            entry = study['variants'].get(variant.name + suffix)
+            if group not in variant.groups or entry is None:
+                continue
+            row = {'variant': entry['title'], 'runs': str(len(entry['seeds']) or '-')}
+            for key, title in METRICS.items():
+                if key in entry:
+                    raw = entry[key]['raw']
+                    row[title] = raw if len(raw) > 1 else raw[0]
+            rows.append(row)
+    return result_table(rows, digits=DIGITS) if rows else 'Not run yet.'
+
+
+def differences(study: dict, pairs: list[tuple[str, str]]) -> str:
+    """Seed-by-seed differences; those that do not exceed their own spread are called so."""
+    rows = []
+    for suffix in ('', '_pamr'):
+        for first, second in pairs:
+            entries = [study['variants'].get(name + suffix) for name in (first, second)]
+            if None in entries:
+                continue
+            cells = [f'{entries[0]["title"]} minus {entries[1]["title"]}']
+            for metric in list(METRICS)[:3]:
+                cells.append(_difference_cell(difference(*entries, metric), metric))
+            rows.append(cells)
+    if not rows:
+        return 'Not run yet.'
+    head = ['difference', *list(METRICS.values())[:3]]
+    lines = [head, ['---', '---:', '---:', '---:'], *rows]
+    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
+
+
+def _difference_cell(delta: dict | None, metric: str) -> str:
+    if delta is None or delta['mean'] is None:
+        return '-'
+    digits = DIGITS.get(METRICS[metric], 1)
+    if delta['std'] is None:
+        return f'{delta["mean"]:+.{digits}f} (one run)'
+    verdict = '' if abs(delta['mean']) > delta['std'] else ' (within the spread)'
+    return f'{delta["mean"]:+.{digits}f} ± {delta["std"]:.{digits}f}{verdict}'
+
+
+def setting(study: dict) -> str:
+    made, clip = study['made_by'], study['clip']
+    return (
+        f'{made["iterations"]} iterations of batch {made["batch_size"]}, seeds '
+        f'{", ".join(map(str, made["seeds"]))}, {made["validation_images"]} validation images per '
+        f'world; {made["machine"]}, torch {made["torch"]}. Noun recall@k of the CLIP under '
+        f'everything: {clip["noun_recall_hard"]:.3f} on the hard world (chance '
+        f'{clip["noun_recall_chance_hard"]:.3f}), {clip["noun_recall_easy"]:.3f} on the easy one.'
+    )
+
+
+def fill(page: str, blocks: dict[str, str]) -> str:
+    """Put each block between its markers ``<!-- study:NAME -->`` and ``<!-- end -->``.
+
+    Raises:
+        ValueError: The page has no place for a block, or a place for none.
+    """
+    places = set(re.findall(r'<!-- study:(\w+) -->', page))
+    if places != set(blocks):
+        raise ValueError(f'expected places for {sorted(blocks)} in the page, got {sorted(places)}')
+    for name, text in blocks.items():
+        pattern = rf'(<!-- study:{name} -->\n).*?(<!-- end -->)'
+        page = re.sub(pattern, lambda m, text=text: f'{m[1]}{text}\n{m[2]}', page, flags=re.S)
+    return page

@@ -1,0 +1,97 @@
+"""Gathers what the runs measured into docs/study.json."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+import shlex
+import sys
+from pathlib import Path
+from statistics import fmean, stdev
+
+from variants import Variant
+
+ROOT = Path(__file__).resolve().parents[2]
+CLIP_WEIGHTS = ROOT / 'configs/clip/weights/small_clip_shapes.safetensors'
+READING_TITLES = {'': '', '_pamr': ' + PAMR', '_mix': ' + mix', '_mix_pamr': ' + mix + PAMR'}
+METRICS = {
+    'miou_with_background': 'mIoU with background',
+    'miou_without_background': 'mIoU without background',
+    'auc': 'object AUC',
+    'word_accuracy': 'word accuracy',
+    'attribute_accuracy': 'attribute accuracy',
+}
+
+
+def gather(args: argparse.Namespace, variants: list[Variant], seeds: dict) -> dict:
+    """Everything measured, as it goes into docs/study.json.
+
+    Args:
+        args: Options of run.py.
+        variants: Those of the study.
+        seeds: Variant's name -> [(seed, folder of its run)].
+    """
+    found = {}
+    for variant in variants:
+        by_reading: dict[str, list] = {}
+        for seed, folder in seeds[variant.name]:
+            for suffix, scores in json.loads((folder / 'readings.json').read_text()).items():
+                by_reading.setdefault(suffix, []).append((seed, scores))
+        for suffix, runs in by_reading.items():
+            found[variant.name + suffix] = dict(
+                title=variant.title + READING_TITLES[suffix],
+                level=variant.level,
+                seeds=[seed for seed, _ in runs] if variant.trained else [],
+                **{key: summary([scores[key] for _, scores in runs]) for key in runs[0][1]},
+            )
+    return dict(made_by=provenance(args), clip=clip_recall(), variants=found)
+
+
+def summary(values: list[float]) -> dict:
+    """Mean, standard deviation over seeds (null for one run) and the raw values."""
+    values = [None if math.isnan(value) else round(value, 6) for value in values]
+    known = [value for value in values if value is not None]
+    return dict(
+        mean=round(fmean(known), 6) if known else None,
+        std=round(stdev(known), 6) if len(known) > 1 else None,
+        raw=values,
+    )
+
+
+def difference(first: dict, second: dict, metric: str) -> dict | None:
+    """Summary of ``first`` minus ``second``, seed by seed where both were trained."""
+    if metric not in first or metric not in second:
+        return None
+    a, b = first[metric]['raw'], second[metric]['raw']
+    if second['seeds'] and first['seeds'] != second['seeds']:
+        return None
+    return summary([x - y for x, y in zip(a, b if second['seeds'] else b * len(a), strict=True)])
+
+
+def provenance(args: argparse.Namespace) -> dict:
+    import os
+
+    import torch
+
+    import code_mm
+
+    return dict(
+        command=shlex.join(['python', *sys.argv]),
+        code_mm=code_mm.__version__,
+        torch=torch.__version__,
+        machine=f'{platform.machine()}, {os.cpu_count()} cores',
+        iterations=args.iters,
+        batch_size=args.batch_size,
+        validation_images=args.val,
+        seeds=args.seeds,
+    )
+
+
+def clip_recall() -> dict:
+    """Noun recall of the CLIP under everything, measured when its weights were exported."""
+    from safetensors import safe_open
+
+    metadata = safe_open(CLIP_WEIGHTS, 'np').metadata()
+    return {key: float(value) for key, value in metadata.items() if key.startswith('noun_recall')}

@@ -1,0 +1,173 @@
+"""The study: trains and reads every variant on every seed, then writes docs/study.json and .md.
+
+    make study                                   # everything, ~3 h on two cores
+    python projects/shapes_study/run.py --only segmenter_only code --seeds 0 1 2 3 4
+
+What is done is not done again, whenever it was stopped: runs go on at their last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from variants import VARIANTS, Variant
+
+ROOT = Path(__file__).resolve().parents[2]
+WORLDS = {'hard': 6000, 'easy': 6000}  # level -> captioned images
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    names = [variant.name for variant in VARIANTS]
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
+    parser.add_argument('--only', nargs='+', choices=names, default=names, metavar='VARIANT')
+    parser.add_argument('--iters', type=int, default=500, help='training iterations of each run')
+    parser.add_argument('--batch-size', type=int, default=16)
+    parser.add_argument('--val', type=int, default=300, help='labelled images of each world')
+    parser.add_argument(
+        '--jobs', type=int, default=os.cpu_count(), help='runs at a time; 1 on a single GPU'
+    )
+    parser.add_argument('--threads', type=int, default=1, help='threads of each run')
+    parser.add_argument('--data', type=Path, default=Path('data/shapes_study'))
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/shapes_study'))
+    parser.add_argument('--docs', type=Path, default=Path('docs'), help='where the page is')
+    parser.add_argument('--no-page', action='store_true', help='run only, do not write the page')
+    return parser.parse_args()
+
+
+def call(log: Path, *command: object, threads: int = 1) -> None:
+    """Run a command from the project's root with all output in ``log``."""
+    # Freed memory is kept: page faults are a good part of the time of such small steps.
+    environment = dict(
+        os.environ,
+        OMP_NUM_THREADS=str(threads),
+        PYTHONPATH=str(ROOT),  # for parts of this project that a config imports
+        MALLOC_MMAP_MAX_='0',
+        MALLOC_TRIM_THRESHOLD_='100000000000',
+    )
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open('a') as file:
+        words = [str(word) for word in command]
+        done = subprocess.run(
+            words, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT
+        )
+    if done.returncode:
+        last = ''.join(log.read_text().splitlines(keepends=True)[-20:])
+        raise RuntimeError(f'this command failed: {" ".join(words)}\n(all output: {log})\n{last}')
+
+
+def make_worlds(args: argparse.Namespace) -> None:
+    for level in sorted({variant.level for variant in VARIANTS if variant.name in args.only}):
+        folder = ROOT / args.data / level
+        wanted = dict(level=level, train=WORLDS[level], val=args.val)
+        made_by = folder / 'made_by.json'
+        if made_by.exists():
+            made = {key: json.loads(made_by.read_text())[key] for key in wanted}
+            if made != wanted:
+                raise SystemExit(
+                    f'{folder} holds another shapes world ({made}, expected {wanted}); remove it '
+                    'or choose another --data'
+                )
+            continue
+        call(
+            ROOT / args.work_dir / f'world_{level}.log',
+            *(sys.executable, 'tools/dataset_converters/shapes_world.py', args.data / level),
+            *('--level', level, '--train', WORLDS[level], '--val', args.val),
+        )
+
+
+def do_run(job: tuple[argparse.Namespace, Variant, int]) -> float:
+    """Train one seed of a variant, as far as that is not done, and read it: seconds taken."""
+    args, variant, seed = job
+    started = time.monotonic()
+    folder = run_folder(args, variant, seed)
+    data = args.data / variant.level
+    checkpoint = 'none'
+    if variant.trained:
+        checkpoint = train(args, variant, seed, folder, data)
+    readings = folder / 'readings.json'
+    if not readings.exists():
+        command = [sys.executable, 'projects/shapes_study/readings.py', variant.config, checkpoint]
+        command += [readings, '--data', data, '--level', variant.level]
+        options = variant.options if variant.trained else {}
+        call(folder / 'readings.log', *command, '--options', repr(options), threads=args.threads)
+    return time.monotonic() - started
+
+
+def train(args: argparse.Namespace, variant: Variant, seed: int, folder: Path, data: Path) -> str:
+    """The checkpoint of a finished training run."""
+    finished = folder / 'finished'
+    if not finished.exists():
+        iters = args.iters * variant.length
+        options = {
+            **variant.options,
+            'randomness.seed': seed,
+            'train_dataloader.dataset.data_root': str(data),
+            'train_dataloader.batch_size': args.batch_size,
+            'train_cfg.max_iters': iters,
+        }
+        config = folder / 'config.py'
+        folder.mkdir(parents=True, exist_ok=True)
+        write_config(ROOT / variant.config, options, iters, config)
+        command = [sys.executable, 'tools/train.py', config, '--work-dir', folder, '--resume']
+        call(folder / 'train.log', *command, threads=args.threads)
+        finished.touch()
+    return (folder / 'last_checkpoint').read_text().strip()
+
+
+def write_config(base: Path, options: dict, iters: int, path: Path) -> None:
+    """The whole config of a run, so that it can be trained again by itself."""
+    from mmengine.config import Config
+
+    cfg = Config.fromfile(base)
+    cfg.merge_from_dict(options)
+    cfg.param_scheduler[-1].end = iters
+    for hook in cfg.custom_hooks:
+        if hook.type == 'TrainingStagesHook' and len(hook.stages) > 1:
+            hook.stages[1].begin = iters // 3
+    cfg.default_hooks.checkpoint.interval = max(iters // 4, 1)
+    cfg.dump(path)
+
+
+def run_folder(args: argparse.Namespace, variant: Variant, seed: int) -> Path:
+    part = f'seed_{seed}' if variant.trained else 'untrained'
+    return ROOT / args.work_dir / variant.name / part
+
+
+def finished_runs(args: argparse.Namespace) -> dict[str, list[tuple[int, Path]]]:
+    """Variant's name -> seed and folder of every run that was read."""
+    found = {}
+    for variant in VARIANTS:
+        seeds = args.seeds if variant.trained else [0]
+        runs = [(seed, run_folder(args, variant, seed)) for seed in seeds]
+        found[variant.name] = [run for run in runs if (run[1] / 'readings.json').exists()]
+    return found
+
+
+def main() -> None:
+    args = parse_args()
+    from code_mm.datasets.parallel_jobs import run_jobs
+
+    make_worlds(args)
+    chosen = [variant for variant in VARIANTS if variant.name in args.only]
+    jobs = [(args, v, 0) for v in chosen if not v.trained]
+    # seed after seed: stopped early, the study still compares matched seeds
+    jobs += [(args, v, seed) for seed in args.seeds for v in chosen if v.trained]
+    print(f'{len(jobs)} runs, each with its logs in {args.work_dir}/VARIANT/SEED')
+    for (_, variant, seed), seconds in run_jobs(do_run, jobs, args.jobs, description='study'):
+        print(f'{variant.name}, seed {seed}: {seconds:.0f} s')
+    if not args.no_page:
+        from report import write_report
+
+        page = write_report(args, list(VARIANTS), finished_runs(args))
+        print(f'tables and pictures: {page}')
+
+
+if __name__ == '__main__':
+    main()

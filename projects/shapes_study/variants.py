@@ -1,0 +1,171 @@
+"""The variants of the study: what is compared with what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+BASE = 'projects/shapes_study/base.py'
+_NO_WARM_UP = {'custom_hooks.2.stages': [dict(begin=0, freeze=[])]}
+_SEGMENTER_ONLY = {
+    'model.text_segmenter': None,
+    'model.word_prompt': None,
+    'model.region_prompt.learnable': False,
+    'model.losses.word_segmentation': None,
+    'model.losses.region_word': None,
+    **_NO_WARM_UP,
+}
+
+# region_feature and region_image as in the thesis; the demo's are larger (configs/_base_/models).
+_THESIS_WEIGHTS = {
+    'model.losses.region_feature.loss_weight': 0.1,
+    'model.losses.region_image.loss_weight': 0.1,
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of the study.
+
+    Args:
+        name: Key in ``docs/study.json``.
+        title: What the tables call it.
+        groups: Tables that it belongs to.
+        config: From the project's root.
+        options: Keys of the config that it changes.
+        level: Shapes world that it learns and is scored on.
+        trained: Whether it learns anything; then there is one run per seed.
+        length: Its iterations, in multiples of the others'.
+    """
+
+    name: str
+    title: str
+    groups: tuple[str, ...]
+    config: str = BASE
+    options: dict = field(default_factory=dict)
+    level: str = 'hard'
+    trained: bool = True
+    length: int = 1
+
+
+def _hcl_weight(weight: float) -> Variant:
+    options = {'model.losses.region_word.loss_weight': weight}
+    return Variant(f'hcl_weight_{weight}', f'λ_hcl = {weight}', ('hcl_weight',), options=options)
+
+
+def _noun_count(number: int) -> Variant:
+    options = {'train_dataloader.dataset.pipeline.0.num_nouns': number}
+    return Variant(f'nouns_{number}', f'J = {number}', ('noun_count',), options=options)
+
+
+# In the order in which they are run: what the main question needs comes first.
+VARIANTS = (
+    Variant(
+        'maskclip',
+        'MaskCLIP (no training)',
+        ('main', 'methods'),
+        'configs/shapes/maskclip_shapes-hard.py',
+        trained=False,
+    ),
+    Variant(
+        'maskclip_names',
+        'MaskCLIP, background by its names',
+        ('main',),
+        'configs/shapes/maskclip_shapes-hard_names.py',
+        trained=False,
+    ),
+    Variant(
+        'segmenter_only',
+        'image segmenter only',
+        ('main', 'readings', 'co_decomposition', 'reasons', 'methods'),
+        options=_SEGMENTER_ONLY,
+    ),
+    Variant(
+        'code',
+        'CoDe (C+W+R)',
+        (
+            *('main', 'readings', 'co_decomposition', 'hcl_weight', 'noun_count', 'choices'),
+            *('reasons', 'methods'),
+        ),
+    ),
+    Variant(
+        'co_decomposition',
+        'C',
+        ('co_decomposition',),
+        options={'model.region_prompt.learnable': False, 'model.word_prompt.learnable': False},
+    ),
+    Variant(
+        'co_decomposition_word_prompt',
+        'C+W',
+        ('co_decomposition',),
+        options={'model.region_prompt.learnable': False},
+    ),
+    *(_hcl_weight(weight) for weight in (0.05, 0.1, 0.25, 0.75, 1.0)),
+    Variant(
+        'noun_alignment',
+        'regions aligned with single nouns (§4.4)',
+        ('choices',),
+        options={'model.alignment_text': 'noun'},
+    ),
+    Variant(
+        'guide_squared_l2',
+        'L_kg as squared L2 distance (Eq. 3.1)',
+        ('choices',),
+        options={'model.losses.knowledge_guided.mode': 'squared_l2'},
+    ),
+    Variant(
+        'pseudo_label_argmax',
+        'pseudo labels of words by arg-max (§3.2)',
+        ('choices',),
+        options={'model.losses.word_segmentation.pseudo_label': 'argmax'},
+    ),
+    Variant(
+        'true_word_labels',
+        'text segmenter told the true words',
+        ('reasons',),
+        config='projects/shapes_study/true_words.py',
+    ),
+    Variant(
+        'no_warm_up',
+        'L_hcl from the first iteration on',
+        ('reasons',),
+        options=_NO_WARM_UP,
+    ),
+    _noun_count(1),
+    _noun_count(3),
+    Variant(
+        'segmenter_only_thesis_weights',
+        "image segmenter only, thesis' loss weights",
+        ('reasons',),
+        options={**_SEGMENTER_ONLY, **_THESIS_WEIGHTS},
+    ),
+    Variant(
+        'code_thesis_weights',
+        "CoDe, thesis' loss weights",
+        ('reasons',),
+        options=_THESIS_WEIGHTS,
+    ),
+    Variant(
+        'segmenter_only_long',
+        'image segmenter only, twice the iterations',
+        ('reasons',),
+        options=_SEGMENTER_ONLY,
+        length=2,
+    ),
+    Variant('code_long', 'CoDe, twice the iterations', ('reasons',), length=2),
+    Variant(
+        'maskclip_easy',
+        'MaskCLIP (no training)',
+        ('easy',),
+        'configs/shapes/maskclip_shapes-hard.py',
+        level='easy',
+        trained=False,
+    ),
+    Variant(
+        'segmenter_only_easy',
+        'image segmenter only',
+        ('easy',),
+        options=_SEGMENTER_ONLY,
+        level='easy',
+    ),
+    Variant('code_easy', 'CoDe', ('easy',), level='easy'),
+)
