@@ -10,13 +10,15 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from mmengine.config import Config
 from mmengine.runner import Runner
 from safetensors.torch import load_file
-from tiny_configs import CONFIGS, load
+from tiny_configs import CONFIGS
 
 from code_mm.datasets.shapes_world import NOUNS, ShapesWorld, write_evaluation, write_shards
 from code_mm.text import end_of_text_index, tokenize
 
+SHAPES = CONFIGS / 'shapes'
 WEIGHTS = CONFIGS / 'clip' / 'weights' / 'small_clip_shapes.safetensors'
 TEMPLATES = ('a {}.', 'there is a {}.', 'this shows a {}.', 'look at a {}.')
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -32,9 +34,9 @@ def make_world(folder, images=6):
     return folder
 
 
-def build_runner(name, world, work_dir, **keys):
-    """A Runner for ``configs/shapes/<name>.py`` on that world; ``keys`` with __ for the dots."""
-    cfg = load(f'shapes/{name}.py')
+def build_config(file, world, work_dir, **keys):
+    """A config of the shapes world on that world; ``keys`` with __ for the dots."""
+    cfg = Config.fromfile(file)
     loaders = ['test_dataloader']
     if 'train_dataloader' in cfg:
         loaders += ['train_dataloader', 'val_dataloader']
@@ -45,20 +47,20 @@ def build_runner(name, world, work_dir, **keys):
         keys[f'{loader}__dataset__data_root'] = str(world)
     cfg.merge_from_dict({key.replace('__', '.'): value for key, value in keys.items()})
     cfg.work_dir, cfg.experiment_name = str(work_dir), str(work_dir).replace('/', '_')
-    return Runner.from_cfg(cfg)
+    return cfg
 
 
 def evaluate(name, world, work_dir):
-    """Metrics of a config that needs no training."""
-    runner = build_runner(name, world, work_dir)
+    """Metrics of ``configs/shapes/<name>.py``, which needs no training."""
+    runner = Runner.from_cfg(build_config(SHAPES / f'{name}.py', world, work_dir))
     runner.model.init_weights()
     return runner.test()
 
 
 def build_training(name, world, work_dir, iters=2):
     """A Runner that trains for a few iterations, without decoder gates and pictures."""
-    return build_runner(
-        name,
+    cfg = build_config(
+        SHAPES / f'{name}.py',
         world,
         work_dir,
         model__image_segmenter__init_gate=0.0,  # it starts from the upsampled dense features
@@ -67,6 +69,7 @@ def build_training(name, world, work_dir, iters=2):
         default_hooks__logger__interval=1,
         custom_hooks=[dict(type='ClassNamesHook')],
     )
+    return Runner.from_cfg(cfg)
 
 
 def pictures(world):
