@@ -1,4 +1,4 @@
-# make install | test | lint | demo | pretrain | clean
+# make install | test | lint | demo | study | pretrain | clean
 # The active virtual environment (or conda's) is used; .venv is made only where none is active.
 
 SHELL := /bin/bash
@@ -16,7 +16,7 @@ export PATH := $(ENVIRONMENT)/bin:$(PATH)
 test: export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install test lint check demo pretrain clean
+.PHONY: help install test lint check demo study pretrain clean
 
 help:  ## these lines
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ check: lint test  ## lint, then test
 
 demo: install  ## install, make the shapes world, train, evaluate, draw
 	$(PYTHON) projects/shapes_demo/run.py $(DEMO_ARGS)
+
+study: install  ## install, re-run the thesis' study on the shapes world (hours, resumable)
+	$(PYTHON) projects/shapes_study/run.py $(STUDY_ARGS)
 
 pretrain: install  ## make the small CLIP's weights again, from nothing
 	bash tools/pretrain_clip.sh $(PRETRAIN_ARGS)

@@ -24,7 +24,14 @@ TABLES = {
 }
 # Table of differences -> (variant, reference).
 DIFFERENCES = {
-    'code_minus_segmenter': [('code', 'segmenter_only')],
+    'code_minus_segmenter': [
+        ('code', 'segmenter_only'),
+        ('code_thesis_weights', 'segmenter_only_thesis_weights'),
+        ('code_long', 'segmenter_only_long'),
+        ('code_easy', 'segmenter_only_easy'),
+        ('true_word_labels', 'segmenter_only'),
+        ('true_word_labels', 'code'),
+    ],
     'main_differences': [
         ('code', 'segmenter_only'),
         ('segmenter_only', 'maskclip'),

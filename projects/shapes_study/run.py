@@ -19,7 +19,6 @@ from pathlib import Path
 from variants import VARIANTS, Variant
 
 ROOT = Path(__file__).resolve().parents[2]
-WORLDS = {'hard': 6000, 'easy': 6000}  # level -> captioned images
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,6 +28,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--only', nargs='+', choices=names, default=names, metavar='VARIANT')
     parser.add_argument('--iters', type=int, default=500, help='training iterations of each run')
     parser.add_argument('--batch-size', type=int, default=16)
+    parser.add_argument('--train', type=int, default=6000, help='captioned images of each world')
     parser.add_argument('--val', type=int, default=300, help='labelled images of each world')
     parser.add_argument(
         '--jobs', type=int, default=os.cpu_count(), help='runs at a time; 1 on a single GPU'
@@ -65,7 +65,7 @@ def call(log: Path, *command: object, threads: int = 1) -> None:
 def make_worlds(args: argparse.Namespace) -> None:
     for level in sorted({variant.level for variant in VARIANTS if variant.name in args.only}):
         folder = ROOT / args.data / level
-        wanted = dict(level=level, train=WORLDS[level], val=args.val)
+        wanted = dict(level=level, train=args.train, val=args.val)
         made_by = folder / 'made_by.json'
         if made_by.exists():
             made = {key: json.loads(made_by.read_text())[key] for key in wanted}
@@ -78,7 +78,7 @@ def make_worlds(args: argparse.Namespace) -> None:
         call(
             ROOT / args.work_dir / f'world_{level}.log',
             *(sys.executable, 'tools/dataset_converters/shapes_world.py', args.data / level),
-            *('--level', level, '--train', WORLDS[level], '--val', args.val),
+            *('--level', level, '--train', args.train, '--val', args.val),
         )
 
 
@@ -125,9 +125,11 @@ def write_config(base: Path, options: dict, iters: int, path: Path) -> None:
     """The whole config of a run, so that it can be trained again by itself."""
     from mmengine.config import Config
 
-    cfg = Config.fromfile(base)
+    cfg = Config.fromfile(base, import_custom_modules=False)  # the run itself imports them
     cfg.merge_from_dict(options)
-    cfg.param_scheduler[-1].end = iters
+    warm_up, decay = cfg.param_scheduler
+    warm_up.end = decay.begin = min(warm_up.end, iters // 3)
+    decay.end = iters
     for hook in cfg.custom_hooks:
         if hook.type == 'TrainingStagesHook' and len(hook.stages) > 1:
             hook.stages[1].begin = iters // 3

@@ -1,0 +1,205 @@
+"""The study: it runs, resumes, and its page says what the runs measured."""
+
+import argparse
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from statistics import mean, stdev
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from code_mm.datasets.shapes_world import ShapesWorld
+
+PROJECT = Path(__file__).parents[2] / 'projects/shapes_study'
+SEGMENTED = ('miou_with_background', 'miou_without_background', 'auc')
+
+
+@pytest.fixture
+def module(monkeypatch):
+    """``module('report')``: a file of the project, whose files import each other by name."""
+    monkeypatch.syspath_prepend(PROJECT)
+
+    def load(name):
+        spec = importlib.util.spec_from_file_location(name, PROJECT / f'{name}.py')
+        loaded = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, loaded)
+        spec.loader.exec_module(loaded)
+        return loaded
+
+    return load
+
+
+def options(tmp_path, **changes):
+    return argparse.Namespace(
+        **{
+            **dict(seeds=[0, 1], iters=3, batch_size=2, train=12, val=4, jobs=1, threads=1),
+            **dict(data=tmp_path / 'data', work_dir=tmp_path / 'work', docs=tmp_path / 'docs'),
+            **changes,
+        }
+    )
+
+
+def test_a_variant_is_trained_read_and_not_done_again(module, tmp_path):
+    run, variants = module('run'), module('variants')
+    args = options(tmp_path, only=['true_word_labels'])
+    run.make_worlds(args)
+    run.make_worlds(args)  # is there already
+    variant = next(v for v in variants.VARIANTS if v.name == 'true_word_labels')
+    run.do_run((args, variant, 0))
+
+    folder = run.run_folder(args, variant, 0)
+    readings = json.loads((folder / 'readings.json').read_text())
+    assert list(readings) == ['', '_pamr', '_mix', '_mix_pamr']
+    for scores in readings.values():
+        assert all(0 <= scores[key] <= 100 for key in SEGMENTED)
+        assert 0 <= scores['word_accuracy'] <= 1
+    # an independent count of one score from the label maps
+    truth, found = (
+        np.stack([load_png(p) for p in sorted(where.glob('*.png'))])
+        for where in (args.data / 'hard/annotations/validation', folder / 'label_maps')
+    )
+    ious = [
+        ((truth == c) & (found == c)).sum() / ((truth == c) | (found == c)).sum()
+        for c in range(17)
+        if ((truth == c) | (found == c)).any()
+    ]
+    expected = readings['']['miou_with_background']
+    assert 100 * np.mean(ious) == pytest.approx(expected, abs=0.006)
+
+    log = (folder / 'train.log').read_text()
+    assert run.do_run((args, variant, 0)) < 1
+    assert (folder / 'train.log').read_text() == log
+    cfg = Config.fromfile(folder / 'config.py', import_custom_modules=False)
+    assert cfg.train_cfg.max_iters == 3 and cfg.param_scheduler[-1].end == 3
+    assert cfg.custom_hooks[2].stages[1].begin == 1
+
+
+def load_png(path):
+    import mmcv
+
+    return mmcv.imread(path, 'unchanged')
+
+
+def test_another_world_is_refused(module, tmp_path):
+    run = module('run')
+    args = options(tmp_path, only=['code'])
+    (args.data / 'hard').mkdir(parents=True)
+    made_by = dict(level='hard', train=11, val=4)
+    (args.data / 'hard/made_by.json').write_text(json.dumps(made_by))
+    with pytest.raises(SystemExit, match='holds another shapes world'):
+        run.make_worlds(args)
+
+
+def test_a_failing_command_shows_its_last_lines(module, tmp_path):
+    with pytest.raises(RuntimeError, match='what went wrong'):
+        module('run').call(
+            tmp_path / 'x.log', sys.executable, '-c', "raise SystemExit('what went wrong')"
+        )
+
+
+def test_every_variant_is_a_config_that_differs_from_the_others(module, tmp_path):
+    run, variants = module('run'), module('variants').VARIANTS
+    assert len({variant.name for variant in variants}) == len(variants)
+    texts = set()
+    for variant in variants:
+        if variant.trained:
+            path = tmp_path / f'{variant.name}.py'
+            iters = 100 * variant.length
+            run.write_config(run.ROOT / variant.config, variant.options, iters, path)
+            cfg = Config.fromfile(path, import_custom_modules=False)
+            texts.add((variant.level, iters, cfg.pretty_text))
+    assert len(texts) == sum(variant.trained for variant in variants)
+
+
+def made_up_study(module, tmp_path, args):
+    """Readings of four variants with known scores, two seeds where they are trained."""
+    scores = {'maskclip': [20.0], 'segmenter_only': [30.0, 32.0], 'code': [31.0, 35.0]}
+    seeds = {variant.name: [] for variant in module('variants').VARIANTS}
+    for name, values in scores.items():
+        for seed, value in enumerate(values):
+            folder = tmp_path / name / str(seed)
+            folder.mkdir(parents=True)
+            reading = dict.fromkeys(SEGMENTED, value) | dict(auc=value / 100)
+            if name == 'code':
+                reading['word_accuracy'] = 0.5
+            pamr = reading | dict(miou_with_background=value + 10)
+            (folder / 'readings.json').write_text(json.dumps({'': reading, '_pamr': pamr}))
+            seeds[name].append((seed, folder))
+    return seeds
+
+
+def test_the_page_says_what_was_measured(module, tmp_path, monkeypatch):
+    report = module('report')
+    args = options(tmp_path)
+    seeds = made_up_study(module, tmp_path, args)
+    args.docs.mkdir()
+    page = (PROJECT.parents[1] / 'docs/study.md').read_text()
+    (args.docs / 'study.md').write_text(page)
+    pictures = module('pictures')
+    monkeypatch.setattr(pictures, 'draw_examples', lambda args, seeds: [np.zeros((4, 4, 3), 'u1')])
+    report.write_report(args, module('variants').VARIANTS, seeds)
+
+    study = json.loads((args.docs / 'study.json').read_text())['variants']
+    assert set(study) == {
+        n + s for n in ('maskclip', 'segmenter_only', 'code') for s in ('', '_pamr')
+    }
+    assert study['code']['miou_with_background'] == dict(mean=33.0, std=2.828427, raw=[31.0, 35.0])
+    assert study['code_pamr']['miou_with_background']['mean'] == 43.0
+    assert study['maskclip']['auc'] == dict(mean=0.2, std=None, raw=[0.2])
+    assert 'word_accuracy' not in study['maskclip']
+
+    text = (args.docs / 'study.md').read_text()
+    assert '| CoDe (C+W+R) | 2 | 33.0 ± 2.8 | 33.0 ± 2.8 | 0.330 ± 0.028 | 0.500 ± 0.000 |' in text
+    # seed by seed: +1 and +3; the spread of the difference is not that of the scores
+    delta = [1.0, 3.0]
+    cell = f'{mean(delta):+.1f} ± {stdev(delta):.1f}'
+    assert f'| CoDe (C+W+R) minus image segmenter only | {cell} | {cell} |' in text
+    assert 'Not run yet.' in text  # the other tables
+    for name in ('study_main', 'study_hcl_weight', 'study_examples'):
+        assert (args.docs / 'images' / f'{name}.png').stat().st_size > 0
+
+
+def test_small_differences_are_called_so(module):
+    report = module('report')
+    cell = report._difference_cell(dict(mean=0.5, std=0.6), 'miou_with_background')
+    assert cell == '+0.5 ± 0.6 (within the spread)'
+    assert report._difference_cell(dict(mean=-0.5, std=None), 'auc') == '-0.500 (one run)'
+    assert report._difference_cell(None, 'auc') == '-'
+
+
+def test_variants_of_other_seeds_are_not_subtracted(module):
+    results = module('results')
+    first = dict(seeds=[0, 1], auc=dict(raw=[0.1, 0.2]))
+    assert results.difference(first, dict(seeds=[0], auc=dict(raw=[0.1])), 'auc') is None
+    assert results.difference(first, dict(seeds=[], auc=dict(raw=[0.1])), 'auc')['raw'] == [0, 0.1]
+    assert results.difference(first, first, 'miou_with_background') is None
+    assert results.summary([float('nan')]) == dict(mean=None, std=None, raw=[None])
+
+
+def test_a_page_without_a_place_is_refused(module):
+    fill = module('report').fill
+    assert fill('<!-- study:a -->\nold\n<!-- end -->', dict(a='new')) == (
+        '<!-- study:a -->\nnew\n<!-- end -->'
+    )
+    with pytest.raises(ValueError, match='expected places'):
+        fill('no place', dict(a='new'))
+
+
+def test_true_words_are_those_of_the_generator(monkeypatch):
+    monkeypatch.syspath_prepend(PROJECT.parents[1])
+    # under the name by which the config imports it: parts are registered once
+    labels = importlib.import_module('projects.shapes_study.true_word_labels')
+    world = ShapesWorld('hard', seed=5)
+    for index in range(100):
+        caption = world.sample('train', index).caption
+        expected = [(word, owner) for word, _, _, owner in caption.words]
+        assert labels.owners(caption.text) == expected
+    with pytest.raises(ValueError, match="'zebra' is not its word"):
+        labels.owners('a striped zebra')
+    ids = torch.tensor([49406, 1, 2, 3, 49407, 0])
+    sample = dict(caption='a red star', selected_nouns=['star'], token_labels=ids)
+    assert labels.TrueWordLabels()(sample)['token_labels'].tolist() == [-1, 0, 1, 1, -1, -1]
