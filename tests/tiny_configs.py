@@ -22,6 +22,7 @@ _TEXT = dict(
     heads=SIZES['text_heads'],
     embed_dim=SIZES['embed_dim'],
 )
+MAPS = [8, 16, 40, 64]  # channels of MixVisionTransformer's four maps
 # What gets smaller, by the type of the part. Keys in _IF_THERE are replaced only where they stand.
 _TINY = {
     'CLIP': SIZES,
@@ -38,6 +39,8 @@ _TINY = {
         noun_context_length=SIZES['context_length'] - CONTEXTS,
     ),
     'Resize': dict(scale=(2 * SIDE, SIDE)),
+    'MixVisionTransformer': dict(embed_dims=MAPS[0], num_layers=[1, 1, 1, 1]),
+    'SegformerHead': dict(in_channels=MAPS, channels=16),
     'CLIPPretrainBatches': dict(
         patch_size=SIZES['patch_size'], image_size=SIDE, context_length=SIZES['context_length']
     ),
@@ -86,6 +89,11 @@ def shrink(cfg, checkpoint=None):
         for key, value in _TINY.get(name, {}).items():
             if key in part or key not in _IF_THERE:
                 overrides[f'{path}.{key}'] = value
+        if name == 'ZeroShotHead' and part.get('project'):
+            overrides[f'{path}.embed_dim'] = SIZES['embed_dim']
+            overrides[f'{path}.in_channels'] = MAPS
+        if name == 'MixVisionTransformer':
+            overrides[f'{path}.init_cfg'] = None
         if name.startswith('CLIP') and 'init_cfg' in part:
             init_cfg = dict(type='Pretrained', checkpoint=str(checkpoint)) if checkpoint else None
             overrides[f'{path}.init_cfg'] = init_cfg

@@ -1,5 +1,7 @@
 """The evaluation part of the shapes world as a mmseg dataset."""
 
+from collections.abc import Sequence
+
 from mmseg.datasets import BaseSegDataset
 
 from code_mm.registry import DATASETS
@@ -41,7 +43,9 @@ class ShapesWorldDataset(BaseSegDataset):
     False                True                  object nouns, backgrounds      own class
     ===================  ====================  =============================  ================
 
-    For the last one let ``seg_map_path`` be the folder ``annotations_with_backgrounds``.
+    For the last one let ``seg_map_path`` be the folder ``annotations_with_backgrounds``. As in
+    mmseg's own data sets ``metainfo=dict(classes=...)`` keeps some of the classes, in any order,
+    and ignores (255) the pixels of all others.
 
     Args:
         level: ``easy`` (8 nouns) or ``hard`` (16 nouns).
@@ -52,7 +56,7 @@ class ShapesWorldDataset(BaseSegDataset):
         **kwargs: Of ``BaseSegDataset``.
 
     Raises:
-        ValueError: Unknown level, or both background keys on.
+        ValueError: Unknown level or class, or both background keys on.
     """
 
     METAINFO = {'classes': ('background', *NOUNS), 'palette': [[0, 0, 0], *_noun_palette()]}
@@ -80,6 +84,7 @@ class ShapesWorldDataset(BaseSegDataset):
         if background_nouns:
             classes += list(BACKGROUNDS)
             palette += [list(_BACKGROUND_PALETTE[n]) for n in BACKGROUNDS]
+        self._all_classes = tuple(classes)
         metainfo = {'classes': tuple(classes), 'palette': palette, **(metainfo or {})}
         super().__init__(
             img_suffix=img_suffix,
@@ -89,7 +94,16 @@ class ShapesWorldDataset(BaseSegDataset):
             **kwargs,
         )
 
-    @classmethod
-    def get_label_map(cls, new_classes=None) -> None:
-        """No relabelling: the keys above fully decide the classes."""
-        return None
+    def get_label_map(self, new_classes: Sequence[str] | None = None) -> dict[int, int] | None:
+        """Old label -> new one, 255 for classes that were left out; None where none were."""
+        everything = self._all_classes
+        kept = everything if new_classes is None else tuple(new_classes)
+        if kept == everything:
+            return None
+        unknown = [name for name in kept if name not in everything]
+        if unknown:
+            raise ValueError(
+                f'expected classes among {everything}, but got {unknown}; the keys level, '
+                'with_background and background_nouns decide which there are'
+            )
+        return {i: kept.index(n) if n in kept else 255 for i, n in enumerate(everything)}

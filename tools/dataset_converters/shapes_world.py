@@ -21,6 +21,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--train', type=int, default=10000, help='captioned images (0: none)')
     parser.add_argument('--per-shard', type=int, default=1000)
     parser.add_argument('--val', type=int, default=500, help='images with label maps (0: none)')
+    parser.add_argument(
+        '--labelled', type=int, default=0, help='images with label maps and captions to train on'
+    )
     parser.add_argument('--layout', choices=('ade20k', 'cityscapes'), default='ade20k')
     parser.add_argument('--workers', type=int, default=2)
     return parser.parse_args()
@@ -33,9 +36,13 @@ def main() -> None:
         write_shards(world, args.root / 'shards', args.train, args.per_shard, args.workers)
     if args.val:
         write_evaluation(world, args.root, args.val, args.layout, workers=args.workers)
+    if args.labelled:
+        split = 'training' if args.layout == 'ade20k' else 'train'
+        write_evaluation(world, args.root, args.labelled, args.layout, split, args.workers)
     made_by = {key: str(value) if key == 'root' else value for key, value in vars(args).items()}
     (args.root / 'made_by.json').write_text(json.dumps(made_by, indent=2))
-    print(f'{args.train} captioned and {args.val} labelled images in {args.root}')
+    labelled = args.val + args.labelled
+    print(f'{args.train} captioned and {labelled} labelled images in {args.root}')
 
 
 if __name__ == '__main__':

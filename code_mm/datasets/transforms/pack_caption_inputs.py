@@ -27,6 +27,8 @@ class PackCaptionInputs(PackSegInputs):
 
     Args:
         meta_keys: what goes into the sample's metainfo, where present.
+        require_caption: False also packs samples without a caption, for a model that learns from
+            labelled images beside captioned ones.
     """
 
     def __init__(
@@ -43,8 +45,10 @@ class PackCaptionInputs(PackSegInputs):
             'flip',
             'flip_direction',
         ),
+        require_caption: bool = True,
     ) -> None:
         super().__init__(meta_keys=tuple(meta_keys))
+        self.require_caption = require_caption
 
     def transform(self, results: dict) -> dict:
         """Pack the sample.
@@ -52,10 +56,10 @@ class PackCaptionInputs(PackSegInputs):
         Returns:
             ``dict(inputs=image, data_samples=SegDataSample)``.
         """
-        if 'caption_ids' not in results:
+        if self.require_caption and 'caption_ids' not in results:
             raise KeyError(
                 f'expected caption_ids in the sample, but it has {sorted(results)}; put '
-                'TokenizeCaption before PackCaptionInputs'
+                'TokenizeCaption before PackCaptionInputs, or set require_caption=False'
             )
         packed = super().transform(results)
         for field in CAPTION_FIELDS:

@@ -22,6 +22,7 @@ class NamedClasses(nn.Module):
     ) -> None:
         self.class_names = names
         self.background_threshold = _checked_threshold(background_threshold)
+        self._of_training_labels = (names, background_threshold)
         self._synonyms_per_class: list[int] = []
         self._cache = EmbeddingCache()
         self.register_buffer('class_embeddings', None, persistent=False)
@@ -90,6 +91,16 @@ class NamedClasses(nn.Module):
             )
         self.num_classes = self.out_channels = len(self.class_names)
         self.class_embeddings, self.frozen_class_embeddings = embeddings, frozen
+
+    def return_to_training_classes(self) -> None:
+        """Look for the classes of the config again, where it has any.
+
+        A validation asks for those of its own data set, which labels in training do not mean.
+        """
+        names, threshold = self._of_training_labels
+        if names is not None:
+            self.class_names, self.background_threshold = list(names), threshold
+        self.forget_class_embeddings()
 
     def forget_class_embeddings(self) -> None:
         """Drop embeddings that no longer fit the weights; the names are kept."""

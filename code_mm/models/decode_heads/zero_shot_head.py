@@ -39,7 +39,8 @@ class ZeroShotHead(NamedClasses, BaseDecodeHead):
         project (bool): Learn a 1x1 convolution from ``in_channels`` to ``embed_dim``, for
             backbones that do not speak CLIP's language.
         class_names (Sequence[str], optional): Class names, 'background' first if there is one;
-            'car|automobile' gives synonyms.
+            'car|automobile' gives synonyms. Where the head is trained on pixel labels, these are
+            the labels' names, to which it returns after every validation.
         text_encoder (dict, optional): A text tower of its own, e.g. ``CLIPTextEncoder``. Not
             needed where the segmentor sets the embeddings, as CoDe does.
         templates (str | Sequence[str]): Templates of the class names, see ``get_templates``.
@@ -110,6 +111,10 @@ class ZeroShotHead(NamedClasses, BaseDecodeHead):
             lambda phrases: embed_class_names(self.text_encoder, phrases, self.templates),
         )
 
+    def pixel_embeddings(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Unit-length features [b, c, h, w], with which texts are compared, of feature maps."""
+        return l2_normalize(self.projection(self._transform_inputs(inputs)), dim=1)
+
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Logits of all classes, for a loss: maps [b, c, h, w] -> [b, classes, h, w].
 
@@ -169,8 +174,7 @@ class ZeroShotHead(NamedClasses, BaseDecodeHead):
                     'decode_head.class_names, or call model.set_class_names([...])'
                 )
             self.set_class_names(self.class_names)
-        features = self.projection(self._transform_inputs(inputs))
-        return region_similarity(l2_normalize(features, dim=1), self.class_embeddings)
+        return region_similarity(self.pixel_embeddings(inputs), self.class_embeddings)
 
 
 def _build_mix(keys: dict | None) -> nn.Module | None:

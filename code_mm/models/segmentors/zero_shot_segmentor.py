@@ -67,9 +67,12 @@ class ZeroShotSegmentor(WindowedEncoderDecoder):
         return crop(scores, padding)
 
     def train(self, mode: bool = True) -> ZeroShotSegmentor:
-        """Switch the mode; class embeddings do not outlive a change of the weights."""
+        """Switch the mode; class embeddings do not outlive a change of the weights.
+
+        Training goes on with the class names of the config, where it has any.
+        """
         if mode:
-            self.decode_head.forget_class_embeddings()
+            self.decode_head.return_to_training_classes()
         return super().train(mode)
 
     def _take_over_class_count(self) -> None:

@@ -1,0 +1,8 @@
+"""Held-out nouns only, of which captions spoke: their pixels, and their names as the only classes.
+
+mim test code_mm configs/mixing/caption-aligned_mit_shapes_unseen.py --checkpoint CHECKPOINT
+"""
+
+_base_ = './caption-aligned_mit_shapes.py'
+
+test_dataloader = dict(dataset=dict(metainfo=dict(classes={{_base_.unseen_classes}})))

@@ -1,0 +1,30 @@
+"""PAMR after mmseg's SegFormer (MiT-B0, ADE20K), with the checkpoint of mmseg's zoo.
+
+mim test code_mm configs/mixing/pamr_segformer_mit-b0_ade20k.py --checkpoint CHECKPOINT
+
+CHECKPOINT: https://mmassets.onedl.ai/mmsegmentation/v0.5/segformer/
+segformer_mit-b0_512x512_160k_ade20k/segformer_mit-b0_512x512_160k_ade20k_20210726_101530-8ffa8fda.pth
+"""
+
+_base_ = [
+    '../_base_/models/mit-b0.py',
+    '../_base_/datasets/ade20k_labels.py',
+    '../_base_/default_runtime.py',
+    '../_base_/schedules/segformer_160k.py',
+]
+
+model = dict(
+    type='PostProcessedSegmentor',  # mmseg's EncoderDecoder + post_processor
+    decode_head=dict(
+        type='SegformerHead',
+        channels=256,
+        dropout_ratio=0.1,
+        num_classes=150,
+        norm_cfg=dict(type='SyncBN'),
+        loss_decode=dict(type='CrossEntropyLoss'),
+    ),
+    post_processor=dict(type='PAMR', num_iter=10, dilations=(1, 2, 4, 8, 12, 24)),
+    # 150 planes of a large image: labels are what is kept
+    test_cfg=dict(keep_scores=False),
+)
+train_dataloader = dict(dataset=dict(metainfo=None))  # no class is held out

@@ -1,0 +1,8 @@
+"""PAMR after the SegFormer of segformer_mit_shapes.py, with its checkpoint; no further training.
+
+mim test code_mm configs/mixing/pamr_segformer_mit_shapes.py --checkpoint CHECKPOINT
+"""
+
+_base_ = './segformer_mit_shapes.py'
+
+model = dict(type='PostProcessedSegmentor', post_processor=dict(type='PAMR'))

@@ -1,0 +1,36 @@
+"""The zero-shot head on SegFormer's backbone, trained with pixel labels of the shapes world.
+
+mim train code_mm configs/mixing/zero-shot-head_mit_shapes.py
+"""
+
+_base_ = [
+    '../_base_/models/mit_shapes.py',
+    '../_base_/datasets/shapes_world_labels.py',
+    '../_base_/default_runtime.py',
+    '../_base_/schedules/supervised_shapes.py',
+]
+
+clip_checkpoint = '{{ fileDirname }}/../clip/weights/small_clip_shapes.safetensors'
+model = dict(
+    type='ZeroShotSegmentor',
+    decode_head=dict(
+        type='ZeroShotHead',
+        input_transform='resize_concat',
+        embed_dim=128,
+        project=True,
+        class_names={{_base_.seen_classes}},
+        text_encoder=dict(
+            type='code_mm.CLIPTextEncoder',
+            context_length=40,
+            width=128,
+            layers=3,
+            embed_dim=128,
+            init_cfg=dict(type='Pretrained', checkpoint=clip_checkpoint),
+        ),
+        templates=['a {}.', 'there is a {}.', 'this shows a {}.', 'look at a {}.'],
+        # logits of the cross-entropy: 20 times the cosine at the start
+        similarity_to_mask=dict(type='SimilarityToMask', init_scale=20.0, init_bias=-5.0),
+    ),
+)
+custom_hooks = [dict(type='ClassNamesHook'), dict(type='RandomStateHook')]
+default_hooks = dict(checkpoint=dict(interval={{_base_.max_iters}}, max_keep_ckpts=1))
