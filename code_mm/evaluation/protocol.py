@@ -27,7 +27,7 @@ def model_protocol(model: nn.Module) -> dict:
     Returns:
         dict: Class names and the checksum of their list, background threshold, templates, noun
         prompt, how CLIP is read densely (by module), scale and bias, window, post-processing,
-        knowledge-preserving mix.
+        knowledge-preserving mix, name scores.
     """
     head = getattr(model, 'decode_head', None)
     protocol = dict(type=type(model).__name__, inference=plain(getattr(model, 'test_cfg', None)))
@@ -58,6 +58,7 @@ def model_protocol(model: nn.Module) -> dict:
             getattr(model, 'post_processor', None) or getattr(head, 'post_processor', None)
         ),
         knowledge_preserving=settings_of(head.knowledge_preserving),
+        name_scores=settings_of(getattr(head, 'name_scores', None)),
     )
 
 

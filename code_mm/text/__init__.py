@@ -1,5 +1,6 @@
 """Strings and token ids: tokenizer, prompt templates, noun selection, token labels."""
 
+from .class_name_file import ClassNameFile
 from .noun_selector import NounSelector
 from .taggers import build_tagger
 from .templates import EVALUATION_TEMPLATES, get_templates
@@ -8,6 +9,7 @@ from .tokenizer import clean_text, encode, end_of_text_index, token_texts, token
 
 __all__ = [
     'EVALUATION_TEMPLATES',
+    'ClassNameFile',
     'NounSelector',
     'build_tagger',
     'clean_text',

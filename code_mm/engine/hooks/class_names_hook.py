@@ -6,6 +6,7 @@ from mmengine.hooks import Hook
 
 from code_mm.registry import HOOKS
 
+from ..class_name_list import read_class_names
 from ..unwrapped_model import unwrapped_model
 
 
@@ -95,8 +96,9 @@ class ClassNamesHook(Hook):
     names over by themselves.
 
     Args:
-        class_names (Sequence[str], optional): Names to use instead of the
-            dataset's, in the order of its labels (synonyms, another language).
+        class_names (str | Sequence[str], optional): Names to use instead of the
+            dataset's, in the order of its labels (synonyms, another language),
+            or a file of them (see ``ClassNameFile``).
             Default: None, the dataset's own.
 
     Raises:
@@ -107,14 +109,8 @@ class ClassNamesHook(Hook):
 
     priority = 'LOW'
 
-    def __init__(self, class_names: Sequence[str] | None = None) -> None:
-        if class_names is not None:
-            if isinstance(class_names, str) or not all(isinstance(n, str) for n in class_names):
-                raise TypeError(
-                    f'expected class_names as a list of strings, but got {class_names!r}'
-                )
-            class_names = list(class_names)
-        self.class_names = class_names
+    def __init__(self, class_names: str | Sequence[str] | None = None) -> None:
+        self.class_names, self.class_name_file = read_class_names(class_names)
 
     def before_val_epoch(self, runner) -> None:
         """Give the names of the validation dataset to the model."""

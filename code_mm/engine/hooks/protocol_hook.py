@@ -10,12 +10,14 @@ from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
 
 from code_mm.evaluation.benchmark_table import benchmark_rows, benchmark_table
+from code_mm.evaluation.named_protocols import check_protocol_name, departures
 from code_mm.evaluation.protocol import dataset_protocol, model_protocol, plain, versions
 from code_mm.evaluation.published import PUBLISHED, SOURCE, benchmark_of
 from code_mm.evaluation.weights_checksum import weights_sha256
 from code_mm.registry import HOOKS
 
 from ..unwrapped_model import unwrapped_model
+from .class_names_hook import ClassNamesHook
 
 
 @HOOKS.register_module()
@@ -30,6 +32,9 @@ class ProtocolHook(Hook):
     Args:
         published (Sequence[str]): Methods whose published mIoU is shown; the names are those of
             ``code_mm.evaluation.published.PUBLISHED``.
+
+    The protocol's own name, 'code' or 'sclip', is the config's top-level key ``protocol``. It is
+    checked: settings that depart from the named protocol are listed behind the name.
     """
 
     # after the hooks that exchange weights or hand over class names
@@ -55,7 +60,10 @@ class ProtocolHook(Hook):
 
     def before_benchmark(self, runner, benchmark) -> None:
         """Note what one of several benchmarks is evaluated with (``MultiDatasetLoop``)."""
-        self._note(runner, benchmark.name, benchmark.dataloader.dataset)
+        dataset = benchmark.dataloader.dataset
+        self._note(
+            runner, benchmark.name, dataset, benchmark.class_names, benchmark.class_name_file
+        )
 
     def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
         """Log and write the scores of this validation."""
@@ -70,15 +78,18 @@ class ProtocolHook(Hook):
         self._several = hasattr(loop, 'benchmarks')
         if is_main_process():  # its checksum is enough: all processes have the same weights
             self._of_run = _run_protocol(runner, loop)
+            check_protocol_name(self._of_run['protocol'])
         if not self._several:
             dataset = loop.dataloader.dataset
             name = benchmark_of(type(dataset).__name__) or type(dataset).__name__
-            self._note(runner, name, dataset)
+            self._note(runner, name, dataset, *_class_names_of_hook(runner))
 
-    def _note(self, runner, name: str, dataset) -> None:
+    def _note(self, runner, name: str, dataset, class_names=None, file=None) -> None:
         if is_main_process():
             self._datasets[name] = dataset_protocol(dataset)
             self._models[name] = model_protocol(unwrapped_model(runner.model))
+            if 'class_names' in self._models[name]:
+                self._models[name]['class_names_from'] = _origin(class_names, file)
 
     def _finish(self, runner, metrics: Mapping, stem: str) -> None:
         if not is_main_process() or not metrics:
@@ -88,7 +99,12 @@ class ProtocolHook(Hook):
         record = dict(
             self._of_run,
             benchmarks={
-                name: dict(metrics=scores[name], dataset=dataset, model=self._models[name])
+                name: dict(
+                    metrics=scores[name],
+                    dataset=dataset,
+                    model=self._models[name],
+                    departures=self._departures(name),
+                )
                 for name, dataset in self._datasets.items()
             },
             published=dict(source=SOURCE, miou=PUBLISHED),
@@ -102,6 +118,13 @@ class ProtocolHook(Hook):
         (folder / f'{stem}.json').write_text(json_text + '\n', encoding='utf-8')
         runner.logger.info(f'Scores and protocol, also in {folder / stem}.md and .json:\n{text}')
 
+    def _departures(self, name: str) -> list[str]:
+        """Where a benchmark's settings depart from the protocol that the config names."""
+        protocol, dataset = self._of_run['protocol'], self._datasets[name]
+        if protocol is None:
+            return []
+        return departures(protocol, benchmark_of(dataset['type']), dataset, self._models[name])
+
     def _scores_of(self, name: str, metrics: Mapping) -> dict:
         if not self._several:
             return dict(metrics)
@@ -112,6 +135,7 @@ class ProtocolHook(Hook):
 def _run_protocol(runner, loop) -> dict:
     model = unwrapped_model(runner.model)
     return dict(
+        protocol=runner.cfg.get('protocol'),
         config=getattr(runner.cfg, 'filename', None),
         weights=dict(
             sha256=weights_sha256(model),
@@ -124,6 +148,26 @@ def _run_protocol(runner, loop) -> dict:
         device=str(next(model.parameters()).device),
         versions=versions(),
     )
+
+
+def _class_names_of_hook(runner) -> tuple:
+    """Class names, and their file, that a ``ClassNamesHook`` puts in place of the data set's."""
+    for hook in runner.hooks:
+        if isinstance(hook, ClassNamesHook) and hook.class_names is not None:
+            return hook.class_names, hook.class_name_file
+    return None, None
+
+
+def _origin(class_names, file) -> str | dict:
+    if file is not None:
+        return dict(file=file.source, sha256=file.sha256)
+    return 'data set' if class_names is None else 'config'
+
+
+def _from(origin: str | Mapping) -> str:
+    if isinstance(origin, Mapping):
+        return f'file {origin["file"]} (sha256 {origin["sha256"]})'
+    return f'the {origin}'
 
 
 def _pretrained(node) -> Iterator[str]:
@@ -140,6 +184,10 @@ def _summary(record: Mapping) -> Iterator[str]:
     """The protocol in a few lines; what is the same for all benchmarks comes once."""
     if any(key.endswith(', published') for row in record['table'] for key in row):
         yield f'Columns marked as published: {SOURCE}; not measured here.\n'
+    yield f'- protocol: {record["protocol"] or "none that has a name"}'
+    for name, parts in record['benchmarks'].items():
+        for departure in parts['departures']:
+            yield f'  - {name} departs from it: {departure}'
     weights = record['weights']
     origin = weights['checkpoint'] or ', '.join(weights['init_cfg']) or 'not from a file'
     yield f'- weights: sha256 {weights["sha256"]} (from {origin}, iteration {weights["iteration"]})'
@@ -157,13 +205,14 @@ def _summary(record: Mapping) -> Iterator[str]:
         line = f'- {name}: {dataset["type"]}, {dataset["images"]} images in {_place(dataset)}'
         if 'class_names' in model:
             line += f', {len(model["class_names"])} class names (sha256 '
-            line += f'{model["class_names_sha256"]}), background {model["background_threshold"]}'
+            line += f'{model["class_names_sha256"]}) from {_from(model["class_names_from"])}'
+            line += f', background {model["background_threshold"]}'
         own = {key: value for key, value in settings.items() if key not in common}
         yield line + ''.join(f', {key} {_short(value)}' for key, value in own.items())
 
 
 def _without_classes(model: Mapping) -> dict:
-    of_classes = ('class_names', 'class_names_sha256', 'background_threshold')
+    of_classes = {'class_names', 'class_names_sha256', 'class_names_from', 'background_threshold'}
     return {key: value for key, value in model.items() if key not in of_classes}
 
 

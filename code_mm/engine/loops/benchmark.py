@@ -11,8 +11,15 @@ from pathlib import Path
 from mmengine.evaluator import Evaluator
 from torch.utils.data import DataLoader
 
-KEYS = ('dataset', 'dataloader', 'evaluator', 'background_threshold', 'class_names')
-AS_THE_MODEL = 'as the model'  # the background threshold of a benchmark that gives none
+from code_mm.text import ClassNameFile
+
+from ..class_name_list import read_class_names
+
+KEYS = (
+    *('dataset', 'dataloader', 'evaluator'),
+    *('background_threshold', 'class_names', 'name_scores'),
+)
+AS_THE_MODEL = 'as the model'  # a setting that a benchmark does not give
 
 
 @dataclass
@@ -26,6 +33,9 @@ class Benchmark:
         background_threshold (float | str, optional): Score of the background plane, None without
             one; ``AS_THE_MODEL`` leaves what the model's config says.
         class_names (list[str], optional): In place of the data set's own.
+        class_name_file (ClassNameFile, optional): Where they were read from.
+        name_scores (dict | str, optional): How cosines become class scores, see ``ZeroShotHead``;
+            ``AS_THE_MODEL`` leaves what the model's config says.
     """
 
     name: str
@@ -33,6 +43,8 @@ class Benchmark:
     evaluator: Evaluator
     background_threshold: float | str | None = AS_THE_MODEL
     class_names: list[str] | None = None
+    class_name_file: ClassNameFile | None = None
+    name_scores: dict | str | None = AS_THE_MODEL
 
 
 def choose_benchmarks(benchmarks: Mapping, only: str | Sequence[str] | None = None) -> dict:
@@ -82,6 +94,7 @@ def build_benchmarks(
 
 
 def _build(runner, name: str, keys: Mapping, dataloader, evaluator) -> Benchmark:
+    class_names, class_name_file = read_class_names(keys.get('class_names'))
     loader_cfg = loader_config(keys, dataloader)
     try:
         loader = runner.build_dataloader(
@@ -104,7 +117,9 @@ def _build(runner, name: str, keys: Mapping, dataloader, evaluator) -> Benchmark
         loader,
         runner.build_evaluator(copy.deepcopy(metrics)),
         keys.get('background_threshold', AS_THE_MODEL),
-        keys.get('class_names'),
+        class_names,
+        class_name_file,
+        keys.get('name_scores', AS_THE_MODEL),
     )
 
 

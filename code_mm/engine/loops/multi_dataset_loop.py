@@ -45,8 +45,8 @@ class MultiDatasetLoop:
             that have no ``evaluator`` of their own. Files (``output_dir``) go to one folder each.
         benchmarks (dict): Name -> dict of ``dataset`` and optionally ``dataloader`` (its own
             loader keys), ``evaluator``, ``background_threshold`` (the model's where the key is
-            missing) and ``class_names`` (the data set's where it is missing). None leaves a
-            benchmark out.
+            missing), ``name_scores`` (likewise) and ``class_names`` (a list or a file; the data
+            set's where it is missing). None leaves a benchmark out.
         only (Sequence[str], optional): Names of those to run, in this order; all by default.
         fp16 (bool): Mixed precision.
     """
@@ -73,17 +73,25 @@ class MultiDatasetLoop:
         self.runner.call_hook(f'before_{self.stage}_epoch')
         self.runner.model.eval()
         model = unwrapped_model(self.runner.model)
-        own = getattr(getattr(model, 'decode_head', None), 'background_threshold', None)
+        head = getattr(model, 'decode_head', None)
+        own = getattr(head, 'background_threshold', None)
+        own_scores = getattr(head, 'name_scores', None)
         by_benchmark: dict[str, dict] = {}
         first_batch = 0
         try:
             for benchmark in self.benchmarks:
+                if benchmark.name_scores != AS_THE_MODEL:
+                    set_name_scores(model, benchmark.name_scores)
+                elif hasattr(head, 'name_scores'):
+                    head.name_scores = own_scores
                 self._enter(benchmark, own)
                 by_benchmark[benchmark.name] = self._evaluate(benchmark, first_batch)
                 first_batch += len(benchmark.dataloader)
         finally:
             if hasattr(model, 'set_background_threshold'):
                 model.set_background_threshold(own)
+            if hasattr(head, 'name_scores'):
+                head.name_scores = own_scores
         metrics = {
             f'{name}/{key}': value
             for name, values in by_benchmark.items()
@@ -142,6 +150,20 @@ class MultiDatasetTestLoop(MultiDatasetLoop, TestLoop):
     """Test on several benchmarks; see :class:`MultiDatasetLoop`."""
 
     stage = 'test'
+
+
+def set_name_scores(model, name_scores: Mapping | None) -> None:
+    """Set how a model turns cosines into class scores.
+
+    Raises:
+        TypeError: It cannot.
+    """
+    if not callable(getattr(model, 'set_name_scores', None)):
+        raise TypeError(
+            f'expected a model with a method set_name_scores, but got {type(model).__name__}; '
+            'leave the key name_scores out of the benchmarks, or use a zero-shot model'
+        )
+    model.set_name_scores(name_scores)
 
 
 def mean_metrics(by_benchmark: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

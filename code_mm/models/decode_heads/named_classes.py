@@ -28,6 +28,11 @@ class NamedClasses(nn.Module):
         self.register_buffer('class_embeddings', None, persistent=False)
         self.register_buffer('frozen_class_embeddings', None, persistent=False)
 
+    @property
+    def synonyms_per_class(self) -> tuple[int, ...]:
+        """How many names each class has that is looked for, a background plane left out."""
+        return tuple(self._synonyms_per_class)
+
     def phrases(self, names: Sequence[str]) -> list[str]:
         """What is embedded for these class names; rules and errors as in ``phrases_by_class``."""
         classes = phrases_by_class(names, self.background_threshold is not None)

@@ -52,6 +52,9 @@ class ZeroShotHead(NamedClasses, BaseDecodeHead):
         knowledge_preserving_index (int): Which of the inputs is its frozen feature map.
         post_processor (dict, optional): E.g. ``PAMR``; called with image and masks. It needs a
             segmentor that hands over the image: ``ZeroShotSegmentor`` or ``CoDeSegmentor``.
+        name_scores (dict, optional): How cosines of whole images, averaged over windows, become
+            class scores: ``SoftmaxOverNames`` or ``MasksOfAveragedLogits``. By default the soft
+            masks of the windows are averaged.
         **kwargs: Further keys of mmseg's ``BaseDecodeHead`` (``in_index``, ``loss_decode`` ...).
     """
 
@@ -68,6 +71,7 @@ class ZeroShotHead(NamedClasses, BaseDecodeHead):
         knowledge_preserving: dict | None = None,
         knowledge_preserving_index: int = -1,
         post_processor: dict | None = None,
+        name_scores: dict | None = None,
         **kwargs,
     ) -> None:
         embed_dim = embed_dim or in_channels
@@ -97,6 +101,17 @@ class ZeroShotHead(NamedClasses, BaseDecodeHead):
         self.similarity_to_mask = MODELS.build(similarity_to_mask or dict(type='SimilarityToMask'))
         self.post_processor = MODELS.build(post_processor) if post_processor else None
         self._init_classes(names, background_threshold)
+        self.set_name_scores(name_scores)
+
+    def set_name_scores(self, name_scores: dict | None) -> None:
+        """Set how cosines of whole images become class scores, see the key ``name_scores``."""
+        for key in ('post_processor', 'knowledge_preserving') if name_scores else ():
+            if getattr(self, key) is not None:
+                raise ValueError(
+                    f'expected no {key} with name_scores, since it refines the soft masks of '
+                    f'windows, but got {type(getattr(self, key)).__name__}; set {key}=None'
+                )
+        self.name_scores = MODELS.build(name_scores) if name_scores else None
 
     def set_class_names(self, names: Sequence[str]) -> None:
         """Look for these classes from now on, embedded by the head's own text tower."""
@@ -145,8 +160,11 @@ class ZeroShotHead(NamedClasses, BaseDecodeHead):
             image (Tensor, optional): The normalised images, for the post-processor.
 
         Returns:
-            Tensor: Scores in [0, 1], [b, classes (+ background in front), H, W].
+            Tensor: Scores in [0, 1], [b, classes (+ background in front), H, W]; with
+            ``name_scores``, which the segmentor applies afterwards, cosines [b, phrases, H, W].
         """
+        if self.name_scores is not None:
+            return self.predict_by_feat(self._similarity(inputs), batch_img_metas)
         scores = self.similarity_to_mask(self._similarity(inputs))
         if self.post_processor is not None:
             if image is None:

@@ -32,14 +32,14 @@ class CoDeSegmentor(ZeroShotSegmentor):
         backbone (dict): ``CLIP``; one frozen CLIP serves every use.
         decode_head (dict): ``ZeroShotHead``. Its scale and bias make the region masks in training
             too.
-        noun_prompt (dict, optional): ``NounContextPrompt``. Without it class names are put into
-            the head's templates, as TCL does; such a model predicts only.
+        noun_prompt (dict, optional): ``NounContextPrompt``, or ``PlainTextPrompt`` (TCL), which
+            puts class names into the head's templates. A model without any predicts only.
         image_segmenter (dict): ``ImageSegmenter``.
         losses (dict): Loss modules by name: knowledge_guided (Eq. 3.1), region_feature,
             region_image, feature_variation, mask_variation, area, negative_area (the image
             segmenter's, TCL), word_segmentation (§3.2) and region_word (Eq. 3.7). A name that is
             missing or None is left out.
-        region_prompt (dict): ``RegionHighlightingPrompt``.
+        region_prompt (dict): ``RegionHighlightingPrompt``, or ``RegionBlanking``.
         text_segmenter (dict, optional): ``TextSegmenter``; without it the caption's words are not
             decomposed (thesis Table 4.2, first row).
         word_prompt (dict, optional): ``WordHighlightingPrompt``, for highlighted texts.

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch.nn.functional as F
+from mmengine.structures import PixelData
+from mmseg.models.segmentors import EncoderDecoder
+from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from code_mm.ops import crop, pad_to_multiple
 from code_mm.registry import MODELS
 
 from ..decode_heads import ZeroShotHead
+from .label_map import restore
 from .windowed_encoder_decoder import WindowedEncoderDecoder
 
 
@@ -45,6 +50,38 @@ class ZeroShotSegmentor(WindowedEncoderDecoder):
     def set_background_threshold(self, threshold: float | None) -> None:
         """Set the background's score in (0, 1), or None; class names must be set afterwards."""
         self.decode_head.set_background_threshold(threshold)
+
+    def set_name_scores(self, name_scores: dict | None) -> None:
+        """Set how cosines of whole images become class scores, see ``ZeroShotHead``."""
+        self.decode_head.set_name_scores(name_scores)
+
+    def predict(
+        self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
+    ) -> list[SegDataSample]:
+        """Label images, see ``WindowedEncoderDecoder``."""
+        if self.decode_head.name_scores is None:
+            return super().predict(inputs, data_samples)
+        return EncoderDecoder.predict(self, inputs, data_samples)  # needs whole images
+
+    def postprocess_result(
+        self, seg_logits: Tensor, data_samples: list[SegDataSample] | None = None
+    ) -> list[SegDataSample]:
+        """Labels (and scores, see ``keep_scores``) of the original images."""
+        name_scores = self.decode_head.name_scores
+        if name_scores is None:
+            return super().postprocess_result(seg_logits, data_samples)
+        data_samples = data_samples or [SegDataSample() for _ in seg_logits]
+        for cosines, sample in zip(seg_logits, data_samples, strict=True):
+            whole = restore(cosines, sample.metainfo)[None].contiguous()
+            size = tuple(sample.metainfo.get('ori_shape', whole.shape[-2:]))
+            whole = F.interpolate(
+                whole, size=size, mode='bilinear', align_corners=self.align_corners
+            )
+            (scores,) = name_scores(whole, self.decode_head)
+            sample.pred_sem_seg = PixelData(data=scores.argmax(dim=0, keepdim=True))
+            if self.prediction_settings.keep_scores:
+                sample.seg_logits = PixelData(data=scores)
+        return data_samples
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Scores of windows [b, 3, H, W] -> [b, classes, H, W].

@@ -1,5 +1,6 @@
 """What all benchmarks share (thesis §4.1): short side 448, mIoU at the size of the labels."""
 
+protocol = 'code'  # its name, which stands beside every score (docs/protocol.md)
 # mmseg's inference API takes the pipeline by this name.
 test_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -92,9 +92,20 @@ def test_a_model_that_knows_no_names():
 
 
 def test_class_names_must_be_strings():
-    for names in ('cat', ['cat', 3]):
+    for names in (3, ['cat', 3]):
         with pytest.raises(TypeError, match='list of strings'):
             ClassNamesHook(class_names=names)
+
+
+def test_class_names_of_a_file(tmp_path):
+    (tmp_path / 'pets.txt').write_text('# ours\ncat|kitten\ndog\n')
+    model = Model()
+    hook = ClassNamesHook(class_names=str(tmp_path / 'pets.txt'))
+    hook.before_val_epoch(runner(model, dataset('a', 'b')))
+    assert model.calls[0] == ['cat|kitten', 'dog']
+    assert hook.class_name_file.source == str(tmp_path / 'pets.txt')
+    with pytest.raises(ValueError, match=r"or one of .*'sclip_voc21'.* but got 'cat'"):
+        ClassNamesHook(class_names='cat')
 
 
 def test_concatenated_datasets_with_different_names():

@@ -12,6 +12,7 @@ from tiny_model import openai_state, tiny_clip
 from code_mm.engine.hooks import ProtocolHook
 from code_mm.evaluation.protocol import class_names_sha256
 from code_mm.evaluation.weights_checksum import weights_sha256
+from code_mm.text import ClassNameFile
 
 
 @pytest.fixture(scope='module')
@@ -33,8 +34,8 @@ class Doubled(Hook):
         runner.model.decode_head.similarity_to_mask.scale.data.div_(2)
 
 
-def run(files, tmp_path, name, benchmarks, **keys):
-    cfg = shrink(load(f'eval/maskclip_vit-b16_{name}.py'), files / 'clip.safetensors')
+def run(files, tmp_path, name, benchmarks, folder='eval', **keys):
+    cfg = shrink(load(f'{folder}/maskclip_vit-b16_{name}.py'), files / 'clip.safetensors')
     cfg.test_dataloader.num_workers = 0
     cfg.test_dataloader.persistent_workers = False
     roots = {b: make_miniature(b, tmp_path / 'data', 1) for b in benchmarks}
@@ -84,7 +85,16 @@ def test_one_data_set(files, tmp_path):
     )
     assert f'- weights: sha256 {record["weights"]["sha256"]} (from {files}' in text
     assert 'Columns marked as published: thesis Table 4.1' in text
-    assert f'21 class names (sha256 {class_names_sha256(names)}), background 0.4' in text
+    checksum = class_names_sha256(names)
+    assert f'21 class names (sha256 {checksum}) from the data set, background 0.4' in text
+    # what was made small for this test departs from the protocol that the config names
+    assert record['protocol'] == 'code'
+    assert part['departures'] == [
+        'resize.scale [64, 32] (code: [2048, 448])',
+        'window.crop_size [32, 32] (code: [448, 448])',
+        'window.stride [16, 16] (code: [224, 224])',
+    ]
+    assert '- protocol: code\n  - voc21 departs from it: resize.scale [64, 32] (code' in text
     (log,) = tmp_path.glob('2*/2*.log')
     assert log.read_text().count(text) == 1
 
@@ -103,6 +113,42 @@ def test_several_data_sets(files, tmp_path):
     assert rows[2]['mIoU'] == pytest.approx(metrics['mean/mIoU'])
     assert text.count('- templates: ') == 1  # the same for both
     assert text.count('- resize: ') == 1
+
+
+def test_class_name_files_and_their_checksums(files, tmp_path):
+    benchmarks = ['voc21', 'cityscapes', 'coco_object']
+    runner, _, record, text = run(files, tmp_path, 'all', benchmarks, 'eval_sclip')
+    assert record['protocol'] == 'sclip'
+    for benchmark in benchmarks:
+        file = ClassNameFile.read(f'sclip_{benchmark}')
+        part = record['benchmarks'][benchmark]['model']
+        assert part['class_names'] == list(file.names)
+        assert part['class_names_from'] == dict(file=file.source, sha256=file.sha256)
+        assert f'from file sclip_{benchmark}.txt (sha256 {file.sha256})' in text
+        assert len(part['templates']) == 80
+        assert part['background_threshold'] is part['post_processor'] is None
+    scores = [record['benchmarks'][b]['model']['name_scores'] for b in benchmarks]
+    assert [tuple(s.values())[1:] for s in scores] == [
+        (65.0, 0.1, 0.1),
+        (40.0, None, None),
+        (50.0, 0.1, None),
+    ]
+    assert record['benchmarks']['cityscapes']['departures'][0].startswith('resize.scale [64, 32]')
+    assert runner.model.decode_head.name_scores.scale == 40.0  # that of the model again
+
+
+def test_names_of_a_hook_and_an_unnamed_protocol(files, tmp_path):
+    names = ['background', *(f'thing {i}' for i in range(20))]
+    keys = {'custom_hooks.0.class_names': names, 'protocol': None}
+    _, _, record, text = run(files, tmp_path, 'voc21', ['voc21'], **keys)
+    assert record['benchmarks']['voc21']['model']['class_names_from'] == 'config'
+    assert (record['protocol'], record['benchmarks']['voc21']['departures']) == (None, [])
+    assert '- protocol: none that has a name\n' in text
+
+
+def test_a_misspelt_protocol_is_refused(files, tmp_path):
+    with pytest.raises(ValueError, match="but got 'sclp'; did you mean 'sclip'"):
+        run(files, tmp_path, 'voc21', ['voc21'], protocol='sclp')
 
 
 def test_unknown_methods_are_refused():

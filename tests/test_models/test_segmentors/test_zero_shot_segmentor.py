@@ -181,3 +181,63 @@ def test_another_head_is_refused():
         TypeError, match='of type ZeroShotHead, but got FCNHead; use EncoderDecoder'
     ):
         build(decode_head=head)
+
+
+def test_names_are_read_after_averaging_and_resizing():
+    """Cosines of windows are averaged and resized; the softmax over names comes last."""
+    scores = dict(type='SoftmaxOverNames', scale=9.0)
+    windows = dict(mode='slide', crop_size=(32, 32), stride=(16, 16))
+    model = build(dict(name_scores=scores), test_cfg=windows)
+    model.set_class_names(['star|moon', 'boat'])
+    image = images(1, 32, 48)
+    sample = SegDataSample(metainfo=dict(img_shape=(32, 48), ori_shape=(50, 75)))
+    with torch.no_grad():
+        (found,) = model.predict(image, [sample])
+        cosines = []
+        for left in (0, 16):
+            dense = F.normalize(model.backbone(image[..., left : left + 32])[0], dim=1)
+            cosine = torch.einsum('bchw,nc->bnhw', dense, model.decode_head.class_embeddings)
+            cosines.append(F.interpolate(cosine, (32, 32), mode='bilinear'))
+    total = torch.zeros(1, 3, 32, 48)
+    total[..., :32] += cosines[0]
+    total[..., 16:] += cosines[1]
+    total[..., 16:32] /= 2
+    names = F.interpolate(total, (50, 75), mode='bilinear').mul(9.0).softmax(1)[0]
+    expected = torch.stack([names[:2].amax(0), names[2]])
+    torch.testing.assert_close(found.seg_logits.data, expected, rtol=1e-4, atol=1e-6)
+    assert torch.equal(found.pred_sem_seg.data, expected.argmax(0, keepdim=True))
+    # labels alone, and without samples
+    model.test_cfg.keep_scores = False
+    sample = SegDataSample(metainfo=dict(img_shape=(32, 48), ori_shape=(50, 75)))
+    with torch.no_grad():
+        (labels,) = model.predict(image, [sample])
+        (small,) = model.predict(image)
+    assert torch.equal(labels.pred_sem_seg.data, found.pred_sem_seg.data)
+    assert 'seg_logits' not in labels
+    own = total.mul(9.0).softmax(1)[0]
+    own = torch.stack([own[:2].amax(0), own[2]]).argmax(0, keepdim=True)
+    assert torch.equal(small.pred_sem_seg.data, own)
+
+
+def test_averaging_logits_is_another_thing_than_averaging_masks():
+    image = images(1, 32, 48)
+    windows = dict(mode='slide', crop_size=(32, 32), stride=(16, 16))
+    found = {}
+    for name_scores in (None, dict(type='MasksOfAveragedLogits')):
+        head = dict(name_scores=name_scores, background_threshold=0.4)
+        model = build(head, test_cfg=windows)
+        model.set_class_names(['background', *NAMES])
+        with torch.no_grad():
+            (sample,) = model.predict(image)
+        found[bool(name_scores)] = sample.seg_logits.data
+    assert found[True].shape == found[False].shape == (4, 32, 48)
+    assert not torch.allclose(found[True], found[False], atol=1e-4)
+    assert torch.equal(found[True][0], torch.full((32, 48), 0.4))
+
+
+def test_name_scores_do_not_go_with_what_refines_windows():
+    keys = dict(name_scores=dict(type='SoftmaxOverNames'))
+    with pytest.raises(ValueError, match=r'no post_processor with name_scores.*but got PAMR'):
+        build(dict(post_processor=dict(type='PAMR'), **keys))
+    with pytest.raises(ValueError, match='no knowledge_preserving with name_scores'):
+        build(dict(knowledge_preserving=dict(weight=0.3), **keys))
