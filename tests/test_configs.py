@@ -16,6 +16,7 @@ from code_mm.registry import MODELS
 PLACES = [
     ('init_cfg', mmengine_registry.WEIGHT_INITIALIZERS),
     ('model', mmseg_registry.MODELS),
+    ('name_scores', mmseg_registry.MODELS),
     ('pipeline', mmseg_registry.TRANSFORMS),
     ('sampler', mmseg_registry.DATA_SAMPLERS),
     ('collate_fn', mmengine_registry.FUNCTIONS),
