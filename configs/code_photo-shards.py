@@ -15,8 +15,7 @@ train_dataloader = dict(
         pipeline=[
             dict(type='SelectNouns', num_nouns=2, tagger='auto', word_type='noun'),
             dict(type='LoadCaptionImage', min_size=16),
-            dict(type='RandomResizedCrop', size=64, scale=(0.9, 1.0)),
-            dict(type='RandomFlip', prob=0.5),
+            dict(type='RandomResizedCrop', size=64, scale=(0.9, 1.0), flip_prob=0.5),
             dict(
                 type='TokenizeCaption',
                 context_length=40,

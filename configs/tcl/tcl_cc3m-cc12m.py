@@ -14,8 +14,7 @@ _base_ = [
 caption_pipeline = [
     dict(type='CaptionAsNoun'),
     dict(type='LoadCaptionImage', min_size=16),
-    dict(type='RandomResizedCrop', size=224, scale=(0.9, 1.0)),
-    dict(type='RandomFlip', prob=0.5),
+    dict(type='RandomResizedCrop', size=224, scale=(0.9, 1.0), flip_prob=0.5),
     # no learnt contexts: a caption has all positions; no guides are compared with
     dict(type='TokenizeCaption', context_length=77, noun_context_length=77, guide_templates=['{}']),
     dict(type='PackCaptionInputs'),

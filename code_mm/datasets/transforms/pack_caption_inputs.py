@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+import cv2
+import numpy as np
+import torch
 from mmseg.datasets.transforms import PackSegInputs
 
 from code_mm.registry import TRANSFORMS
@@ -61,8 +64,19 @@ class PackCaptionInputs(PackSegInputs):
                 f'expected caption_ids in the sample, but it has {sorted(results)}; put '
                 'TokenizeCaption before PackCaptionInputs, or set require_caption=False'
             )
-        packed = super().transform(results)
+        packed = super().transform({key: results[key] for key in results if key != 'img'})
+        if 'img' in results:
+            packed['inputs'] = torch.from_numpy(_planes(results['img']))
         for field in CAPTION_FIELDS:
             if field in results:
                 packed['data_samples'].set_field(results[field], field)
         return packed
+
+
+def _planes(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) -> (3, H, W); OpenCV does it faster than a transposed copy."""
+    if image.ndim != 3 or not image.flags.c_contiguous:
+        return np.ascontiguousarray(np.atleast_3d(image).transpose(2, 0, 1))
+    planes = np.empty((image.shape[2], *image.shape[:2]), image.dtype)
+    cv2.split(image, list(planes))
+    return planes

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from mmcv.transforms import BaseTransform
-from torch import Tensor
 
 from code_mm.registry import TRANSFORMS
 from code_mm.text.templates import get_templates
 from code_mm.text.token_labels import token_labels
-from code_mm.text.tokenizer import end_of_text_index, tokenize
+from code_mm.text.tokenizer import encode, tokenize
 
 
 @TRANSFORMS.register_module()
@@ -75,9 +74,9 @@ class TokenizeCaption(BaseTransform):
             results['noun_ids'] = tokenize(selected, self.noun_context_length)
             results['token_labels'] = token_labels(ids[0], results['nouns'], selected)
             results['text_lengths'] = dict(
-                noun=_length(results['noun_ids']),
-                guide=_length(ids[1:]),
-                caption=_length(ids[:1]),
+                noun=_longest(selected, self.noun_context_length),
+                guide=_longest(guides, self.context_length),
+                caption=_longest([results['caption']], self.context_length),
             )
         return results
 
@@ -89,6 +88,6 @@ class TokenizeCaption(BaseTransform):
         )
 
 
-def _length(ids: Tensor) -> int:
-    """Positions up to the last end token; numpy's arg-max is quicker on so few."""
-    return int(end_of_text_index(ids.numpy()).max()) + 1
+def _longest(texts: Sequence[str], context_length: int) -> int:
+    """Positions of the longest text with its start and end token."""
+    return min(max(len(encode(text)) for text in texts) + 2, context_length)

@@ -3,8 +3,7 @@
 caption_pipeline = [
     dict(type='SelectNouns', num_nouns=2, tagger='auto', word_type='noun'),
     dict(type='LoadCaptionImage', min_size=16),
-    dict(type='RandomResizedCrop', size=224, scale=(0.9, 1.0)),
-    dict(type='RandomFlip', prob=0.5),
+    dict(type='RandomResizedCrop', size=224, scale=(0.9, 1.0), flip_prob=0.5),
     dict(
         type='TokenizeCaption',
         context_length=77,

@@ -82,9 +82,34 @@ def test_same_seed_same_crop():
     assert (outs[0] != outs[2]).any()
 
 
+def test_mirrored_left_to_right():
+    image = np.random.default_rng(0).integers(0, 255, (40, 30, 3), dtype=np.uint8)
+    label = image[..., 0]
+    found = []
+    for prob in (1e-9, 1.0):
+        np.random.seed(0)  # the same rectangle
+        crop = RandomResizedCrop(16, flip_prob=prob)
+        found.append(crop(dict(img=image, gt_seg_map=label, seg_fields=['gt_seg_map'])))
+    plain, mirrored = found
+    assert (plain['flip'], mirrored['flip']) == (False, True)
+    assert 'flip_direction' not in plain and mirrored['flip_direction'] == 'horizontal'
+    assert 'flip' not in RandomResizedCrop(16)(dict(img=image))
+    for key in ('img', 'gt_seg_map'):
+        assert (mirrored[key] == plain[key][:, ::-1]).all()
+
+
+def test_half_of_the_crops_are_mirrored():
+    image = np.zeros((20, 20, 3), np.uint8)
+    crop = RandomResizedCrop(4, flip_prob=0.5)
+    np.random.seed(0)
+    share = np.mean([crop(dict(img=image))['flip'] for _ in range(1000)])
+    assert abs(share - 0.5) < 0.05
+
+
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
+        (dict(size=8, flip_prob=1.5), r'expected flip_prob in \[0, 1\], but got 1.5'),
         (dict(size=0), 'expected size'),
         (dict(size=(1, 2, 3)), 'expected size'),
         (dict(size=8, scale=(0, 1)), r'expected scale .* but got \(0, 1\)'),
