@@ -13,8 +13,8 @@ from code_mm.evaluation.benchmark_table import benchmark_rows, benchmark_table
 from code_mm.evaluation.named_protocols import check_protocol_name, departures
 from code_mm.evaluation.protocol import dataset_protocol, model_protocol, plain, versions
 from code_mm.evaluation.published import PUBLISHED, SOURCE, benchmark_of
-from code_mm.evaluation.weights_checksum import weights_sha256
 from code_mm.registry import HOOKS
+from code_mm.weights import weights_sha256
 
 from ..unwrapped_model import unwrapped_model
 from .class_names_hook import ClassNamesHook

@@ -10,7 +10,7 @@ from code_mm.ops import l2_normalize
 from code_mm.registry import MODELS
 
 from ..encoders import CLIPImageEncoder, PatchTokens
-from ..layers import GatedUpsampling, ResidualAttentionBlock
+from ..layers import GatedUpsampling, ResidualAttentionBlock, run_checkpointed
 
 
 @MODELS.register_module()
@@ -30,6 +30,7 @@ class ImageSegmenter(BaseModule):
         activation (str): CLIP's own, see ``CLIP``.
         dense_attention (dict, optional): How the block is run, in training too, see
             ``CLIPImageEncoder``; its own key, whatever CLIP's is.
+        with_cp (bool): Activation checkpointing of the decoder: less memory, more time.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class ImageSegmenter(BaseModule):
         init_gate: float = 0.0,
         activation: str = 'quick_gelu',
         dense_attention: dict | None = None,
+        with_cp: bool = False,
     ) -> None:
         super().__init__()
+        self.with_cp = with_cp
         self.block = ResidualAttentionBlock(width, heads, activation)
         self.dense_attention = MODELS.build(dense_attention or dict(type='SelfOnlyAttention'))
         self.decoder = nn.Sequential(
@@ -68,6 +71,8 @@ class ImageSegmenter(BaseModule):
             Tensor: Unit-length features [b, c, h, w] on the mask grid.
         """
         dense = self.dense_attention(self.block, trunk.tokens, trunk.class_token, trunk.grid)
-        decoded = self.decoder(trunk.to_map(dense))
+        decoded = trunk.to_map(dense)
+        for upsampling in self.decoder:
+            decoded = run_checkpointed(upsampling, decoded, with_cp=self.with_cp)
         projected = self.ln_post(decoded.movedim(1, -1)) @ self.proj  # b h w c
         return l2_normalize(projected, dim=-1).movedim(-1, 1)

@@ -9,6 +9,8 @@ from collections.abc import Callable, Hashable
 import torch
 from torch import Tensor, nn
 
+from .embedding_files import EmbeddingFiles
+
 # Class lists kept; the longest forgotten goes first. A hundred classes are a fifth of a megabyte.
 _MAX_LISTS = 32
 
@@ -19,9 +21,13 @@ class EmbeddingCache:
     Several benchmarks, or several evaluations, share class lists. Whether weights changed is
     read from their bits, so that nothing that writes to them (optimiser, averaged weights, a
     loaded checkpoint) has to report it.
+
+    Args:
+        files (EmbeddingFiles, optional): Where lists that are not in memory are looked for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, files: EmbeddingFiles | None = None) -> None:
+        self._files = files
         self._kept: OrderedDict[Hashable, tuple[Tensor | None, ...]] = OrderedDict()
 
     def get(
@@ -37,13 +43,14 @@ class EmbeddingCache:
             modules (list[nn.Module]): Those whose weights it depends on.
             embed (Callable): Makes the embeddings; called where they are not known.
         """
-        key = (key, *map(weights_fingerprint, modules))
-        if key not in self._kept:
-            self._kept[key] = embed()
-        self._kept.move_to_end(key)
+        known = (key, *map(weights_fingerprint, modules))
+        if known not in self._kept:
+            made = self._files.get(key, modules, embed) if self._files else embed()
+            self._kept[known] = made
+        self._kept.move_to_end(known)
         while len(self._kept) > _MAX_LISTS:
             self._kept.popitem(last=False)
-        return self._kept[key]
+        return self._kept[known]
 
     def clear(self) -> None:
         """Forget all of them, to free memory."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from .class_embeddings import embed_class_names
 from .class_names import phrases_by_class
 from .embedding_cache import EmbeddingCache
+from .embedding_files import EmbeddingFiles
 
 
 class NamedClasses(nn.Module):
@@ -18,13 +19,16 @@ class NamedClasses(nn.Module):
     """
 
     def _init_classes(
-        self, names: Sequence[str] | None, background_threshold: float | None
+        self,
+        names: Sequence[str] | None,
+        background_threshold: float | None,
+        embedding_dir: str | None = None,
     ) -> None:
         self.class_names = names
         self.background_threshold = _checked_threshold(background_threshold)
         self._of_training_labels = (names, background_threshold)
         self._synonyms_per_class: list[int] = []
-        self._cache = EmbeddingCache()
+        self._cache = EmbeddingCache(EmbeddingFiles(embedding_dir) if embedding_dir else None)
         self.register_buffer('class_embeddings', None, persistent=False)
         self.register_buffer('frozen_class_embeddings', None, persistent=False)
 

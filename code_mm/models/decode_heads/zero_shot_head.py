@@ -55,6 +55,8 @@ class ZeroShotHead(NamedClasses, BaseDecodeHead):
         name_scores (dict, optional): How cosines of whole images, averaged over windows, become
             class scores: ``SoftmaxOverNames`` or ``MasksOfAveragedLogits``. By default the soft
             masks of the windows are averaged.
+        embedding_dir (str, optional): Folder in which embeddings of class lists are kept for the
+            next evaluation with the same weights, templates and names.
         **kwargs: Further keys of mmseg's ``BaseDecodeHead`` (``in_index``, ``loss_decode`` ...).
     """
 
@@ -72,6 +74,7 @@ class ZeroShotHead(NamedClasses, BaseDecodeHead):
         knowledge_preserving_index: int = -1,
         post_processor: dict | None = None,
         name_scores: dict | None = None,
+        embedding_dir: str | None = None,
         **kwargs,
     ) -> None:
         embed_dim = embed_dim or in_channels
@@ -100,7 +103,7 @@ class ZeroShotHead(NamedClasses, BaseDecodeHead):
         self.text_encoder = MODELS.build(text_encoder) if text_encoder else None
         self.similarity_to_mask = MODELS.build(similarity_to_mask or dict(type='SimilarityToMask'))
         self.post_processor = MODELS.build(post_processor) if post_processor else None
-        self._init_classes(names, background_threshold)
+        self._init_classes(names, background_threshold, embedding_dir)
         self.set_name_scores(name_scores)
 
     def set_name_scores(self, name_scores: dict | None) -> None:

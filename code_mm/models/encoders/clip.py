@@ -29,6 +29,7 @@ class CLIP(BaseModule):
         text_width, text_layers, text_heads: Size of the text tower.
         frozen (bool): Parameters never move (gradients still flow through to the inputs).
         activation (str): 'quick_gelu' (OpenAI) or 'gelu' (most CLIPs of open_clip).
+        with_cp (bool): Activation checkpointing: a training step needs less memory and more time.
         dense_attention (dict, optional): How dense features are read, see ``CLIPImageEncoder``.
         init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=path)``; the file may be
             OpenAI's archive, or in the layout of OpenAI, open_clip or Hugging Face
@@ -50,12 +51,13 @@ class CLIP(BaseModule):
         text_heads: int | None = None,
         frozen: bool = True,
         activation: str = 'quick_gelu',
+        with_cp: bool = False,
         dense_attention: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.embed_dim, self.frozen, self.activation = embed_dim, frozen, activation
-        last = (frozen, activation)
+        last = (frozen, activation, with_cp)
         self.visual = CLIPImageEncoder(
             image_size,
             patch_size,

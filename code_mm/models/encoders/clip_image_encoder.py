@@ -50,6 +50,7 @@ class CLIPImageEncoder(BaseModule):
         heads (int, optional): Attention heads; ``width // 64`` (at least 1) by default.
         frozen (bool): Take all parameters out of training.
         activation (str): 'quick_gelu' (OpenAI) or 'gelu' (most CLIPs of open_clip).
+        with_cp (bool): Activation checkpointing, see ``Transformer``.
         dense_attention (dict, optional): How the last block is read densely: ``SelfOnlyAttention``
             (MaskCLIP, the default), ``CorrelativeSelfAttention`` (SCLIP), ``SelfSelfAttention``
             (ClearCLIP), ``NeighbourhoodAttention`` (NACLIP) or another ``DenseAttention``.
@@ -67,6 +68,7 @@ class CLIPImageEncoder(BaseModule):
         heads: int | None = None,
         frozen: bool = True,
         activation: str = 'quick_gelu',
+        with_cp: bool = False,
         dense_attention: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -87,7 +89,7 @@ class CLIPImageEncoder(BaseModule):
         self.class_embedding = nn.Parameter(scale * torch.randn(width))
         self.positional_embedding = nn.Parameter(scale * torch.randn(1 + self.base_grid**2, width))
         self.ln_pre = nn.LayerNorm(width)
-        self.transformer = Transformer(width, layers, self.heads, activation)
+        self.transformer = Transformer(width, layers, self.heads, activation, with_cp)
         self.ln_post = nn.LayerNorm(width)
         self.proj = nn.Parameter(scale * torch.randn(width, embed_dim))
         self.dense_attention = MODELS.build(dense_attention or dict(type='SelfOnlyAttention'))

@@ -30,6 +30,7 @@ class CLIPTextEncoder(BaseModule):
         heads (int, optional): Attention heads; ``width // 64`` (at least 1) by default.
         frozen (bool): Take all parameters out of training.
         activation (str): 'quick_gelu' (OpenAI) or 'gelu' (most CLIPs of open_clip).
+        with_cp (bool): Activation checkpointing, see ``Transformer``.
         init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=...)`` with the file
             of a whole CLIP.
     """
@@ -44,6 +45,7 @@ class CLIPTextEncoder(BaseModule):
         heads: int | None = None,
         frozen: bool = True,
         activation: str = 'quick_gelu',
+        with_cp: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -52,7 +54,7 @@ class CLIPTextEncoder(BaseModule):
         self.heads = heads or max(width // 64, 1)
         self.token_embedding = nn.Embedding(vocab_size, width)
         self.positional_embedding = nn.Parameter(0.01 * torch.randn(context_length, width))
-        self.transformer = Transformer(width, layers, self.heads, activation)
+        self.transformer = Transformer(width, layers, self.heads, activation, with_cp)
         self.ln_final = nn.LayerNorm(width)
         self.text_projection = nn.Parameter(width**-0.5 * torch.randn(width, embed_dim))
         nn.init.normal_(self.token_embedding.weight, std=0.02)

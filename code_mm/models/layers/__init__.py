@@ -1,6 +1,12 @@
 from .gated_upsampling import GatedUpsampling, LayerNorm2d
 from .patch_convolution import patch_convolution
-from .residual_attention_block import ResidualAttentionBlock, SelfAttention, Transformer, token_at
+from .residual_attention_block import (
+    ResidualAttentionBlock,
+    SelfAttention,
+    Transformer,
+    run_checkpointed,
+    token_at,
+)
 
 __all__ = [
     'GatedUpsampling',
@@ -9,5 +15,6 @@ __all__ = [
     'SelfAttention',
     'Transformer',
     'patch_convolution',
+    'run_checkpointed',
     'token_at',
 ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 class QuickGELU(nn.Module):
@@ -186,10 +188,25 @@ class ResidualAttentionBlock(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A stack of :class:`ResidualAttentionBlock` under CLIP's name ``resblocks``."""
+    """A stack of :class:`ResidualAttentionBlock` under CLIP's name ``resblocks``.
 
-    def __init__(self, width: int, layers: int, heads: int, activation: str = 'quick_gelu') -> None:
+    Args:
+        width, heads, activation: Of the blocks.
+        layers (int): Blocks.
+        with_cp (bool): Activation checkpointing: keep only what goes into each block and compute
+            the rest again in the backward pass (mmcv's name for it).
+    """
+
+    def __init__(
+        self,
+        width: int,
+        layers: int,
+        heads: int,
+        activation: str = 'quick_gelu',
+        with_cp: bool = False,
+    ) -> None:
         super().__init__()
+        self.with_cp = with_cp
         self.resblocks = nn.ModuleList(
             ResidualAttentionBlock(width, heads, activation) for _ in range(layers)
         )
@@ -197,14 +214,14 @@ class Transformer(nn.Module):
     def forward(self, x: Tensor, causal: bool = False) -> Tensor:
         """Run all blocks on tokens [b, l, width]."""
         for block in self.resblocks:
-            x = block(x, causal)
+            x = run_checkpointed(block, x, causal, with_cp=self.with_cp)
         return x
 
     def read(self, x: Tensor, position: int | Tensor, causal: bool = False) -> Tensor:
         """One token of every sequence after all blocks, see ``ResidualAttentionBlock.read``."""
         *first, last = self.resblocks
         for block in first:
-            x = block(x, causal)
+            x = run_checkpointed(block, x, causal, with_cp=self.with_cp)
         return last.read(x, position, causal)
 
     def continue_prefix(self, prefix: Tensor, rest: Tensor) -> Tensor:
@@ -221,7 +238,9 @@ class Transformer(nn.Module):
         """
         x = torch.cat([prefix, rest.flatten(0, 1)])
         for block in self.resblocks:
-            x = block.continue_prefix(x, len(prefix), len(rest))
+            x = run_checkpointed(
+                block.continue_prefix, x, len(prefix), len(rest), with_cp=self.with_cp
+            )
         return x[len(prefix) :].unflatten(0, (len(rest), -1))
 
 
@@ -230,3 +249,10 @@ def token_at(x: Tensor, position: int | Tensor) -> Tensor:
     if isinstance(position, int):
         return x[:, position : position + 1]
     return x.gather(1, position.view(-1, 1, 1).expand(-1, 1, x.shape[-1]))
+
+
+def run_checkpointed(function: Callable, x: Tensor, *args, with_cp: bool) -> Tensor:
+    """``function(x, *args)``; with ``with_cp`` its activations are made again for the gradient."""
+    if with_cp and torch.is_grad_enabled():
+        return checkpoint(function, x, *args, use_reentrant=False)
+    return function(x, *args)

@@ -3,7 +3,7 @@ import hashlib
 import torch
 from torch import nn
 
-from code_mm.evaluation.weights_checksum import weights_sha256
+from code_mm.weights import weights_sha256
 
 
 class Model(nn.Module):
