@@ -10,8 +10,6 @@ WORK_DIR=${WORK_DIR:-work_dirs/small_clip_shapes}
 OUT=${OUT:-$WORK_DIR/small_clip_shapes.safetensors}
 export PYTHON=${PYTHON:-python} OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 export PYTHONPATH="$TOOLS/..${PYTHONPATH:+:$PYTHONPATH}"
-# keep freed memory: without it a third of the time goes to page faults
-export MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=8000000000
 
 started=$(date +%s)
 "$TOOLS/dist_train.sh" "$CONFIG" "${PROCESSES:-2}" --work-dir "$WORK_DIR" "$@"

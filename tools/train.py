@@ -41,9 +41,14 @@ def main() -> None:
 
         read_local_files_inertly()
         require_checkpoint(cfg.load_from)
+    from mmengine.device import get_device
+
+    from code_mm.engine.freed_memory import keep_freed_memory
     from code_mm.engine.mixed_precision import replace_mixed_precision
 
     replaced = replace_mixed_precision(cfg)
+    if get_device() == 'cpu':
+        keep_freed_memory()
     runner = build_runner(cfg, whole_checkpoint=cfg.resume)
     if replaced:  # only now is there a log file
         runner.logger.warning(replaced)

@@ -43,14 +43,8 @@ def parse_args() -> argparse.Namespace:
 
 def call(log: Path, *command: object, threads: int = 1) -> None:
     """Run a command from the project's root with all output in ``log``."""
-    # Freed memory is kept: page faults are a good part of the time of such small steps.
-    environment = dict(
-        os.environ,
-        OMP_NUM_THREADS=str(threads),
-        PYTHONPATH=str(ROOT),  # for parts of this project that a config imports
-        MALLOC_MMAP_MAX_='0',
-        MALLOC_TRIM_THRESHOLD_='100000000000',
-    )
+    # the root is for parts of this project that a config imports
+    environment = dict(os.environ, OMP_NUM_THREADS=str(threads), PYTHONPATH=str(ROOT))
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open('a') as file:
         words = [str(word) for word in command]

@@ -43,7 +43,7 @@ MODES = (
 # Methods of a CoDe segmentor that make up a prediction, in its order.
 PARTS = {
     'trunk (11 frozen blocks)': ['backbone.visual.trunk'],
-    'block 12': ['image_segmenter.block.forward'],
+    'block 12': ['image_segmenter.dense_attention.forward'],
     'decoder': ['image_segmenter.decoder.forward'],
     'projection': ['image_segmenter.forward'],
     'frozen branch': ['backbone.visual.dense'],

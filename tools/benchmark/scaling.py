@@ -34,7 +34,7 @@ def train_points(args: argparse.Namespace) -> dict:
     """U and MB of a step by axis and value; one thing changes at a time."""
     from timing import MB, UNIT, in_units, peak_memory, time_in_turns
 
-    args.nouns, args.image_size = 2, None
+    args.nouns, args.image_size, args.release_memory = 2, None, False
     step, unit = train_step.build_step(args)
     side = train_step.trained_side(step.model)
     plain = dict(batch_size=args.batch_size, nouns=2, image_size=side)

@@ -45,7 +45,7 @@ CAPTIONS = (
 PARTS = {
     'preprocessing': ['data_preprocessor.forward'],
     'trunk (11 frozen blocks)': ['backbone.visual.trunk'],
-    'block 12': ['image_segmenter.block.forward'],
+    'block 12': ['image_segmenter.dense_attention.forward'],
     'decoder': ['image_segmenter.decoder.forward'],
     'projection': ['image_segmenter.forward'],
     'masks': ['segment_regions'],
@@ -61,6 +61,12 @@ OPTIMISER = 'optimiser'
 def parse_args():
     parser = make_parser(__doc__, batch_size=4, rounds=3)
     parser.add_argument('--nouns', type=positive, default=2, help='J, nouns per caption (1 to 4)')
+    parser.add_argument(
+        '--release-memory',
+        action='store_true',
+        help='on a CPU, give freed memory back to the system as the C library does by default; '
+        'tools/train.py keeps it',
+    )
     parser.add_argument('--image-size', type=positive, help="pixels; the model's by default")
     return parser.parse_args()
 
@@ -137,7 +143,11 @@ def build_step(args):
     from mmengine.optim import build_optim_wrapper
     from timing import unit_of
 
+    from code_mm.engine.freed_memory import keep_freed_memory
+
     device, dtype = prepare(args)
+    if device.type == 'cpu' and not args.release_memory:
+        keep_freed_memory()
     cfg = load_config(args)
     model = build_model(cfg, device).train()
     wrapper = cfg.get('optim_wrapper') or Config.fromfile(SCHEDULE).optim_wrapper

@@ -24,8 +24,8 @@ from .class_names_hook import ClassNamesHook
 class ProtocolHook(Hook):
     """Keeps the protocol of every evaluation beside its scores.
 
-    After each validation or test it logs a table of the scores, with published figures where the
-    data set is one of thesis Table 4.1, and the protocol; and writes both to the folder
+    After each validation or test it logs a table of the scores, with published figures where data
+    set and protocol are those of thesis Table 4.1, and the protocol; and writes both to the folder
     ``results`` beside the log: ``test.md`` and ``test.json``, in training ``val_iter_1000.*``.
     It works with any loop and any segmentor.
 
@@ -95,7 +95,9 @@ class ProtocolHook(Hook):
         if not is_main_process() or not metrics:
             return
         scores = {name: self._scores_of(name, metrics) for name in self._datasets}
-        rows = benchmark_rows(scores, self._datasets, self.published)
+        # the published figures are of this protocol
+        beside = self.published if self._of_run['protocol'] in (None, 'code') else ()
+        rows = benchmark_rows(scores, self._datasets, beside)
         record = dict(
             self._of_run,
             benchmarks={

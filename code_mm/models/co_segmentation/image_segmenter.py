@@ -71,8 +71,6 @@ class ImageSegmenter(BaseModule):
             Tensor: Unit-length features [b, c, h, w] on the mask grid.
         """
         dense = self.dense_attention(self.block, trunk.tokens, trunk.class_token, trunk.grid)
-        decoded = trunk.to_map(dense)
-        for upsampling in self.decoder:
-            decoded = run_checkpointed(upsampling, decoded, with_cp=self.with_cp)
+        decoded = run_checkpointed(self.decoder, trunk.to_map(dense), with_cp=self.with_cp)
         projected = self.ln_post(decoded.movedim(1, -1)) @ self.proj  # b h w c
         return l2_normalize(projected, dim=-1).movedim(-1, 1)
