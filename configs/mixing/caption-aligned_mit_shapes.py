@@ -122,7 +122,12 @@ train_dataloader = dict(
     dataset=dict(
         _delete_=True,
         type='ConcatDataset',
-        datasets=[labelled_captioned_dataset, captioned_dataset, labelled_dataset],
+        # repeated, so that half of the samples have labels
+        datasets=[
+            dict(type='RepeatDataset', times=2, dataset=labelled_captioned_dataset),
+            captioned_dataset,
+            dict(type='RepeatDataset', times=2, dataset=labelled_dataset),
+        ],
         # captions have no classes
         ignore_keys=['classes', 'palette', 'label_map', 'reduce_zero_label', 'dataset_type'],
     )

@@ -6,3 +6,6 @@ mim test code_mm configs/mixing/caption-aligned_mit_shapes_unseen.py --checkpoin
 _base_ = './caption-aligned_mit_shapes.py'
 
 test_dataloader = dict(dataset=dict(metainfo=dict(classes={{_base_.unseen_classes}})))
+
+# evaluation only: no training data is needed
+train_dataloader, train_cfg, optim_wrapper, param_scheduler = None, None, None, None

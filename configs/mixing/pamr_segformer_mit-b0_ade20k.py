@@ -10,7 +10,6 @@ _base_ = [
     '../_base_/models/mit-b0.py',
     '../_base_/datasets/ade20k_labels.py',
     '../_base_/default_runtime.py',
-    '../_base_/schedules/segformer_160k.py',
 ]
 
 model = dict(
@@ -27,4 +26,7 @@ model = dict(
     # 150 planes of a large image: labels are what is kept
     test_cfg=dict(keep_scores=False),
 )
-train_dataloader = dict(dataset=dict(metainfo=None))  # no class is held out
+# evaluation only: no training data is needed
+train_dataloader = None
+test_cfg = dict(type='TestLoop')
+val_dataloader, val_evaluator = None, None

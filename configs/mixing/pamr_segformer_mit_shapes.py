@@ -6,3 +6,6 @@ mim test code_mm configs/mixing/pamr_segformer_mit_shapes.py --checkpoint CHECKP
 _base_ = './segformer_mit_shapes.py'
 
 model = dict(type='PostProcessedSegmentor', post_processor=dict(type='PAMR'))
+
+# evaluation only: no training data is needed
+train_dataloader, train_cfg, optim_wrapper, param_scheduler = None, None, None, None
