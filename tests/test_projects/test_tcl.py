@@ -13,6 +13,7 @@ from tiny_configs import load, shrink
 from tiny_model import SIZES, openai_state, tiny_clip
 
 from code_mm.datasets.shapes_world import ShapesWorld, write_evaluation, write_shards
+from code_mm.evaluation.protocol import model_protocol
 from code_mm.registry import MODELS
 from code_mm.text import tokenize
 
@@ -60,7 +61,7 @@ def config(data, iters=3):
         keys |= {f'{name}.{key}': value for key, value in loader.items()}
         keys[f'{name}.dataset.data_root'] = str(data)
     # captions are as long as the tower takes
-    keys['train_dataloader.dataset.pipeline.4.noun_context_length'] = LENGTH
+    cfg.train_dataloader.dataset.pipeline[-2].noun_context_length = LENGTH
     cfg.merge_from_dict(keys)
     return cfg
 
@@ -157,6 +158,9 @@ def test_class_names_are_put_into_templates(run):
         ids = tokenize([template.format(name) for template in templates], LENGTH)
         mean = F.normalize(model.backbone.encode_text(ids), dim=1).mean(0)
         torch.testing.assert_close(row, mean / mean.norm())
+    protocol = model_protocol(model)  # of a score
+    assert protocol['templates'] == templates
+    assert protocol['noun_prompt']['type'] == 'PlainTextPrompt'
 
 
 def test_the_shapes_config_differs_from_codes_in_the_method_only():
@@ -197,5 +201,5 @@ def test_both_data_sets_of_the_large_config_learn_from_captions():
     for one, other in zip(sets, of_code, strict=True):
         assert {**one, 'pipeline': 0} == {**other, 'pipeline': 0}
         assert one.pipeline[0].type == 'CaptionAsNoun'
-        assert one.pipeline[1:4] == other.pipeline[1:4]
-        assert one.pipeline[4].noun_context_length == 77
+        assert one.pipeline[1:-2] == other.pipeline[1:-2]
+        assert one.pipeline[-2].noun_context_length == 77

@@ -127,6 +127,8 @@ def test_class_name_files_and_their_checksums(files, tmp_path):
         assert f'from file sclip_{benchmark}.txt (sha256 {file.sha256})' in text
         assert len(part['templates']) == 80
         assert part['background_threshold'] is part['post_processor'] is None
+    # figures that were published under the other protocol do not stand beside these
+    assert 'published' not in text.splitlines()[0]
     scores = [record['benchmarks'][b]['model']['name_scores'] for b in benchmarks]
     assert [tuple(s.values())[1:] for s in scores] == [
         (65.0, 0.1, 0.1),

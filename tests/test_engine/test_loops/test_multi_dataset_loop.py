@@ -53,6 +53,34 @@ def test_the_model_is_told_names_and_threshold_of_each(small):
     assert runner.model.decode_head.background_threshold == 0.7  # as it was before
 
 
+def test_class_names_of_a_file_and_scores_of_names(small, tmp_path):
+    (tmp_path / 'land.txt').write_text('tree|oak\nhouse\nstar\n')
+    cfg = small.config()
+    cfg.test_cfg.benchmarks.land.class_names = str(tmp_path / 'land.txt')
+    cfg.test_cfg.benchmarks.sea.name_scores = dict(scale=3.0)
+    cfg.test_cfg.benchmarks.again = cfg.test_cfg.benchmarks.land.copy()
+    runner, _ = small.runner(cfg)
+    head, seen = runner.model.decode_head, []
+    head.name_scores = 'its own'
+    runner.model.set_name_scores = lambda value: setattr(head, 'name_scores', value)
+    told = runner.model.set_class_names
+    runner.model.set_class_names = lambda names: (seen.append(head.name_scores), told(names))
+    runner.test()
+    assert [names for names, _ in runner.model.told][1:] == [['tree|oak', 'house', 'star']] * 2
+    assert seen == [dict(scale=3.0), 'its own', 'its own']
+    assert head.name_scores == 'its own'
+    with pytest.raises(ValueError, match='the path of a file with class names'):
+        cfg.test_cfg.benchmarks.land.class_names = 'nowhere.txt'
+        small.runner(cfg)[0].test()
+
+
+def test_a_model_without_name_scores(small):
+    cfg = small.config()
+    cfg.test_cfg.benchmarks.sea.name_scores = dict(scale=3.0)
+    with pytest.raises(TypeError, match='a method set_name_scores, but got TellTale'):
+        small.runner(cfg)[0].test()
+
+
 def test_a_choice_of_benchmarks_in_its_order(small):
     land = small.config().test_cfg.benchmarks.land
     cfg = small.config(test_cfg__only=['again', 'sea'], test_cfg__benchmarks__again=land)

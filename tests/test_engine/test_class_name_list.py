@@ -1,0 +1,19 @@
+import pytest
+
+from code_mm.engine.class_name_list import read_class_names
+from code_mm.text import ClassNameFile
+
+
+def test_a_list_a_file_or_nothing():
+    assert read_class_names(None) == (None, None)
+    assert read_class_names(('cat', 'dog|puppy')) == (['cat', 'dog|puppy'], None)
+    names, file = read_class_names('sclip_cityscapes')
+    assert file == ClassNameFile.read('sclip_cityscapes.txt')
+    assert names == list(file.names)
+    assert names[6] == 'trafficlight'
+
+
+@pytest.mark.parametrize('names', [3, ['cat', 3], dict(cat=1)])
+def test_anything_else_is_refused(names):
+    with pytest.raises(TypeError, match='list of strings, or the name of a file'):
+        read_class_names(names)
