@@ -31,11 +31,13 @@ DIFFERENCES = {
         ('code_easy', 'segmenter_only_easy'),
         ('true_word_labels', 'segmenter_only'),
         ('true_word_labels', 'code'),
+        ('code_naclip', 'segmenter_only_naclip'),
     ],
     'main_differences': [
         ('code', 'segmenter_only'),
         ('segmenter_only', 'maskclip'),
         ('code', 'maskclip'),
+        ('code_naclip', 'naclip'),
     ],
 }
 DIGITS = {'object AUC': 3, 'word accuracy': 3, 'attribute accuracy': 3}

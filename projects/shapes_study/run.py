@@ -124,6 +124,9 @@ def write_config(base: Path, options: dict, iters: int, path: Path) -> None:
     warm_up, decay = cfg.param_scheduler
     warm_up.end = decay.begin = min(warm_up.end, iters // 3)
     decay.end = iters
+    # no validation in between and no pictures: the study reads the last weights
+    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook.type != 'CoDecompositionHook']
     for hook in cfg.custom_hooks:
         if hook.type == 'TrainingStagesHook' and len(hook.stages) > 1:
             hook.stages[1].begin = iters // 3

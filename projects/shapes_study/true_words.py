@@ -1,6 +1,6 @@
 """CoDe whose text segmenter is told the owner of every word: what better word masks would bring."""
 
-_base_ = './base.py'
+_base_ = '../../configs/shapes/code_shapes-hard.py'
 
 custom_imports = dict(imports=['code_mm', 'projects.shapes_study.true_word_labels'])
 train_dataloader = dict(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-BASE = 'projects/shapes_study/base.py'
+BASE = 'configs/shapes/code_shapes-hard.py'
 _NO_WARM_UP = {'custom_hooks.2.stages': [dict(begin=0, freeze=[])]}
 _SEGMENTER_ONLY = {
     'model.text_segmenter': None,
@@ -50,6 +50,16 @@ class Variant:
 def _hcl_weight(weight: float) -> Variant:
     options = {'model.losses.region_word.loss_weight': weight}
     return Variant(f'hcl_weight_{weight}', f'λ_hcl = {weight}', ('hcl_weight',), options=options)
+
+
+def _method(name: str, title: str) -> Variant:
+    config = f'configs/shapes/{name}_shapes-hard.py'
+    return Variant(name, f'{title} (no training)', ('methods',), config, trained=False)
+
+
+def _started_from(name: str, title: str, attention: str) -> Variant:
+    options = {'model.image_segmenter.dense_attention': dict(type=attention)}
+    return Variant(f'code_{name}', f'CoDe from {title}', ('methods',), options=options)
 
 
 def _noun_count(number: int) -> Variant:
@@ -99,6 +109,20 @@ VARIANTS = (
         ('co_decomposition',),
         options={'model.region_prompt.learnable': False},
     ),
+    _method('sclip', 'SCLIP'),
+    _method('clearclip', 'ClearCLIP'),
+    _method('naclip', 'NACLIP'),
+    _started_from('naclip', 'NACLIP', 'NeighbourhoodAttention'),
+    Variant(
+        'segmenter_only_naclip',
+        'image segmenter only, from NACLIP',
+        ('methods',),
+        options={
+            **_SEGMENTER_ONLY,
+            'model.image_segmenter.dense_attention': dict(type='NeighbourhoodAttention'),
+        },
+    ),
+    Variant('tcl', 'TCL', ('methods',), 'configs/shapes/tcl_shapes-hard.py'),
     *(_hcl_weight(weight) for weight in (0.05, 0.1, 0.25, 0.75, 1.0)),
     Variant(
         'noun_alignment',
@@ -124,14 +148,10 @@ VARIANTS = (
         ('reasons',),
         config='projects/shapes_study/true_words.py',
     ),
-    Variant(
-        'no_warm_up',
-        'L_hcl from the first iteration on',
-        ('reasons',),
-        options=_NO_WARM_UP,
-    ),
     _noun_count(1),
     _noun_count(3),
+    _started_from('sclip', 'SCLIP', 'CorrelativeSelfAttention'),
+    _started_from('clearclip', 'ClearCLIP', 'SelfSelfAttention'),
     Variant(
         'segmenter_only_thesis_weights',
         "image segmenter only, thesis' loss weights",
