@@ -57,11 +57,11 @@ def training_pipeline(path: str, tagger: str | None) -> list[dict]:
 def measure(args: argparse.Namespace, folder: str) -> dict:
     import cv2
     import torch
+    from loading_speed import CACHED, DECODING, STREAM, TAGGING, LoadingSpeed
     from mmengine.registry import init_default_scope
+    from photo_like_shards import write_photo_like_shards
 
-    from code_mm.datasets.loading_speed import CACHED, DECODING, STREAM, TAGGING, LoadingSpeed
     from code_mm.datasets.noun_extraction import NounExtraction
-    from code_mm.datasets.photo_like_shards import write_photo_like_shards
     from code_mm.datasets.shard_paths import expand_shard_paths
 
     init_default_scope('mmseg')

@@ -1,15 +1,20 @@
 import io
 import re
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from code_mm.datasets import loading_speed
-from code_mm.datasets.loading_speed import CACHED, DECODING, STREAM, TAGGING, VARIANTS, LoadingSpeed
 from code_mm.datasets.noun_extraction import NounExtraction
-from code_mm.datasets.photo_like_shards import photo_like_image, write_photo_like_shards
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'tools' / 'benchmark'))
+
+import loading_speed
+from loading_speed import CACHED, DECODING, STREAM, TAGGING, VARIANTS, LoadingSpeed
+from photo_like_shards import photo_like_image, write_photo_like_shards
 
 PIPELINE = [
     dict(type='SelectNouns', num_nouns=2, tagger='textblob'),
