@@ -52,11 +52,12 @@ class ProtocolHook(Hook):
 
     def before_val_epoch(self, runner) -> None:
         """Note which weights are evaluated."""
-        self._begin(runner, runner.val_loop)
+        self._begin(runner, runner.val_loop, runner.iter)
 
     def before_test_epoch(self, runner) -> None:
         """Note which weights are evaluated."""
-        self._begin(runner, runner.test_loop)
+        # runner.iter would build the training loop, whose data a test does not need
+        self._begin(runner, runner.test_loop, iteration=None)
 
     def before_benchmark(self, runner, benchmark) -> None:
         """Note what one of several benchmarks is evaluated with (``MultiDatasetLoop``)."""
@@ -73,11 +74,11 @@ class ProtocolHook(Hook):
         """Log and write the scores of this test."""
         self._finish(runner, metrics or {}, 'test')
 
-    def _begin(self, runner, loop) -> None:
+    def _begin(self, runner, loop, iteration: int | None) -> None:
         self._datasets, self._models = {}, {}
         self._several = hasattr(loop, 'benchmarks')
         if is_main_process():  # its checksum is enough: all processes have the same weights
-            self._of_run = _run_protocol(runner, loop)
+            self._of_run = _run_protocol(runner, loop, iteration)
             check_protocol_name(self._of_run['protocol'])
         if not self._several:
             dataset = loop.dataloader.dataset
@@ -134,7 +135,7 @@ class ProtocolHook(Hook):
         return {k.removeprefix(start): v for k, v in metrics.items() if k.startswith(start)}
 
 
-def _run_protocol(runner, loop) -> dict:
+def _run_protocol(runner, loop, iteration: int | None) -> dict:
     model = unwrapped_model(runner.model)
     return dict(
         protocol=runner.cfg.get('protocol'),
@@ -143,7 +144,7 @@ def _run_protocol(runner, loop) -> dict:
             sha256=weights_sha256(model),
             checkpoint=getattr(runner, '_load_from', None),
             init_cfg=sorted(set(_pretrained(runner.cfg.get('model') or {}))),
-            iteration=runner.iter,
+            iteration=iteration,
         ),
         mixed_precision=bool(getattr(loop, 'fp16', False)),
         processes=get_world_size(),
@@ -192,7 +193,8 @@ def _summary(record: Mapping) -> Iterator[str]:
             yield f'  - {name} departs from it: {departure}'
     weights = record['weights']
     origin = weights['checkpoint'] or ', '.join(weights['init_cfg']) or 'not from a file'
-    yield f'- weights: sha256 {weights["sha256"]} (from {origin}, iteration {weights["iteration"]})'
+    when = '' if weights['iteration'] is None else f', iteration {weights["iteration"]}'
+    yield f'- weights: sha256 {weights["sha256"]} (from {origin}{when})'
     yield f'- config: {record["config"]}'
     yield '- versions: ' + ', '.join(f'{k} {v}' for k, v in record['versions'].items())
     of_all = [

@@ -99,6 +99,21 @@ def test_one_data_set(files, tmp_path):
     assert log.read_text().count(text) == 1
 
 
+def test_a_training_config_is_tested_without_its_training_data(files, tmp_path):
+    missing = dict(
+        train_cfg=dict(type='IterBasedTrainLoop', max_iters=1),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        train_dataloader=dict(
+            batch_size=1,
+            sampler=dict(type='InfiniteSampler'),
+            dataset=dict(type='CaptionShardsDataset', shards=str(tmp_path / 'none/*.tar')),
+        ),
+    )
+    record, text = run(files, tmp_path, 'voc21', ['voc21'], **missing)[2:]
+    assert record['weights']['iteration'] is None
+    assert ', iteration' not in text
+
+
 def test_several_data_sets(files, tmp_path):
     keys = {'default_hooks.protocol.published': ['SimSeg']}
     _, metrics, record, text = run(files, tmp_path, 'all', ['cityscapes', 'context60'], **keys)
