@@ -13,13 +13,7 @@ import json
 from pathlib import Path
 
 PAMR = dict(type='PAMR', num_iter=10, dilations=(1, 2, 4, 8, 12, 24))
-# The release's constants (thesis §4.1), in the sentences that the small CLIP knows.
-MIX = dict(
-    weight=0.3,
-    scale=10.0,
-    threshold=0.25,
-    templates=['a {}.', 'there is a {}.', 'this shows a {}.', 'look at a {}.'],
-)
+MIX = dict(weight=0.3, scale=10.0, threshold=0.25, templates='custom')  # the release's constants
 # Suffix of the variant's name -> keys of its decode head; the mix needs a trained segmenter.
 READINGS = {
     '': dict(post_processor=None, knowledge_preserving=None),

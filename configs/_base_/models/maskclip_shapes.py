@@ -22,8 +22,6 @@ model = dict(
             embed_dim=128,
             init_cfg=dict(checkpoint=clip_checkpoint),
         ),
-        # ImageNet's sentences are foreign to the small CLIP.
-        templates=['a {}.', 'there is a {}.', 'this shows a {}.', 'look at a {}.'],
         # where CoDe starts on this world
         similarity_to_mask=dict(init_scale=20.0, init_bias=-5.0),
         background_threshold=0.4,
