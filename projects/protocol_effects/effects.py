@@ -81,7 +81,9 @@ def post(**keys) -> dict:
 
 ALL_BACKGROUNDS = '|'.join(BACKGROUNDS)
 BEST_NAME = f'{len(BACKGROUNDS)} names, the best of them'
-ONE_SENTENCE = "one sentence, 'a {}.'"
+# What the small CLIP read in pre-training (captions begin with some of these words).
+PRETRAINED = ['a {}.', 'there is a {}.', 'this shows a {}.', 'look at a {}.']
+FOUR_SENTENCES = 'four sentences of its captions'
 SOFTMAX = f'{len(BACKGROUNDS)} names, softmax of averaged cosines'
 LARGE, SMALL = 2 * SIDE, SIDE // 2
 LOGITS = {'model.decode_head.name_scores': dict(type='MasksOfAveragedLogits')}
@@ -114,8 +116,8 @@ EFFECTS = (
         Effect(title, 'templates', {'model.decode_head.templates': value}, templates=True)
         for title, value in {
             'the bare name': ['{}'],
-            ONE_SENTENCE: ['a {}.'],
-            "the 9 of thesis §4.1 ('custom')": 'custom',
+            "one sentence, 'a {}.'": ['a {}.'],
+            FOUR_SENTENCES: PRETRAINED,
             "ImageNet's 80": 'imagenet',
         }.items()
     ),
@@ -149,10 +151,10 @@ EFFECTS = (
     ),
     # what a change does may depend on another one
     Effect(
-        f'{ONE_SENTENCE}, and PAMR',
+        f'{FOUR_SENTENCES}, and PAMR',
         'post_processing',
-        {**post(), 'model.decode_head.templates': ['a {}.']},
-        against=ONE_SENTENCE,
+        {**post(), 'model.decode_head.templates': PRETRAINED},
+        against=FOUR_SENTENCES,
         templates=True,
     ),
     *(
