@@ -9,6 +9,7 @@ What is done is not done again, whenever it was stopped: runs go on at their las
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import subprocess
@@ -54,6 +55,19 @@ def call(log: Path, *command: object, threads: int = 1) -> None:
     if done.returncode:
         last = ''.join(log.read_text().splitlines(keepends=True)[-20:])
         raise RuntimeError(f'this command failed: {" ".join(words)}\n(all output: {log})\n{last}')
+
+
+def lock(work_dir: Path):
+    """Keep the work folder to this process until it ends: two studies would write the same files."""
+    work_dir.mkdir(parents=True, exist_ok=True)
+    file = (work_dir / '.lock').open('w')
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SystemExit(
+            f'another study is running in {work_dir}; wait for it or choose another --work-dir'
+        ) from None
+    return file
 
 
 def make_worlds(args: argparse.Namespace) -> None:
@@ -153,6 +167,7 @@ def main() -> None:
     args = parse_args()
     from code_mm.datasets.parallel_jobs import run_jobs
 
+    locked = lock(ROOT / args.work_dir)  # noqa: F841  as long as it is open
     make_worlds(args)
     chosen = [variant for variant in VARIANTS if variant.name in args.only]
     jobs = [(args, v, 0) for v in chosen if not v.trained]

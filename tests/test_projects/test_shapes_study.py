@@ -94,6 +94,15 @@ def test_another_world_is_refused(module, tmp_path):
         run.make_worlds(args)
 
 
+def test_two_studies_in_one_folder_are_refused(module, tmp_path):
+    run = module('run')
+    first = run.lock(tmp_path / 'work')
+    with pytest.raises(SystemExit, match='another study is running'):
+        run.lock(tmp_path / 'work')
+    first.close()
+    run.lock(tmp_path / 'work').close()
+
+
 def test_a_failing_command_shows_its_last_lines(module, tmp_path):
     with pytest.raises(RuntimeError, match='what went wrong'):
         module('run').call(
