@@ -58,7 +58,7 @@ def call(log: Path, *command: object, threads: int = 1) -> None:
 
 
 def lock(work_dir: Path):
-    """Keep the work folder to this process until it ends: two studies would write the same files."""
+    """Keep the work folder to this process: two studies at once would write the same files."""
     work_dir.mkdir(parents=True, exist_ok=True)
     file = (work_dir / '.lock').open('w')
     try:
