@@ -109,13 +109,19 @@ def _difference_cell(delta: dict | None, metric: str) -> str:
 
 
 def setting(study: dict) -> str:
+    """What all tables share."""
     made, clip = study['made_by'], study['clip']
+    words = study['variants'].get('code', {}).get('word_accuracy_none')
+    none = (
+        f' Calling every word "none" gets a word accuracy of {words["mean"]:.3f}.' if words else ''
+    )
     return (
         f'{made["iterations"]} iterations of batch {made["batch_size"]}, seeds '
         f'{", ".join(map(str, made["seeds"]))}, {made["validation_images"]} validation images per '
         f'world; {made["machine"]}, torch {made["torch"]}. Noun recall@k of the CLIP under '
         f'everything: {clip["noun_recall_hard"]:.3f} on the hard world (chance '
         f'{clip["noun_recall_chance_hard"]:.3f}), {clip["noun_recall_easy"]:.3f} on the easy one.'
+        f'{none}'
     )
 
 
