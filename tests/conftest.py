@@ -1,5 +1,6 @@
 """Fixtures of all tests."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -13,7 +14,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import two_processes
 
-MMENGINE_READERS = dict(CheckpointLoader._schemes)  # before any fixture runs a tool
+# before any fixture runs a tool, which changes both
+MMENGINE_READERS = dict(CheckpointLoader._schemes)
+SAFE_PICKLE = ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', os.environ.get('TORCH_FORCE_WEIGHTS_ONLY_LOAD'))
 
 
 @pytest.fixture(scope='session')
@@ -40,3 +43,8 @@ def mmseg_scope():
 def mmengine_reads_checkpoints(monkeypatch):
     """MMEngine's own readers again after a test, or a wider fixture, ran a tool in this process."""
     monkeypatch.setattr(CheckpointLoader, '_schemes', dict(MMENGINE_READERS))
+    name, value = SAFE_PICKLE
+    if value is None:
+        os.environ.pop(name, None)  # for good: monkeypatch would put back what a fixture left
+    else:
+        os.environ[name] = value

@@ -20,7 +20,17 @@ from code_mm.text import end_of_text_index, tokenize
 
 SHAPES = CONFIGS / 'shapes'
 WEIGHTS = CONFIGS / 'clip' / 'weights' / 'small_clip_shapes.safetensors'
-TEMPLATES = ('a {}.', 'there is a {}.', 'this shows a {}.', 'look at a {}.')
+TEMPLATES = (  # thesis §4.1
+    'itap of a {}.',
+    'a bad photo of a {}.',
+    'a origami {}.',
+    'a photo of the large {}.',
+    'a {} in a video game.',
+    'art of the {}.',
+    'a photo of the small {}.',
+    'a photo of many {}.',
+    'a photo of {}s.',
+)
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 PATCH, GRID, BLOCKS, TEXT_BLOCKS, HEADS, HEAD_WIDTH = 8, 8, 4, 3, 2, 64
 SCALE, BIAS, BACKGROUND = 20.0, -5.0, 0.4

@@ -24,8 +24,8 @@ def draw_pictures(args: argparse.Namespace, study: dict, seeds: dict, folder: Pa
     draw_hcl_weight(study['variants'], folder / 'study_hcl_weight.png')
     if all(seeds.get(name) for name in SHOWN):
         rows = draw_examples(args, seeds)
-        # few colours: a tenth of the bytes
-        picture = Image.fromarray(below(rows)).quantize(64, dither=Image.Dither.NONE)
+        # a palette: a tenth of the bytes
+        picture = Image.fromarray(below(rows)).quantize(256, dither=Image.Dither.NONE)
         picture.save(folder / 'study_examples.png', optimize=True)
 
 

@@ -49,6 +49,9 @@ def load(args: argparse.Namespace):
     cfg.test_dataloader.dataset.data_root = args.data
     cfg.test_dataloader.dataset.level = args.level
     cfg.test_dataloader.update(num_workers=0, persistent_workers=False)
+    # pictures are drawn elsewhere, and of other data
+    hooks = cfg.get('custom_hooks', [])
+    cfg.custom_hooks = [hook for hook in hooks if hook.type != 'CoDecompositionHook']
     cfg.launcher, cfg.work_dir = 'none', str(args.out.parent / 'readings')
     return cfg
 
