@@ -44,11 +44,9 @@ def run(what, **variables):
 
 @glibc
 def test_kept_memory_is_not_asked_for_again():
-    pages = 9 * 10 * 4_000_000 // os.sysconf('SC_PAGE_SIZE')
     done, kept = run('keep')
     assert done == 'True'
-    assert kept < 0.1 * pages
-    assert run('as it is')[1] > 0.2 * pages
+    assert kept < run('as it is')[1] / 2
 
 
 @glibc
