@@ -4,10 +4,12 @@ The plain side uses neither our models nor mmseg: weights from the file, attenti
 labels from cosines, IoU by counting. What distinguishes the methods, the last block, is handed in.
 """
 
+import math
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
@@ -105,6 +107,25 @@ def what_learnt(runner):
     parts = dict(zip(('query', 'key', 'value'), rows > 0, strict=True))
     parts['feed_forward'] = block.mlp.c_fc.weight in state
     return {name for name, learnt in parts.items() if learnt}
+
+
+def check_miou(method, world, work_dir, last_block):
+    """The config's mIoU is that of the plain formulas."""
+    metrics = evaluate(f'{method}_shapes-hard', world, work_dir)
+    expected = PlainMethod(last_block).miou(world)
+    assert metrics['mIoU'] == pytest.approx(expected, abs=0.02)  # percent, two digits
+
+
+def check_start_of_code(config, world, work_dir, last_block, learnt):
+    """CoDe starts from the method's dense features, and these parts of the block learn."""
+    runner = build_training(config, world, work_dir)
+    image, _ = next(iter(pictures(world)))
+    expected = PlainMethod(last_block).upsampled(image).float()
+    torch.testing.assert_close(start_features(runner, image), expected, rtol=1e-3, atol=1e-4)
+    runner.train()
+    losses = runner.message_hub.get_scalar('train/loss')
+    assert math.isfinite(losses.current())
+    assert what_learnt(runner) == learnt
 
 
 class Block:

@@ -1,17 +1,6 @@
 """projects/clearclip: evaluated by config and by plain formulas; CoDe starts from it."""
 
-import math
-
-import pytest
-import torch
-from training_free import (
-    PlainMethod,
-    build_training,
-    evaluate,
-    pictures,
-    start_features,
-    what_learnt,
-)
+from training_free import check_miou, check_start_of_code
 
 
 def last_block(block, x):
@@ -21,17 +10,9 @@ def last_block(block, x):
 
 
 def test_the_config_gives_the_miou_of_the_formulas(shapes_folder, tmp_path):
-    metrics = evaluate('clearclip_shapes-hard', shapes_folder, tmp_path)
-    expected = PlainMethod(last_block).miou(shapes_folder)
-    assert metrics['mIoU'] == pytest.approx(expected, abs=0.02)  # percent, two digits
+    check_miou('clearclip', shapes_folder, tmp_path, last_block)
 
 
 def test_code_starts_from_these_features_and_trains(shapes_folder, tmp_path):
-    runner = build_training('code_clearclip_shapes-hard', shapes_folder, tmp_path)
-    image, _ = next(iter(pictures(shapes_folder)))
-    expected = PlainMethod(last_block).upsampled(image).float()
-    torch.testing.assert_close(start_features(runner, image), expected, rtol=1e-3, atol=1e-4)
-    runner.train()
-    losses = runner.message_hub.get_scalar('train/loss')
-    assert math.isfinite(losses.current())
-    assert what_learnt(runner) == {'query', 'value'}
+    learnt = {'query', 'value'}
+    check_start_of_code('code_clearclip_shapes-hard', shapes_folder, tmp_path, last_block, learnt)

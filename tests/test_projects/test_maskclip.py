@@ -1,6 +1,5 @@
 """projects/maskclip: evaluated by config and by plain formulas; CoDe starts from it."""
 
-import math
 import re
 import sys
 
@@ -8,15 +7,7 @@ import pytest
 import torch
 from mmengine.runner import Runner
 from tiny_configs import CONFIGS
-from training_free import (
-    PlainMethod,
-    build_config,
-    build_training,
-    evaluate,
-    pictures,
-    start_features,
-    what_learnt,
-)
+from training_free import PlainMethod, build_config, check_miou, check_start_of_code
 
 from code_mm.registry import MODELS
 
@@ -31,20 +22,12 @@ def last_block(block, x):
 
 
 def test_the_config_gives_the_miou_of_the_formulas(shapes_folder, tmp_path):
-    metrics = evaluate('maskclip_shapes-hard', shapes_folder, tmp_path)
-    expected = PlainMethod(last_block).miou(shapes_folder)
-    assert metrics['mIoU'] == pytest.approx(expected, abs=0.02)  # percent, two digits
+    check_miou('maskclip', shapes_folder, tmp_path, last_block)
 
 
 def test_code_starts_from_these_features_and_trains(shapes_folder, tmp_path):
-    runner = build_training('code_shapes-hard', shapes_folder, tmp_path)
-    image, _ = next(iter(pictures(shapes_folder)))
-    expected = PlainMethod(last_block).upsampled(image).float()
-    torch.testing.assert_close(start_features(runner, image), expected, rtol=1e-3, atol=1e-4)
-    runner.train()
-    losses = runner.message_hub.get_scalar('train/loss')
-    assert math.isfinite(losses.current())
-    assert what_learnt(runner) == {'value', 'feed_forward'}
+    learnt = {'value', 'feed_forward'}
+    check_start_of_code('code_shapes-hard', shapes_folder, tmp_path, last_block, learnt)
 
 
 @pytest.fixture
