@@ -70,6 +70,20 @@ def lock(work_dir: Path):
     return file
 
 
+def check_settings(args: argparse.Namespace) -> None:
+    """Refuse a work folder whose runs were made with other settings, or their rows would mix."""
+    wanted = {key: getattr(args, key) for key in ('iters', 'batch_size', 'train', 'val')}
+    path = ROOT / args.work_dir / 'settings.json'
+    if not path.exists():
+        path.write_text(json.dumps(wanted) + '\n')
+    made = json.loads(path.read_text())
+    if made != wanted:
+        raise SystemExit(
+            f'{path.parent} holds runs with {made}, but {wanted} are asked for; choose another '
+            '--work-dir'
+        )
+
+
 def make_worlds(args: argparse.Namespace) -> None:
     for level in sorted({variant.level for variant in VARIANTS if variant.name in args.only}):
         folder = ROOT / args.data / level
@@ -168,6 +182,7 @@ def main() -> None:
     from code_mm.datasets.parallel_jobs import run_jobs
 
     locked = lock(ROOT / args.work_dir)  # noqa: F841  as long as it is open
+    check_settings(args)
     make_worlds(args)
     chosen = [variant for variant in VARIANTS if variant.name in args.only]
     jobs = [(args, v, 0) for v in chosen if not v.trained]

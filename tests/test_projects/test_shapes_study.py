@@ -94,6 +94,16 @@ def test_another_world_is_refused(module, tmp_path):
         run.make_worlds(args)
 
 
+def test_runs_of_other_settings_are_not_mixed(module, tmp_path):
+    run = module('run')
+    args = options(tmp_path)
+    args.work_dir.mkdir()
+    run.check_settings(args)
+    run.check_settings(args)
+    with pytest.raises(SystemExit, match=r"holds runs with .*'iters': 3.*choose another"):
+        run.check_settings(options(tmp_path, iters=4))
+
+
 def test_two_studies_in_one_folder_are_refused(module, tmp_path):
     run = module('run')
     first = run.lock(tmp_path / 'work')
