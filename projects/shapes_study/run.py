@@ -126,12 +126,12 @@ def train(args: argparse.Namespace, variant: Variant, seed: int, folder: Path, d
     """The checkpoint of a finished training run."""
     finished = folder / 'finished'
     if not finished.exists():
-        iters = args.iters * variant.length
+        iters = args.iters * variant.length * variant.split
         options = {
             **variant.options,
             'randomness.seed': seed,
             'train_dataloader.dataset.data_root': str(data),
-            'train_dataloader.batch_size': args.batch_size,
+            'train_dataloader.batch_size': args.batch_size // variant.split,
             'train_cfg.max_iters': iters,
         }
         config = folder / 'config.py'
@@ -149,6 +149,8 @@ def write_config(base: Path, options: dict, iters: int, path: Path) -> None:
 
     cfg = Config.fromfile(base, import_custom_modules=False)  # the run itself imports them
     cfg.merge_from_dict(options)
+    if 'batch_size' in cfg.train_dataloader.dataset:  # it makes the batches itself
+        cfg.train_dataloader.dataset.batch_size = cfg.train_dataloader.batch_size
     warm_up, decay = cfg.param_scheduler
     warm_up.end = decay.begin = min(warm_up.end, iters // 3)
     decay.end = iters

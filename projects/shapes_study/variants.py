@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 BASE = 'configs/shapes/code_shapes-hard.py'
+DISTINCT_NOUNS = 'projects/shapes_study/distinct_nouns.py'
 _NO_WARM_UP = {'custom_hooks.2.stages': [dict(begin=0, freeze=[])]}
 _SEGMENTER_ONLY = {
     'model.text_segmenter': None,
@@ -34,7 +35,8 @@ class Variant:
         options: Keys of the config that it changes.
         level: Shapes world that it learns and is scored on.
         trained: Whether it learns anything; then there is one run per seed.
-        length: Its iterations, in multiples of the others'.
+        length: Images that it sees, in multiples of the others'.
+        split: Its batches are so many times smaller than the others', and as many more.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Variant:
     level: str = 'hard'
     trained: bool = True
     length: int = 1
+    split: int = 1
 
 
 def _hcl_weight(weight: float) -> Variant:
@@ -60,6 +63,11 @@ def _method(name: str, title: str) -> Variant:
 def _started_from(name: str, title: str, attention: str) -> Variant:
     options = {'model.image_segmenter.dense_attention': dict(type=attention)}
     return Variant(f'code_{name}', f'CoDe from {title}', ('methods',), options=options)
+
+
+def _distinct_nouns(name: str, title: str, options: dict, distinct: bool = True) -> Variant:
+    config = DISTINCT_NOUNS if distinct else BASE
+    return Variant(name, title, ('false_negatives',), config, options, split=2)
 
 
 def _noun_count(number: int) -> Variant:
@@ -152,6 +160,12 @@ VARIANTS = (
     _noun_count(3),
     _started_from('sclip', 'SCLIP', 'CorrelativeSelfAttention'),
     _started_from('clearclip', 'ClearCLIP', 'SelfSelfAttention'),
+    _distinct_nouns(
+        'segmenter_only_distinct_nouns',
+        'image segmenter only, half batches of distinct nouns',
+        _SEGMENTER_ONLY,
+    ),
+    _distinct_nouns('code_distinct_nouns', 'CoDe, half batches of distinct nouns', {}),
     Variant(
         'segmenter_only_thesis_weights',
         "image segmenter only, thesis' loss weights",
