@@ -14,6 +14,7 @@ from code_mm.ops import crop, pad_to_multiple
 from code_mm.registry import MODELS
 
 from ..decode_heads import ZeroShotHead
+from .filled_backbone import require_filled, watch_filling
 from .label_map import restore
 from .windowed_encoder_decoder import WindowedEncoderDecoder
 
@@ -41,6 +42,7 @@ class ZeroShotSegmentor(WindowedEncoderDecoder):
                 'for a post-processor'
             )
         self.size_divisor = size_divisor or getattr(self.backbone, 'patch_size', 1)
+        watch_filling(self.backbone)
 
     def set_class_names(self, names: Sequence[str]) -> None:
         """Look for these classes from now on ('background' first where there is one)."""
@@ -58,7 +60,12 @@ class ZeroShotSegmentor(WindowedEncoderDecoder):
     def predict(
         self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
     ) -> list[SegDataSample]:
-        """Label images, see ``WindowedEncoderDecoder``."""
+        """Label images, see ``WindowedEncoderDecoder``.
+
+        Raises:
+            RuntimeError: The backbone's ``init_cfg`` names weights, but nothing was loaded.
+        """
+        require_filled(self.backbone)
         if self.decode_head.name_scores is None:
             return super().predict(inputs, data_samples)
         return EncoderDecoder.predict(self, inputs, data_samples)  # needs whole images
