@@ -16,6 +16,14 @@ _SEGMENTER_ONLY = {
     **_NO_WARM_UP,
 }
 
+# From the second stage on, words in the place of the image level's nouns: the same total weight.
+_WORDS_FOR_NOUNS = {
+    'custom_hooks.2.stages': [
+        dict(begin=0, freeze=[], loss_weights=dict(region_word=0.0)),
+        dict(begin=1, freeze=[], loss_weights=dict(region_image=0.0)),
+    ]
+}
+
 # region_feature and region_image as in the thesis; the demo's are larger (configs/_base_/models).
 _THESIS_WEIGHTS = {
     'model.losses.region_feature.loss_weight': 0.1,
@@ -68,6 +76,16 @@ def _started_from(name: str, title: str, attention: str) -> Variant:
 def _distinct_nouns(name: str, title: str, options: dict, distinct: bool = True) -> Variant:
     config = DISTINCT_NOUNS if distinct else BASE
     return Variant(name, title, ('false_negatives',), config, options, split=2)
+
+
+def _image_level(weight: float) -> Variant:
+    """The image segmenter alone with another weight of the InfoNCE on highlighted regions."""
+    return Variant(
+        f'segmenter_only_image_level_{weight}',
+        f'image segmenter only, image level {weight} (nouns)',
+        ('image_level',),
+        options={**_SEGMENTER_ONLY, 'model.losses.region_image.loss_weight': weight},
+    )
 
 
 def _noun_count(number: int) -> Variant:
@@ -160,6 +178,21 @@ VARIANTS = (
     _noun_count(3),
     _started_from('sclip', 'SCLIP', 'CorrelativeSelfAttention'),
     _started_from('clearclip', 'ClearCLIP', 'SelfSelfAttention'),
+    _image_level(0.0),
+    _image_level(1.0),
+    Variant(
+        'words_for_nouns',
+        'CoDe, image level 0.5 (words)',
+        ('image_level',),
+        options=_WORDS_FOR_NOUNS,
+    ),
+    Variant(
+        'true_words_for_nouns',
+        'told the true words, image level 0.5 (words)',
+        ('image_level',),
+        config='projects/shapes_study/true_words.py',
+        options=_WORDS_FOR_NOUNS,
+    ),
     _distinct_nouns(
         'segmenter_only_distinct_nouns',
         'image segmenter only, half batches of distinct nouns',
