@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .colour_regions import colour_regions
 from .lettering import WHITE, Colour, TextPiece, draw_text
 from .panels import below, check_image, panel_size, resize_image, resize_labels
 
@@ -51,34 +52,6 @@ def draw_overlay(
     width = max(picture.shape[1], 12 * letter)
     legend = _legend(labels, classes, palette, plain, whole_legend)
     return below([picture, draw_text(legend, width, letter, gap=8)])
-
-
-def colour_regions(
-    image: np.ndarray,
-    labels: np.ndarray,
-    palette: Sequence[Colour],
-    opacity: float,
-    plain: int | None = None,
-) -> np.ndarray:
-    """The image with its regions in colour and outlined; arguments as of :func:`draw_overlay`."""
-    colours = np.asarray(palette, np.float32)[labels]
-    alpha = np.full(labels.shape, opacity, np.float32)
-    alpha[_inner_borders(labels)] = 1.0
-    if plain is not None:
-        alpha[labels == plain] = 0.0
-    alpha = alpha[..., None]
-    return np.round(image * (1 - alpha) + colours * alpha).astype(np.uint8)
-
-
-def _inner_borders(labels: np.ndarray) -> np.ndarray:
-    """Pixels with a neighbour (of four) of another label."""
-    down, right = labels[1:] != labels[:-1], labels[:, 1:] != labels[:, :-1]
-    border = np.zeros(labels.shape, bool)
-    border[1:] |= down
-    border[:-1] |= down
-    border[:, 1:] |= right
-    border[:, :-1] |= right
-    return border
 
 
 def _legend(

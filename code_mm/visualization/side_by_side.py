@@ -1,9 +1,11 @@
 """Image, truth and the predictions of several models beside each other."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
+from .colour_regions import colour_regions
 from .lettering import Colour, TextPiece, draw_legend, draw_text
 from .panels import below, beside, check_image, panel_size, resize_image, resize_labels
 
@@ -49,28 +51,15 @@ def draw_side_by_side(
     size = panel_size(image, panel)
     shown = resize_image(image, size)
     letter = max(12, panel // 18)
-    pictures = {
-        title: _colour(shown, resize_labels(labels, size), palette, ignore_index, opacity)
-        for title, labels in maps.items()
-    }
+    paint = partial(
+        colour_regions, shown, palette=palette, opacity=opacity, plain=ignore_index, outline=False
+    )
+    pictures = {title: paint(resize_labels(labels, size)) for title, labels in maps.items()}
     row = beside([_titled(t, p, letter) for t, p in {'image': shown, **pictures}.items()])
     if not present:
         return row
     names, colours = [classes[c] for c in present], [palette[c] for c in present]
     return below([row, draw_legend(names, colours, row.shape[1], letter)])
-
-
-def _colour(
-    image: np.ndarray,
-    labels: np.ndarray,
-    palette: Sequence[Colour],
-    ignore_index: int,
-    opacity: float,
-) -> np.ndarray:
-    known = labels != ignore_index
-    colours = np.asarray(palette, np.float32)[np.where(known, labels, 0)]
-    alpha = opacity * known[..., None]
-    return np.round(image * (1 - alpha) + colours * alpha).astype(np.uint8)
 
 
 def _titled(title: str, picture: np.ndarray, size: int) -> np.ndarray:

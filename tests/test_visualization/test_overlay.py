@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from code_mm.visualization.overlay import colour_regions, draw_overlay, share_text
+from code_mm.visualization.overlay import draw_overlay, share_text
 
 PALETTE = [(0, 0, 0), (200, 0, 0), (0, 0, 200)]
 CLASSES = ['background', 'cat', 'grüner дом']
@@ -13,20 +13,6 @@ def labels_of(height, width):
     labels[:, width // 3 :] = 1
     labels[height // 2 :, width // 3 :] = 2
     return labels
-
-
-def test_colours_of_inner_pixels_and_borders():
-    image = np.full((8, 9, 3), 100, np.uint8)
-    labels = labels_of(8, 9)
-    picture = colour_regions(image, labels, PALETTE, 0.5, plain=0)
-    assert tuple(picture[0, 0]) == (100, 100, 100)  # plain
-    assert tuple(picture[0, 2]) == (100, 100, 100)  # plain, though at a border
-    assert tuple(picture[0, 8]) == (150, 50, 50)  # half and half
-    assert tuple(picture[0, 3]) == (200, 0, 0)  # beside the background: outlined
-    assert tuple(picture[7, 8]) == (50, 50, 150)
-    assert tuple(picture[4, 8]) == (0, 0, 200)
-    coloured = colour_regions(image, labels, PALETTE, 0.5)
-    assert tuple(coloured[0, 0]) == (50, 50, 50)
 
 
 def colours_below(picture, height):
