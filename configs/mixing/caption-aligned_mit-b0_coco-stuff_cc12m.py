@@ -51,12 +51,16 @@ model = dict(
 del COCOStuffDataset
 
 data_root = 'data/coco_stuff164k'
+select_nouns = dict(type='SelectNouns', num_nouns=2)
+tokenize = dict(type='TokenizeCaption', context_length=77, noun_context_length=61)  # 77 - 16
+crop = dict(type='RandomResizedCrop', size=512, scale=(0.5, 1.0))
+flip = dict(type='RandomFlip', prob=0.5)
 caption_pipeline = [
-    dict(type='SelectNouns', num_nouns=2),
+    select_nouns,
     dict(type='LoadCaptionImage', min_size=16),
-    dict(type='RandomResizedCrop', size=512, scale=(0.5, 1.0)),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='TokenizeCaption', context_length=77, noun_context_length=61),  # 77 - 16 contexts
+    crop,
+    flip,
+    tokenize,
     dict(type='PackCaptionInputs'),
 ]
 coco_dataset = dict(
@@ -69,13 +73,14 @@ coco_dataset = dict(
         dict(
             type='AddCaption',
             ann_file=data_root + '/captions_train2017.jsonl',
-            transforms=[caption_pipeline[0], caption_pipeline[4]],
+            transforms=[select_nouns, tokenize],
         ),
-        caption_pipeline[2],
-        dict(type='RandomFlip', prob=0.5),
+        crop,
+        flip,
         dict(type='PackCaptionInputs', require_caption=False),
     ],
 )
+del select_nouns, tokenize, crop, flip
 captioned_dataset = dict(
     type='CaptionShardsDataset',
     data_root='data/cc12m',
