@@ -7,10 +7,10 @@ import json
 import re
 from pathlib import Path
 
-from results import METRICS, ROOT, difference, gather
+from results import METRICS, REGION_METRICS, ROOT, difference, gather
 from variants import Variant
 
-# Table in docs/study.md -> (group of variants, suffixes of the readings).
+# Table in docs/study.md -> (group of variants, suffixes of the readings[, metrics]).
 TABLES = {
     'main': ('main', ('', '_pamr')),
     'readings': ('readings', ('', '_pamr', '_mix', '_mix_pamr')),
@@ -18,6 +18,9 @@ TABLES = {
     'hcl_weight': ('hcl_weight', ('', '_pamr')),
     'noun_count': ('noun_count', ('', '_pamr')),
     'choices': ('choices', ('', '_pamr')),
+    'image_level': ('image_level', ('', '_pamr')),
+    'true_regions': ('image_level', ('',), REGION_METRICS),
+    'false_negatives': ('false_negatives', ('', '_pamr')),
     'reasons': ('reasons', ('', '_pamr')),
     'easy': ('easy', ('', '_pamr')),
     'methods': ('methods', ('', '_pamr')),
@@ -27,11 +30,19 @@ DIFFERENCES = {
     'code_minus_segmenter': [
         ('code', 'segmenter_only'),
         ('code_thesis_weights', 'segmenter_only_thesis_weights'),
+        ('code_distinct_nouns', 'segmenter_only_distinct_nouns'),
         ('code_long', 'segmenter_only_long'),
         ('code_easy', 'segmenter_only_easy'),
         ('true_word_labels', 'segmenter_only'),
         ('true_word_labels', 'code'),
         ('code_naclip', 'segmenter_only_naclip'),
+    ],
+    'image_level_differences': [
+        ('code', 'segmenter_only_image_level_1.0'),
+        ('code', 'noun_alignment'),
+        ('words_for_nouns', 'segmenter_only'),
+        ('true_words_for_nouns', 'segmenter_only'),
+        ('segmenter_only', 'segmenter_only_image_level_0.0'),
     ],
     'main_differences': [
         ('code', 'segmenter_only'),
@@ -40,7 +51,7 @@ DIFFERENCES = {
         ('code_naclip', 'naclip'),
     ],
 }
-DIGITS = {'object AUC': 3, 'word accuracy': 3, 'attribute accuracy': 3}
+DIGITS = dict.fromkeys([*METRICS.values(), *REGION_METRICS.values()][2:], 3)
 
 
 def write_report(args: argparse.Namespace, variants: list[Variant], seeds: dict) -> Path:
@@ -60,7 +71,13 @@ def write_report(args: argparse.Namespace, variants: list[Variant], seeds: dict)
     return page
 
 
-def table(study: dict, variants: list[Variant], group: str, suffixes: tuple[str, ...]) -> str:
+def table(
+    study: dict,
+    variants: list[Variant],
+    group: str,
+    suffixes: tuple[str, ...],
+    metrics: dict[str, str] = METRICS,
+) -> str:
     """The rows of one group, mean ± standard deviation over seeds."""
     from code_mm.evaluation import result_table
 
@@ -71,7 +88,7 @@ def table(study: dict, variants: list[Variant], group: str, suffixes: tuple[str,
             if group not in variant.groups or entry is None:
                 continue
             row = {'variant': entry['title'], 'runs': str(len(entry['seeds']) or '-')}
-            for key, title in METRICS.items():
+            for key, title in metrics.items():
                 if key in entry:
                     raw = entry[key]['raw']
                     row[title] = raw if len(raw) > 1 else raw[0]

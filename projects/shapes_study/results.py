@@ -23,6 +23,13 @@ METRICS = {
     'word_accuracy': 'word accuracy',
     'attribute_accuracy': 'attribute accuracy',
 }
+# Of true_regions.py; shares of the objects' regions that are recognised.
+REGION_METRICS = {
+    'region_recall_pooled': 'pooled features',
+    'region_recall_pooled_rim': 'pooled, with a rim',
+    'region_recall_highlighted': 'highlighted image',
+    'region_recall_highlighted_rim': 'highlighted, with a rim',
+}
 
 
 def gather(args: argparse.Namespace, variants: list[Variant], seeds: dict) -> dict:
@@ -37,16 +44,29 @@ def gather(args: argparse.Namespace, variants: list[Variant], seeds: dict) -> di
     for variant in variants:
         by_reading: dict[str, list] = {}
         for seed, folder in seeds[variant.name]:
-            for suffix, scores in json.loads((folder / 'readings.json').read_text()).items():
+            for suffix, scores in scores_of(folder).items():
                 by_reading.setdefault(suffix, []).append((seed, scores))
         for suffix, runs in by_reading.items():
             found[variant.name + suffix] = dict(
                 title=variant.title + READING_TITLES[suffix],
                 level=variant.level,
                 seeds=[seed for seed, _ in runs] if variant.trained else [],
-                **{key: summary([scores[key] for _, scores in runs]) for key in runs[0][1]},
+                **{
+                    key: summary([scores[key] for _, scores in runs])
+                    for key in runs[0][1]
+                    if all(key in scores for _, scores in runs)
+                },
             )
     return dict(made_by=provenance(args), clip=clip_recall(), variants=found)
+
+
+def scores_of(folder: Path) -> dict[str, dict[str, float]]:
+    """Reading -> metric -> value of one run; what is asked of the true regions needs no reading."""
+    readings = json.loads((folder / 'readings.json').read_text())
+    regions = folder / 'true_regions.json'
+    if regions.exists():
+        readings[''].update(json.loads(regions.read_text()))
+    return readings
 
 
 def summary(values: list[float]) -> dict:

@@ -2,6 +2,7 @@
 
     make study                                   # everything, ~3 h on two cores
     python projects/shapes_study/run.py --only segmenter_only code --seeds 0 1 2 3 4
+    python projects/shapes_study/run.py --only maskclip   # the page anew, from all that was run
 
 What is done is not done again, whenever it was stopped: runs go on at their last checkpoint.
 """
@@ -26,7 +27,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     names = [variant.name for variant in VARIANTS]
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
-    parser.add_argument('--only', nargs='+', choices=names, default=names, metavar='VARIANT')
+    parser.add_argument('--only', nargs='+', choices=names, metavar='VARIANT')
     parser.add_argument('--iters', type=int, default=500, help='training iterations of each run')
     parser.add_argument('--batch-size', type=int, default=16)
     parser.add_argument('--train', type=int, default=6000, help='captioned images of each world')
@@ -85,7 +86,7 @@ def check_settings(args: argparse.Namespace) -> None:
 
 
 def make_worlds(args: argparse.Namespace) -> None:
-    for level in sorted({variant.level for variant in VARIANTS if variant.name in args.only}):
+    for level in sorted({variant.level for variant in chosen(args)}):
         folder = ROOT / args.data / level
         wanted = dict(level=level, train=args.train, val=args.val)
         made_by = folder / 'made_by.json'
@@ -113,12 +114,15 @@ def do_run(job: tuple[argparse.Namespace, Variant, int]) -> float:
     checkpoint = 'none'
     if variant.trained:
         checkpoint = train(args, variant, seed, folder, data)
-    readings = folder / 'readings.json'
-    if not readings.exists():
-        command = [sys.executable, 'projects/shapes_study/readings.py', variant.config, checkpoint]
-        command += [readings, '--data', data, '--level', variant.level]
-        options = variant.options if variant.trained else {}
-        call(folder / 'readings.log', *command, '--options', repr(options), threads=args.threads)
+    scripts = ['readings', 'true_regions'] if 'image_level' in variant.groups else ['readings']
+    for script in scripts:
+        out = folder / f'{script}.json'
+        if not out.exists():
+            command = [sys.executable, f'projects/shapes_study/{script}.py', variant.config]
+            command += [checkpoint, out, '--data', data, '--level', variant.level]
+            options = variant.options if variant.trained else {}
+            options = ('--options', repr(options))
+            call(folder / f'{script}.log', *command, *options, threads=args.threads)
     return time.monotonic() - started
 
 
@@ -164,6 +168,22 @@ def write_config(base: Path, options: dict, iters: int, path: Path) -> None:
     cfg.dump(path)
 
 
+def chosen(args: argparse.Namespace) -> list[Variant]:
+    return [variant for variant in VARIANTS if not args.only or variant.name in args.only]
+
+
+def all_runs(args: argparse.Namespace) -> list[tuple[argparse.Namespace, Variant, int]]:
+    """Jobs of :func:`do_run`, seed after seed: stopped early, seeds are still matched."""
+    variants = chosen(args)
+    jobs = [(args, variant, 0) for variant in variants if not variant.trained]
+    for number, seed in enumerate(args.seeds):
+        for variant in variants:
+            enough = not args.only and variant.seeds is not None and number >= variant.seeds
+            if variant.trained and not enough:
+                jobs.append((args, variant, seed))
+    return jobs
+
+
 def run_folder(args: argparse.Namespace, variant: Variant, seed: int) -> Path:
     part = f'seed_{seed}' if variant.trained else 'untrained'
     return ROOT / args.work_dir / variant.name / part
@@ -186,10 +206,7 @@ def main() -> None:
     locked = lock(ROOT / args.work_dir)  # noqa: F841  as long as it is open
     check_settings(args)
     make_worlds(args)
-    chosen = [variant for variant in VARIANTS if variant.name in args.only]
-    jobs = [(args, v, 0) for v in chosen if not v.trained]
-    # seed after seed: stopped early, the study still compares matched seeds
-    jobs += [(args, v, seed) for seed in args.seeds for v in chosen if v.trained]
+    jobs = all_runs(args)
     print(f'{len(jobs)} runs, each with its logs in {args.work_dir}/VARIANT/SEED')
     for (_, variant, seed), seconds in run_jobs(do_run, jobs, args.jobs, description='study'):
         print(f'{variant.name}, seed {seed}: {seconds:.0f} s')

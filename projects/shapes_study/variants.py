@@ -45,6 +45,7 @@ class Variant:
         trained: Whether it learns anything; then there is one run per seed.
         length: Images that it sees, in multiples of the others'.
         split: Its batches are so many times smaller than the others', and as many more.
+        seeds: At most so many runs, unless it is asked for by name; None: one per seed.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Variant:
     trained: bool = True
     length: int = 1
     split: int = 1
+    seeds: int | None = None
 
 
 def _hcl_weight(weight: float) -> Variant:
@@ -75,7 +77,7 @@ def _started_from(name: str, title: str, attention: str) -> Variant:
 
 def _distinct_nouns(name: str, title: str, options: dict, distinct: bool = True) -> Variant:
     config = DISTINCT_NOUNS if distinct else BASE
-    return Variant(name, title, ('false_negatives',), config, options, split=2)
+    return Variant(name, title, ('false_negatives',), config, options, split=2, seeds=1)
 
 
 def _image_level(weight: float) -> Variant:
@@ -112,7 +114,10 @@ VARIANTS = (
     Variant(
         'segmenter_only',
         'image segmenter only',
-        ('main', 'readings', 'co_decomposition', 'reasons', 'methods'),
+        (
+            *('main', 'readings', 'co_decomposition', 'image_level', 'false_negatives', 'reasons'),
+            'methods',
+        ),
         options=_SEGMENTER_ONLY,
     ),
     Variant(
@@ -120,7 +125,7 @@ VARIANTS = (
         'CoDe (C+W+R)',
         (
             *('main', 'readings', 'co_decomposition', 'hcl_weight', 'noun_count', 'choices'),
-            *('reasons', 'methods'),
+            *('image_level', 'false_negatives', 'reasons', 'methods'),
         ),
     ),
     Variant(
@@ -153,7 +158,7 @@ VARIANTS = (
     Variant(
         'noun_alignment',
         'regions aligned with single nouns (§4.4)',
-        ('choices',),
+        ('choices', 'image_level'),
         options={'model.alignment_text': 'noun'},
     ),
     Variant(
@@ -204,12 +209,14 @@ VARIANTS = (
         "image segmenter only, thesis' loss weights",
         ('reasons',),
         options={**_SEGMENTER_ONLY, **_THESIS_WEIGHTS},
+        seeds=1,
     ),
     Variant(
         'code_thesis_weights',
         "CoDe, thesis' loss weights",
         ('reasons',),
         options=_THESIS_WEIGHTS,
+        seeds=1,
     ),
     Variant(
         'segmenter_only_long',
@@ -217,8 +224,9 @@ VARIANTS = (
         ('reasons',),
         options=_SEGMENTER_ONLY,
         length=2,
+        seeds=1,
     ),
-    Variant('code_long', 'CoDe, twice the iterations', ('reasons',), length=2),
+    Variant('code_long', 'CoDe, twice the iterations', ('reasons',), length=2, seeds=1),
     Variant(
         'maskclip_easy',
         'MaskCLIP (no training)',
@@ -233,6 +241,7 @@ VARIANTS = (
         ('easy',),
         options=_SEGMENTER_ONLY,
         level='easy',
+        seeds=1,
     ),
-    Variant('code_easy', 'CoDe', ('easy',), level='easy'),
+    Variant('code_easy', 'CoDe', ('easy',), level='easy', seeds=1),
 )

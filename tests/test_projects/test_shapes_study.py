@@ -4,6 +4,7 @@ import argparse
 import importlib.util
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
 
 from code_mm.datasets.shapes_world import ShapesWorld
 
@@ -45,10 +48,10 @@ def options(tmp_path, **changes):
 
 def test_a_variant_is_trained_read_and_not_done_again(module, tmp_path):
     run, variants = module('run'), module('variants')
-    args = options(tmp_path, only=['true_word_labels'])
+    args = options(tmp_path, only=['true_words_for_nouns'])
     run.make_worlds(args)
     run.make_worlds(args)  # is there already
-    variant = next(v for v in variants.VARIANTS if v.name == 'true_word_labels')
+    variant = next(v for v in variants.VARIANTS if v.name == 'true_words_for_nouns')
     run.do_run((args, variant, 0))
 
     folder = run.run_folder(args, variant, 0)
@@ -70,12 +73,105 @@ def test_a_variant_is_trained_read_and_not_done_again(module, tmp_path):
     expected = readings['']['miou_with_background']
     assert 100 * np.mean(ious) == pytest.approx(expected, abs=0.006)
 
+    recalls = json.loads((folder / 'true_regions.json').read_text())
+    regions = sum(len(set(np.unique(labels)) - {0}) for labels in truth)
+    for recall in recalls.values():
+        assert 0 <= recall <= 1 and recall * regions == pytest.approx(round(recall * regions))
+
     log = (folder / 'train.log').read_text()
     assert run.do_run((args, variant, 0)) < 1
     assert (folder / 'train.log').read_text() == log
     cfg = Config.fromfile(folder / 'config.py', import_custom_modules=False)
     assert cfg.train_cfg.max_iters == 3 and cfg.param_scheduler[-1].end == 3
     assert cfg.custom_hooks[2].stages[1].begin == 1
+
+
+def test_recalls_of_true_regions(module):
+    """Pooled: one class of three pixels is right until its rim takes in the other's features."""
+    true_regions = module('true_regions')
+    labels = torch.zeros(1, 64, 64, dtype=torch.long)
+    labels[0, 10:12, 10:12], labels[0, 40:60, 40:60] = 1, 2
+    features = torch.zeros(1, 2, 64, 64)
+    features[0, 0, 10:12, 10:12] = 1.0
+    features[0, 1] = 0.2
+    features[0, 1, 10:12, 10:12] = 0.0
+
+    class Model(torch.nn.Module):
+        decode_head = argparse.Namespace(class_embeddings=torch.eye(2))
+        # an image is what is seen of it: red for the first class, green for the second
+        backbone = argparse.Namespace(
+            visual=argparse.Namespace(trunk=lambda image: image),
+            encode_image=lambda image: image.sum((2, 3))[:, :2],
+        )
+
+        def data_preprocessor(self, batch, training):
+            return batch
+
+        def image_segmenter(self, image):
+            return features
+
+        def region_prompt(self, image, mask):
+            return image * mask
+
+    image = torch.zeros(1, 3, 64, 64)
+    image[0, 0] = 0.1
+    image[0, 0, 40:60, 40:60] = 0.0
+    image[0, 1, 40:60, 40:60] = 0.1  # 40 of green against 38 of red in the rim
+    image[0, 1, 10:12, 10:12] = 0.05
+    sample = SegDataSample(gt_sem_seg=PixelData(data=labels))
+    found = true_regions.recalls(Model(), [dict(inputs=image, data_samples=[sample])])
+    assert found == {
+        'region_recall_pooled': 1.0,
+        'region_recall_highlighted': 1.0,
+        'region_recall_pooled_rim': 0.5,  # 4 pixels of 1.0 against 96 of 0.2
+        'region_recall_highlighted_rim': 1.0,
+    }
+
+
+def test_one_run_is_enough_for_some_variants(module, tmp_path):
+    run = module('run')
+    runs = [(v.name, seed) for _, v, seed in run.all_runs(options(tmp_path, only=None))]
+    assert ('code', 0) in runs and ('code', 1) in runs and runs.count(('maskclip', 0)) == 1
+    assert ('code_long', 0) in runs and ('code_long', 1) not in runs
+    assert runs.index(('nouns_3', 0)) < runs.index(('code', 1))
+    asked = run.all_runs(options(tmp_path, only=['code_long']))
+    assert [seed for _, _, seed in asked] == [0, 1]
+
+
+@pytest.fixture
+def distinct(monkeypatch):
+    monkeypatch.syspath_prepend(PROJECT.parents[1])
+    # under the name by which the config imports it: parts are registered once
+    return importlib.import_module('projects.shapes_study.distinct_noun_batches')
+
+
+class Pairs(list):
+    """Stands for a dataset of packed captions with these nouns."""
+
+    @classmethod
+    def of(cls, *nouns):
+        return cls(dict(data_samples=argparse.Namespace(selected_nouns=pair)) for pair in nouns)
+
+
+def test_batches_repeat_no_noun_and_nothing_is_left_out(distinct, monkeypatch):
+    pairs = Pairs.of(('a', 'b'), ('a', 'c'), ('b', 'd'), ('c', 'e'), ('d', 'e'), ('f', 'a'))
+    monkeypatch.setattr(distinct.DATASETS, 'build', lambda cfg: pairs)
+    np.random.seed(0)
+    samples = iter(distinct.DistinctNounBatches(batch_size=2))
+    counts = Counter()
+    for _ in range(300):
+        nouns = [n for _ in range(2) for n in next(samples)['data_samples'].selected_nouns]
+        assert len(set(nouns)) == 4
+        counts.update(nouns)
+    assert sum(counts.values()) == 1200
+    assert counts['f'] == pytest.approx(100, abs=3)  # each pair once per round
+
+
+def test_batches_that_cannot_be_are_refused(distinct, monkeypatch):
+    pairs = Pairs.of(('a', 'b'), ('a', 'c'))
+    monkeypatch.setattr(distinct.DATASETS, 'build', lambda cfg: pairs)
+    with pytest.raises(ValueError, match='found no more than 1; choose a smaller batch_size'):
+        next(iter(distinct.DistinctNounBatches(batch_size=2)))
 
 
 def load_png(path):
