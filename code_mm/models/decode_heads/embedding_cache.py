@@ -52,6 +52,10 @@ class EmbeddingCache:
             self._kept.popitem(last=False)
         return self._kept[known]
 
+    def leave_disk(self) -> None:
+        """Use memory only from now on."""
+        self._files = None
+
     def clear(self) -> None:
         """Forget all of them, to free memory."""
         self._kept.clear()

@@ -102,13 +102,14 @@ class NamedClasses(nn.Module):
         self.class_embeddings, self.frozen_class_embeddings = embeddings, frozen
 
     def return_to_training_classes(self) -> None:
-        """Look for the classes of the config again, where it has any.
+        """Look for the classes of the config again, where it has any, and keep no more files.
 
         A validation asks for those of its own data set, which labels in training do not mean.
         """
         names, threshold = self._of_training_labels
         if names is not None:
             self.class_names, self.background_threshold = list(names), threshold
+        self._cache.leave_disk()  # a file per validation would pile up, of weights seen only once
         self.forget_class_embeddings()
 
     def forget_class_embeddings(self) -> None:

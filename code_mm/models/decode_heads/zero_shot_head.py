@@ -56,7 +56,7 @@ class ZeroShotHead(NamedClasses, BaseDecodeHead):
             class scores: ``SoftmaxOverNames`` or ``MasksOfAveragedLogits``. By default the soft
             masks of the windows are averaged.
         embedding_dir (str, optional): Folder in which embeddings of class lists are kept for the
-            next evaluation with the same weights, templates and names.
+            next evaluation with the same weights, templates and names; not while training.
         **kwargs: Further keys of mmseg's ``BaseDecodeHead`` (``in_index``, ``loss_decode`` ...).
     """
 

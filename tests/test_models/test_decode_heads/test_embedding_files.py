@@ -109,6 +109,13 @@ def test_a_segmentor_predicts_the_same_from_the_files(tmp_path, mix, monkeypatch
         torch.testing.assert_close(others, scores[0])
 
 
+def test_a_training_run_keeps_no_files(tmp_path):
+    model = tiny_code(decode_head=dict(type='ZeroShotHead', embedding_dir=str(tmp_path)))
+    model.train().eval()  # as before and after a validation
+    model.set_class_names(['star', 'boat'])
+    assert not list(tmp_path.iterdir())
+
+
 def test_heads_with_a_text_tower_of_their_own(tmp_path):
     clip = tiny_clip()
     text = {k.removeprefix('text_'): v for k, v in SIZES.items() if k.startswith('text_')}
