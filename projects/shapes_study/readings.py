@@ -36,6 +36,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('out', type=Path, help='JSON file to write')
     parser.add_argument('--data', required=True, help='folder of the shapes world')
     parser.add_argument('--level', default='hard')
+    parser.add_argument('--mix', action='store_true', help='also with the knowledge-preserving mix')
     parser.add_argument('--options', default='{}', help='keys of the config, a python dict')
     return parser.parse_args()
 
@@ -117,7 +118,7 @@ def main() -> None:
     init_default_scope(cfg.default_scope)
     found = {}
     for suffix, reading in READINGS.items():
-        if 'mix' in suffix and cfg.model.type != 'CoDeSegmentor':
+        if 'mix' in suffix and not args.mix:
             continue
         maps = str(args.out.parent / f'label_maps{suffix}')
         found[suffix] = read(cfg, reading, args.checkpoint, maps)

@@ -45,7 +45,8 @@ def gather(args: argparse.Namespace, variants: list[Variant], seeds: dict) -> di
         by_reading: dict[str, list] = {}
         for seed, folder in seeds[variant.name]:
             for suffix, scores in scores_of(folder).items():
-                by_reading.setdefault(suffix, []).append((seed, scores))
+                if 'mix' not in suffix or 'readings' in variant.groups:
+                    by_reading.setdefault(suffix, []).append((seed, scores))
         for suffix, runs in by_reading.items():
             found[variant.name + suffix] = dict(
                 title=variant.title + READING_TITLES[suffix],

@@ -122,7 +122,8 @@ def do_run(job: tuple[argparse.Namespace, Variant, int]) -> float:
             command += [checkpoint, out, '--data', data, '--level', variant.level]
             options = variant.options if variant.trained else {}
             options = ('--options', repr(options))
-            call(folder / f'{script}.log', *command, *options, threads=args.threads)
+            mix = ['--mix'] if script == 'readings' and 'readings' in variant.groups else []
+            call(folder / f'{script}.log', *command, *options, *mix, threads=args.threads)
     return time.monotonic() - started
 
 
