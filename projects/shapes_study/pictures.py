@@ -11,6 +11,16 @@ from results import METRICS, ROOT
 SHOWN = {'maskclip': 'MaskCLIP', 'segmenter_only': 'segmenter only', 'code': 'CoDe'}
 READINGS = {'': '', '_pamr': ' + PAMR'}
 NUM_EXAMPLES = 4
+# Text of the image level -> its total weight -> variant.
+IMAGE_LEVEL = {
+    'nouns (image segmenter only)': {
+        0.0: 'segmenter_only_image_level_0.0',
+        0.5: 'segmenter_only',
+        1.0: 'segmenter_only_image_level_1.0',
+    },
+    'words; nouns and words (CoDe)': {0.5: 'words_for_nouns', 1.0: 'code'},
+    'the same, told the true words': {0.5: 'true_words_for_nouns', 1.0: 'true_word_labels'},
+}
 
 
 def draw_pictures(args: argparse.Namespace, study: dict, seeds: dict, folder: Path) -> None:
@@ -22,6 +32,7 @@ def draw_pictures(args: argparse.Namespace, study: dict, seeds: dict, folder: Pa
     folder.mkdir(parents=True, exist_ok=True)
     draw_main(study['variants'], folder / 'study_main.png')
     draw_hcl_weight(study['variants'], folder / 'study_hcl_weight.png')
+    draw_image_level(study['variants'], folder / 'study_image_level.png')
     if all(seeds.get(name) for name in SHOWN):
         rows = draw_examples(args, seeds)
         # a palette: a tenth of the bytes
@@ -59,22 +70,44 @@ def draw_hcl_weight(variants: dict, path: Path) -> None:
     figure = Figure(figsize=(8, 3.2), dpi=100, layout='constrained')
     for axes, (key, title) in zip(figure.subplots(1, 2), list(METRICS.items())[:2], strict=True):
         for suffix, label in (('', 'plain'), ('_pamr', 'PAMR')):
-            known = sorted((w, n + suffix) for w, n in weights.items() if n + suffix in variants)
-            if not known:
-                continue
-            entries = [variants[name][key] for _, name in known]
-            axes.errorbar(
-                [weight for weight, _ in known],
-                [entry['mean'] for entry in entries],
-                [entry['std'] or 0 for entry in entries],
-                marker='o',
-                capsize=3,
-                label=label,
-            )
+            named = {weight: name + suffix for weight, name in weights.items()}
+            _draw_line(axes, variants, named, key, label)
         axes.set_xlabel('λ_hcl (0: image segmenter only)')
         axes.set_title(title)
         axes.legend()
     figure.savefig(path)
+
+
+def draw_image_level(variants: dict, path: Path) -> None:
+    """Plot mIoU against the total weight of the InfoNCE on highlighted regions, by its text."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 3.4), dpi=100, layout='constrained')
+    panels = [(*metric, s) for s in READINGS for metric in list(METRICS.items())[:2]]
+    for axes, (key, title, suffix) in zip(figure.subplots(1, 4), panels, strict=True):
+        for label, weights in IMAGE_LEVEL.items():
+            named = {weight: name + suffix for weight, name in weights.items()}
+            _draw_line(axes, variants, named, key, label)
+        axes.set_xlabel('weight of the image level')
+        axes.set_title(title + READINGS[suffix], fontsize='medium')
+    figure.legend(*axes.get_legend_handles_labels(), loc='outside lower center', ncols=3)
+    figure.savefig(path)
+
+
+def _draw_line(axes, variants: dict, named: dict[float, str], key: str, label: str) -> None:
+    """Mean and standard deviation of those variants that were run, over what names them."""
+    known = sorted((x, name) for x, name in named.items() if name in variants)
+    if not known:
+        return
+    entries = [variants[name][key] for _, name in known]
+    axes.errorbar(
+        [x for x, _ in known],
+        [entry['mean'] for entry in entries],
+        [entry['std'] or 0 for entry in entries],
+        marker='o',
+        capsize=3,
+        label=label,
+    )
 
 
 def draw_examples(args: argparse.Namespace, seeds: dict) -> list:

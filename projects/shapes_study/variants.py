@@ -194,7 +194,7 @@ VARIANTS = (
     ),
     Variant(
         'true_words_for_nouns',
-        'told the true words, image level 0.5 (words)',
+        'CoDe told the true words, image level 0.5 (words)',
         ('image_level',),
         config='projects/shapes_study/true_words.py',
         options=_WORDS_FOR_NOUNS,

@@ -275,7 +275,7 @@ def test_the_page_says_what_was_measured(module, tmp_path, monkeypatch):
     cell = f'{mean(delta):+.1f} ± {stdev(delta):.1f}'
     assert f'| CoDe (C+W+R) minus image segmenter only | {cell} | {cell} |' in text
     assert 'Not run yet.' in text  # the other tables
-    for name in ('study_main', 'study_hcl_weight', 'study_examples'):
+    for name in ('study_main', 'study_hcl_weight', 'study_image_level', 'study_examples'):
         assert (args.docs / 'images' / f'{name}.png').stat().st_size > 0
 
 
