@@ -42,6 +42,8 @@ DIFFERENCES = {
         ('code', 'noun_alignment'),
         ('words_for_nouns', 'segmenter_only'),
         ('true_words_for_nouns', 'segmenter_only'),
+        ('true_words_for_nouns', 'words_for_nouns'),
+        ('true_word_labels', 'code'),
         ('segmenter_only', 'segmenter_only_image_level_0.0'),
     ],
     'main_differences': [
