@@ -59,13 +59,16 @@ DIGITS = dict.fromkeys([*METRICS.values(), *REGION_METRICS.values()][2:], 3)
 def write_report(args: argparse.Namespace, variants: list[Variant], seeds: dict) -> Path:
     """Write everything and return the page."""
     docs = ROOT / args.docs
+    docs.mkdir(parents=True, exist_ok=True)
     study = gather(args, variants, seeds)
     (docs / 'study.json').write_text(json.dumps(study, indent=1) + '\n')
     page = docs / 'study.md'
     blocks = {name: table(study, variants, *rule) for name, rule in TABLES.items()}
     blocks |= {name: differences(study, pairs) for name, pairs in DIFFERENCES.items()}
     blocks['setting'] = setting(study)
-    page.write_text(fill(page.read_text(), blocks))
+    # a page elsewhere starts with the project's words, which speak of the project's own figures
+    words = page if page.exists() else ROOT / 'docs/study.md'
+    page.write_text(fill(words.read_text(), blocks))
 
     from pictures import draw_pictures
 
