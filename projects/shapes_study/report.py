@@ -37,6 +37,16 @@ DIFFERENCES = {
         ('true_word_labels', 'code'),
         ('code_naclip', 'segmenter_only_naclip'),
     ],
+    'choice_differences': [
+        ('co_decomposition_word_prompt', 'co_decomposition'),
+        ('code', 'co_decomposition_word_prompt'),
+        ('hcl_weight_0.1', 'segmenter_only'),
+        ('hcl_weight_0.1', 'code'),
+        ('code', 'hcl_weight_1.0'),
+        ('guide_squared_l2', 'code'),
+        ('pseudo_label_argmax', 'code'),
+        ('nouns_3', 'nouns_1'),
+    ],
     'image_level_differences': [
         ('code', 'segmenter_only_image_level_1.0'),
         ('code', 'noun_alignment'),
@@ -44,6 +54,7 @@ DIFFERENCES = {
         ('true_words_for_nouns', 'segmenter_only'),
         ('true_words_for_nouns', 'words_for_nouns'),
         ('true_word_labels', 'code'),
+        ('true_word_labels', 'noun_alignment'),
         ('segmenter_only', 'segmenter_only_image_level_0.0'),
     ],
     'main_differences': [
