@@ -64,7 +64,8 @@ DIFFERENCES = {
         ('code_naclip', 'naclip'),
     ],
 }
-DIGITS = dict.fromkeys([*METRICS.values(), *REGION_METRICS.values()][2:], 3)
+# mIoU is in percent, all else a share
+DIGITS = {title: 3 for title in (METRICS | REGION_METRICS).values() if 'mIoU' not in title}
 
 
 def write_report(args: argparse.Namespace, variants: list[Variant], seeds: dict) -> Path:

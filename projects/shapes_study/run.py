@@ -120,10 +120,10 @@ def do_run(job: tuple[argparse.Namespace, Variant, int]) -> float:
         if not out.exists():
             command = [sys.executable, f'projects/shapes_study/{script}.py', variant.config]
             command += [checkpoint, out, '--data', data, '--level', variant.level]
-            options = variant.options if variant.trained else {}
-            options = ('--options', repr(options))
-            mix = ['--mix'] if script == 'readings' and 'readings' in variant.groups else []
-            call(folder / f'{script}.log', *command, *options, *mix, threads=args.threads)
+            command += ['--options', repr(variant.options if variant.trained else {})]
+            if script == 'readings' and 'readings' in variant.groups:
+                command.append('--mix')
+            call(folder / f'{script}.log', *command, threads=args.threads)
     return time.monotonic() - started
 
 
