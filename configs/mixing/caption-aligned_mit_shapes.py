@@ -60,15 +60,13 @@ model = dict(
     ),
 )
 
-caption_pipeline = [
-    dict(type='SelectNouns', num_nouns=2),
-    dict(
-        type='TokenizeCaption',
-        context_length=40,
-        noun_context_length=24,  # 40 - 16 learnable contexts
-        guide_templates=templates,
-    ),
-]
+select_nouns = dict(type='SelectNouns', num_nouns=2)
+tokenize = dict(
+    type='TokenizeCaption',
+    context_length=40,
+    noun_context_length=24,  # 40 - 16 learnable contexts
+    guide_templates=templates,
+)
 # Masks and captions of the same images: the captions are looked up in a list.
 labelled_captioned_dataset = dict(
     type='ShapesWorldDataset',
@@ -86,7 +84,7 @@ labelled_captioned_dataset = dict(
         dict(
             type='AddCaption',
             ann_file='data/shapes_mixing/captions_training.jsonl',
-            transforms=caption_pipeline,
+            transforms=[select_nouns, tokenize],
         ),
         dict(type='RandomResizedCrop', size=64, scale=(0.9, 1.0)),
         dict(type='RandomFlip', prob=0.5),
@@ -98,14 +96,15 @@ captioned_dataset = dict(
     data_root='data/shapes_mixing',
     shards='shards/*.tar',
     pipeline=[
-        caption_pipeline[0],
+        select_nouns,
         dict(type='LoadCaptionImage', min_size=8),
         dict(type='RandomResizedCrop', size=64, scale=(0.9, 1.0)),
         dict(type='RandomFlip', prob=0.5),
-        caption_pipeline[1],
+        tokenize,
         dict(type='PackCaptionInputs'),
     ],
 )
+del select_nouns, tokenize
 labelled_dataset = dict(
     type='ShapesWorldDataset',
     with_background=False,

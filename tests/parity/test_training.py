@@ -116,7 +116,7 @@ def test_intermediate_tensors(golden):
     guide = l2_normalize(model.backbone.encode_text(captions.guide_ids))
     golden.assert_close(guide, expected['kg_emb'], entry, what='guides')
 
-    regions = model.segment_regions(inputs['image'], nouns)
+    regions = model.segment_regions(model.pixel_embeddings(inputs['image']), nouns)
     n, b = len(nouns), len(samples)
     golden.assert_close(regions.features, expected['decoded_feat_map'], entry, what='features')
     golden.assert_close(regions.soft, expected['mask.soft_pos'], entry, what='soft')

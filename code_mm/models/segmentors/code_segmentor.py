@@ -95,16 +95,26 @@ class CoDeSegmentor(ZeroShotSegmentor):
         Returns:
             dict[str, Tensor]: ``loss_<name>`` for every name of the key ``losses``.
         """
+        return self.align(inputs, self.pixel_embeddings(inputs), data_samples)
+
+    def align(
+        self, inputs: Tensor, features: Tensor, data_samples: list[SegDataSample]
+    ) -> dict[str, Tensor]:
+        """The losses of :meth:`loss`, from any network's unit-length embedding [b, c, h, w]."""
         if self.noun_prompt is None:
             raise ValueError('expected a noun_prompt for training, but this model has none')
         captions = CaptionBatch.from_samples(data_samples)
         # before they were cut to the batch's longest, or a rare long noun would end a long run
         self.noun_prompt.check_length(data_samples[0].noun_ids.shape[-1], self.backbone.text)
         nouns = self.noun_prompt(captions.noun_ids, self.backbone.text)
-        regions = self.segment_regions(inputs, nouns)
+        regions = self.segment_regions(features, nouns)
         region_embed = self.backbone.encode_image(self.region_prompt(inputs, regions.hard))
 
-        values = self._noun_losses(captions, nouns)
+        values = {}
+        if 'knowledge_guided' in self.losses:
+            with torch.no_grad():
+                guide = F.normalize(self.backbone.encode_text(captions.guide_ids), dim=-1)
+            values['knowledge_guided'] = self._loss('knowledge_guided', nouns, guide)
         values.update(self._region_losses(regions, nouns, region_embed))
         if self.text_segmenter is not None:
             logits = self.segment_words(captions.caption_ids, nouns)
@@ -120,19 +130,17 @@ class CoDeSegmentor(ZeroShotSegmentor):
             values['region_word'] = self._loss('region_word', region_embed, text)
         return {f'loss_{name}': value for name, value in values.items() if value is not None}
 
-    def segment_regions(self, image: Tensor, nouns: Tensor) -> RegionMasks:
-        """Match every image with the nouns of the global batch (thesis §3.2).
-
-        Args:
-            image (Tensor): Normalised images [b, 3, H, W].
-            nouns (Tensor): Unit-length embeddings of this process' nouns [n, c].
-        """
+    def pixel_embeddings(self, image: Tensor) -> Tensor:
+        """The image segmenter's embedding x^v [b, c, h, w] of normalised images [b, 3, H, W]."""
         with torch.no_grad():
             trunk = self.backbone.visual.trunk(image)
-        features = self.image_segmenter(trunk)
+        return self.image_segmenter(trunk)
+
+    def segment_regions(self, features: Tensor, nouns: Tensor) -> RegionMasks:
+        """Match features [b, c, h, w] with the global batch's nouns; [n, c] are our own (§3.2)."""
         similarity = region_similarity(features, gather(nouns))  # b m h w
-        pair = torch.arange(len(nouns), device=image.device)
-        own = similarity[pair % len(image), pair + rank() * len(nouns), None]  # n 1 h w
+        pair = torch.arange(len(nouns), device=nouns.device)
+        own = similarity[pair % len(features), pair + rank() * len(nouns), None]  # n 1 h w
         to_mask = self.decode_head.similarity_to_mask
         return RegionMasks(features, to_mask(similarity), to_mask(own), to_mask.hard(own))
 
@@ -165,7 +173,7 @@ class CoDeSegmentor(ZeroShotSegmentor):
         captions = CaptionBatch.from_samples(data_samples)
         nouns = self.noun_prompt(captions.noun_ids, self.backbone.text)
         # Own nouns only, and no collective: the main process may draw pictures alone.
-        features = self.image_segmenter(self.backbone.visual.trunk(inputs))
+        features = self.pixel_embeddings(inputs)
         own = nouns.unflatten(0, (-1, len(inputs)))  # k b c
         soft = self.decode_head.similarity_to_mask(torch.einsum('bchw,kbc->kbhw', features, own))
         regions = F.interpolate(soft, size=inputs.shape[-2:], mode='bilinear', align_corners=False)
@@ -195,19 +203,11 @@ class CoDeSegmentor(ZeroShotSegmentor):
         head.embed_and_set(names, text, embed, [] if prompt is None else [prompt])
         self._take_over_class_count()
 
-    def _noun_losses(self, captions: CaptionBatch, nouns: Tensor) -> dict[str, Tensor]:
-        if 'knowledge_guided' not in self.losses:
-            return {}
-        with torch.no_grad():
-            guide = F.normalize(self.backbone.encode_text(captions.guide_ids), dim=-1)
-        return dict(knowledge_guided=self._loss('knowledge_guided', nouns, guide))
-
     def _region_losses(
         self, regions: RegionMasks, nouns: Tensor, region_embed: Tensor
     ) -> dict[str, Tensor]:
-        nouns_per_caption = len(nouns) // len(regions.features)
         pooled = masked_pooling(regions.features, regions.soft_all)  # b m c
-        pooled = pooled.repeat(nouns_per_caption, 1, 1)  # n m c
+        pooled = pooled.repeat(len(nouns) // len(pooled), 1, 1)  # n m c
         return dict(
             region_feature=self._loss('region_feature', pooled, nouns),
             region_image=self._loss('region_image', region_embed, nouns),

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-
-import torch
 import torch.nn.functional as F
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from code_mm.ops import gather, rank, region_similarity
 from code_mm.registry import MODELS
-from code_mm.structures import RegionMasks
 
 from .code_segmentor import CoDeSegmentor
 from .zero_shot_segmentor import ZeroShotSegmentor
@@ -37,7 +32,6 @@ class RegionWordAlignment(CoDeSegmentor):
     ) -> None:
         super().__init__(image_segmenter=None, **kwargs)
         self.image_size = image_size
-        self._given: Tensor | None = None
 
     def loss(
         self, inputs: Tensor, data_samples: list[SegDataSample], features: Tensor
@@ -57,18 +51,7 @@ class RegionWordAlignment(CoDeSegmentor):
             inputs = F.interpolate(
                 inputs, size, mode='bilinear', align_corners=False, antialias=True
             )
-        # A second view of the same modules, so that no features stay behind in this one.
-        view = copy.copy(self)
-        view._given = features
-        return CoDeSegmentor.loss(view, inputs, data_samples)
-
-    def segment_regions(self, image: Tensor, nouns: Tensor) -> RegionMasks:
-        """Match the given features with the nouns of the global batch."""
-        similarity = region_similarity(self._given, gather(nouns))  # b m h w
-        pair = torch.arange(len(nouns), device=image.device)
-        own = similarity[pair % len(image), pair + rank() * len(nouns), None]  # n 1 h w
-        to_mask = self.decode_head.similarity_to_mask
-        return RegionMasks(self._given, to_mask(similarity), to_mask(own), to_mask.hard(own))
+        return self.align(inputs, features, data_samples)
 
     def _start_from_clip(self) -> None:
         ZeroShotSegmentor.init_weights(self)

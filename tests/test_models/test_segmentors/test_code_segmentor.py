@@ -312,7 +312,7 @@ def test_decomposition_of_pairs(text):
     image, samples = images(2, 32, 40), caption_samples()
     captions = CaptionBatch.from_samples(samples)
     nouns = model.noun_prompt(captions.noun_ids, model.backbone.text)
-    soft = model.segment_regions(image, nouns).soft
+    soft = model.segment_regions(model.pixel_embeddings(image), nouns).soft
     soft = F.interpolate(soft, (32, 40), mode='bilinear', align_corners=False)
     results = model.decompose(image, samples)
     for i, result in enumerate(results):
