@@ -206,11 +206,13 @@ def main() -> None:
 
     locked = lock(ROOT / args.work_dir)  # noqa: F841  as long as it is open
     check_settings(args)
+    started = time.monotonic()
     make_worlds(args)
     jobs = all_runs(args)
     print(f'{len(jobs)} runs, each with its logs in {args.work_dir}/VARIANT/SEED')
     for (_, variant, seed), seconds in run_jobs(do_run, jobs, args.jobs, description='study'):
         print(f'{variant.name}, seed {seed}: {seconds:.0f} s')
+    print(f'all of it: {(time.monotonic() - started) / 60:.1f} min')
     if not args.no_page:
         from report import write_report
 
