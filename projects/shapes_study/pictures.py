@@ -21,6 +21,11 @@ IMAGE_LEVEL = {
     'words; nouns and words (CoDe)': {0.5: 'words_for_nouns', 1.0: 'code'},
     'the same, told the true words': {0.5: 'true_words_for_nouns', 1.0: 'true_word_labels'},
 }
+# Model -> its iterations, in multiples of the others' -> variant.
+LONGER = {
+    'image segmenter only': {1: 'segmenter_only', 2: 'segmenter_only_2x', 4: 'segmenter_only_4x'},
+    'CoDe': {1: 'code', 2: 'code_2x', 4: 'code_4x'},
+}
 
 
 def draw_pictures(args: argparse.Namespace, study: dict, seeds: dict, folder: Path) -> None:
@@ -32,7 +37,11 @@ def draw_pictures(args: argparse.Namespace, study: dict, seeds: dict, folder: Pa
     folder.mkdir(parents=True, exist_ok=True)
     draw_main(study['variants'], folder / 'study_main.png')
     draw_hcl_weight(study['variants'], folder / 'study_hcl_weight.png')
-    draw_image_level(study['variants'], folder / 'study_image_level.png')
+    for name, curves, label in (
+        ('image_level', IMAGE_LEVEL, 'weight of the image level'),
+        ('longer', LONGER, 'length of the training'),
+    ):
+        draw_curves(study['variants'], curves, label, folder / f'study_{name}.png')
     if all(seeds.get(name) for name in SHOWN):
         rows = draw_examples(args, seeds)
         # a palette: a tenth of the bytes
@@ -78,17 +87,19 @@ def draw_hcl_weight(variants: dict, path: Path) -> None:
     figure.savefig(path)
 
 
-def draw_image_level(variants: dict, path: Path) -> None:
-    """Plot mIoU against the total weight of the InfoNCE on highlighted regions, by its text."""
+def draw_curves(
+    variants: dict, curves: dict[str, dict[float, str]], label: str, path: Path
+) -> None:
+    """Plot mIoU, without and with PAMR: a curve's title -> value on the x axis -> variant."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 3.4), dpi=100, layout='constrained')
     panels = [(*metric, s) for s in READINGS for metric in list(METRICS.items())[:2]]
     for axes, (key, title, suffix) in zip(figure.subplots(1, 4), panels, strict=True):
-        for label, weights in IMAGE_LEVEL.items():
-            named = {weight: name + suffix for weight, name in weights.items()}
-            _draw_line(axes, variants, named, key, label)
-        axes.set_xlabel('weight of the image level')
+        for curve, names in curves.items():
+            named = {x: name + suffix for x, name in names.items()}
+            _draw_line(axes, variants, named, key, curve)
+        axes.set_xlabel(label)
         axes.set_title(title + READINGS[suffix], fontsize='medium')
     figure.legend(*axes.get_legend_handles_labels(), loc='outside lower center', ncols=3)
     figure.savefig(path)

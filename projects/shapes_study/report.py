@@ -21,6 +21,7 @@ TABLES = {
     'image_level': ('image_level', ('', '_pamr')),
     'true_regions': ('image_level', ('',), REGION_METRICS),
     'false_negatives': ('false_negatives', ('', '_pamr')),
+    'longer': ('longer', ('', '_pamr')),
     'reasons': ('reasons', ('', '_pamr')),
     'easy': ('easy', ('', '_pamr')),
     'methods': ('methods', ('', '_pamr')),
@@ -31,11 +32,18 @@ DIFFERENCES = {
         ('code', 'segmenter_only'),
         ('code_thesis_weights', 'segmenter_only_thesis_weights'),
         ('code_distinct_nouns', 'segmenter_only_distinct_nouns'),
-        ('code_long', 'segmenter_only_long'),
-        ('code_easy', 'segmenter_only_easy'),
         ('true_word_labels', 'segmenter_only'),
         ('true_word_labels', 'code'),
         ('code_naclip', 'segmenter_only_naclip'),
+    ],
+    'longer_differences': [
+        ('code', 'segmenter_only'),
+        ('code_2x', 'segmenter_only_2x'),
+        ('code_4x', 'segmenter_only_4x'),
+    ],
+    'easy_differences': [
+        ('segmenter_only_easy', 'maskclip_easy'),
+        ('code_easy', 'segmenter_only_easy'),
     ],
     'choice_differences': [
         ('co_decomposition_word_prompt', 'co_decomposition'),

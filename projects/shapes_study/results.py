@@ -58,7 +58,8 @@ def gather(args: argparse.Namespace, variants: list[Variant], seeds: dict) -> di
                     if all(key in scores for _, scores in runs)
                 },
             )
-    return dict(made_by=provenance(args), clip=clip_recall(), variants=found)
+    trained = {seed for v in variants if v.trained for seed, _ in seeds[v.name]}
+    return dict(made_by=provenance(args, sorted(trained)), clip=clip_recall(), variants=found)
 
 
 def scores_of(folder: Path) -> dict[str, dict[str, float]]:
@@ -82,16 +83,17 @@ def summary(values: list[float]) -> dict:
 
 
 def difference(first: dict, second: dict, metric: str) -> dict | None:
-    """Summary of ``first`` minus ``second``, seed by seed where both were trained."""
+    """Summary of ``first`` minus ``second``, over the seeds of both; no training has none."""
     if metric not in first or metric not in second:
         return None
-    a, b = first[metric]['raw'], second[metric]['raw']
-    if second['seeds'] and first['seeds'] != second['seeds']:
-        return None
-    return summary([x - y for x, y in zip(a, b if second['seeds'] else b * len(a), strict=True)])
+    a, b = (dict(zip(run['seeds'], run[metric]['raw'], strict=False)) for run in (first, second))
+    if not second['seeds']:
+        b = dict.fromkeys(a, second[metric]['raw'][0])
+    both = [seed for seed in a if seed in b]
+    return summary([a[seed] - b[seed] for seed in both]) if both else None
 
 
-def provenance(args: argparse.Namespace) -> dict:
+def provenance(args: argparse.Namespace, seeds: list[int]) -> dict:
     import os
 
     import torch
@@ -106,7 +108,7 @@ def provenance(args: argparse.Namespace) -> dict:
         iterations=args.iters,
         batch_size=args.batch_size,
         validation_images=args.val,
-        seeds=args.seeds,
+        seeds=seeds,
     )
 
 
@@ -115,4 +117,4 @@ def clip_recall() -> dict:
     from safetensors import safe_open
 
     metadata = safe_open(CLIP_WEIGHTS, 'np').metadata()
-    return {key: float(value) for key, value in metadata.items() if key.startswith('noun_recall')}
+    return {key: float(metadata[key]) for key in sorted(metadata) if key.startswith('noun_recall')}

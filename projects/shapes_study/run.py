@@ -191,12 +191,13 @@ def run_folder(args: argparse.Namespace, variant: Variant, seed: int) -> Path:
 
 
 def finished_runs(args: argparse.Namespace) -> dict[str, list[tuple[int, Path]]]:
-    """Variant's name -> seed and folder of every run that was read."""
+    """Variant's name -> seed and folder of every run that was read, now or earlier."""
     found = {}
     for variant in VARIANTS:
-        seeds = args.seeds if variant.trained else [0]
-        runs = [(seed, run_folder(args, variant, seed)) for seed in seeds]
-        found[variant.name] = [run for run in runs if (run[1] / 'readings.json').exists()]
+        read = (ROOT / args.work_dir / variant.name).glob('*/readings.json')
+        folders = [path.parent for path in read]
+        seeds = [int(path.name.removeprefix('seed_')) if variant.trained else 0 for path in folders]
+        found[variant.name] = sorted(zip(seeds, folders, strict=True))
     return found
 
 

@@ -81,6 +81,21 @@ def _distinct_nouns(name: str, title: str, options: dict, distinct: bool = True)
     return Variant(name, title, ('false_negatives',), config, options, split=2, seeds=0)
 
 
+def _longer(times: int, words: str) -> tuple[Variant, Variant]:
+    """The main comparison with more iterations."""
+    title = f'{words} the iterations'
+    rest = dict(groups=('longer',), length=times, seeds=0)
+    return (
+        Variant(
+            f'segmenter_only_{times}x',
+            f'image segmenter only, {title}',
+            options=_SEGMENTER_ONLY,
+            **rest,
+        ),
+        Variant(f'code_{times}x', f'CoDe, {title}', **rest),
+    )
+
+
 def _image_level(weight: float) -> Variant:
     """The image segmenter alone with another weight of the InfoNCE on highlighted regions."""
     return Variant(
@@ -116,8 +131,8 @@ VARIANTS = (
         'segmenter_only',
         'image segmenter only',
         (
-            *('main', 'readings', 'co_decomposition', 'image_level', 'false_negatives', 'reasons'),
-            'methods',
+            *('main', 'readings', 'co_decomposition', 'image_level', 'false_negatives', 'longer'),
+            *('reasons', 'methods'),
         ),
         options=_SEGMENTER_ONLY,
     ),
@@ -126,7 +141,7 @@ VARIANTS = (
         'CoDe (C+W+R)',
         (
             *('main', 'readings', 'co_decomposition', 'hcl_weight', 'noun_count', 'choices'),
-            *('image_level', 'false_negatives', 'reasons', 'methods'),
+            *('image_level', 'false_negatives', 'longer', 'reasons', 'methods'),
         ),
     ),
     Variant(
@@ -219,18 +234,11 @@ VARIANTS = (
         options=_THESIS_WEIGHTS,
         seeds=1,
     ),
-    Variant(
-        'segmenter_only_long',
-        'image segmenter only, twice the iterations',
-        ('reasons',),
-        options=_SEGMENTER_ONLY,
-        length=2,
-        seeds=0,
-    ),
-    Variant('code_long', 'CoDe, twice the iterations', ('reasons',), length=2, seeds=0),
+    *_longer(2, 'twice'),
+    *_longer(4, 'four times'),
     Variant(
         'maskclip_easy',
-        'MaskCLIP (no training)',
+        'MaskCLIP (no training), easy world',
         ('easy',),
         'configs/shapes/maskclip_shapes-hard.py',
         level='easy',
@@ -238,11 +246,11 @@ VARIANTS = (
     ),
     Variant(
         'segmenter_only_easy',
-        'image segmenter only',
+        'image segmenter only, easy world',
         ('easy',),
         options=_SEGMENTER_ONLY,
         level='easy',
         seeds=1,
     ),
-    Variant('code_easy', 'CoDe', ('easy',), level='easy', seeds=1),
+    Variant('code_easy', 'CoDe, easy world', ('easy',), level='easy', seeds=1),
 )

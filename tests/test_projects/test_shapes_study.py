@@ -133,9 +133,9 @@ def test_one_run_is_enough_for_some_variants(module, tmp_path):
     runs = [(v.name, seed) for _, v, seed in run.all_runs(options(tmp_path, only=None))]
     assert ('code', 0) in runs and ('code', 1) in runs and runs.count(('maskclip', 0)) == 1
     assert ('code_easy', 0) in runs and ('code_easy', 1) not in runs
-    assert ('code_long', 0) not in runs  # takes long: asked for by name only
+    assert ('code_2x', 0) not in runs  # takes long: asked for by name only
     assert runs.index(('nouns_3', 0)) < runs.index(('code', 1))
-    asked = run.all_runs(options(tmp_path, only=['code_long']))
+    asked = run.all_runs(options(tmp_path, only=['code_2x']))
     assert [seed for _, _, seed in asked] == [0, 1]
 
 
@@ -272,8 +272,8 @@ def test_the_page_says_what_was_measured(module, tmp_path, monkeypatch):
     cell = f'{mean(delta):+.1f} ± {stdev(delta):.1f}'
     assert f'| CoDe (C+W+R) minus image segmenter only | {cell} | {cell} |' in text
     assert 'Not run yet.' in text  # the other tables
-    for name in ('study_main', 'study_hcl_weight', 'study_image_level', 'study_examples'):
-        assert (args.docs / 'images' / f'{name}.png').stat().st_size > 0
+    for name in ('main', 'hcl_weight', 'image_level', 'longer', 'examples'):
+        assert (args.docs / 'images' / f'study_{name}.png').stat().st_size > 0
 
 
 def test_small_differences_are_called_so(module):
@@ -284,13 +284,28 @@ def test_small_differences_are_called_so(module):
     assert report._difference_cell(None, 'auc') == '-'
 
 
-def test_variants_of_other_seeds_are_not_subtracted(module):
+def test_only_runs_of_one_seed_are_subtracted(module):
     results = module('results')
-    first = dict(seeds=[0, 1], auc=dict(raw=[0.1, 0.2]))
-    assert results.difference(first, dict(seeds=[0], auc=dict(raw=[0.1])), 'auc') is None
-    assert results.difference(first, dict(seeds=[], auc=dict(raw=[0.1])), 'auc')['raw'] == [0, 0.1]
+    first = dict(seeds=[0, 1], auc=dict(raw=[0.1, 0.25]))
+    assert results.difference(first, dict(seeds=[2], auc=dict(raw=[0.1])), 'auc') is None
+    second = dict(seeds=[1, 2], auc=dict(raw=[0.5, 0.7]))
+    assert results.difference(first, second, 'auc') == dict(mean=-0.25, std=None, raw=[-0.25])
+    assert results.difference(first, dict(seeds=[], auc=dict(raw=[0.1])), 'auc')['raw'] == [0, 0.15]
     assert results.difference(first, first, 'miou_with_background') is None
     assert results.summary([float('nan')]) == dict(mean=None, std=None, raw=[None])
+
+
+def test_the_page_shows_seeds_of_earlier_calls(module, tmp_path):
+    run = module('run')
+    for name in ('code/seed_10', 'code/seed_2', 'maskclip/untrained'):
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        (folder / 'readings.json').touch()
+    (tmp_path / 'code/seed_3').mkdir()  # not read yet
+    found = run.finished_runs(argparse.Namespace(work_dir=tmp_path, seeds=[2]))
+    assert found['code'] == [(2, tmp_path / 'code/seed_2'), (10, tmp_path / 'code/seed_10')]
+    assert found['maskclip'] == [(0, tmp_path / 'maskclip/untrained')]
+    assert found['tcl'] == []
 
 
 def test_a_page_without_a_place_is_refused(module):
