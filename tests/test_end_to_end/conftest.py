@@ -58,7 +58,7 @@ class World:
             'train_cfg.max_iters': iters,
             'train_cfg.val_interval': iters,
             'default_hooks': dict(
-                logger=dict(type='LoggerHook', interval=1, log_metric_by_epoch=False),
+                logger=dict(type='MainProcessLoggerHook', interval=1, log_metric_by_epoch=False),
                 checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=iters),
             ),
             'param_scheduler.0.end': 3,

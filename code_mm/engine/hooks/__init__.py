@@ -3,6 +3,7 @@
 from .checkpoint_fit_hook import CheckpointFitHook
 from .class_names_hook import ClassNamesHook
 from .co_decomposition_hook import CoDecompositionHook
+from .main_process_logger_hook import MainProcessLoggerHook
 from .non_finite_loss_hook import NonFiniteLossHook
 from .plain_checkpoint_hook import PlainCheckpointHook
 from .protocol_hook import ProtocolHook
@@ -14,6 +15,7 @@ __all__ = [
     'CheckpointFitHook',
     'ClassNamesHook',
     'CoDecompositionHook',
+    'MainProcessLoggerHook',
     'NonFiniteLossHook',
     'PlainCheckpointHook',
     'ProtocolHook',
