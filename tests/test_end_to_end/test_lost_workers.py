@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -88,10 +89,16 @@ def runner_of(world, cfg, work_dir):
     return world.runner(cfg, work_dir)
 
 
+# A dying worker's sockets close before SIGCHLD is sent. A loader that reads just then finds a reset
+# connection, which torch passes on as it is while the process still counts as alive. Hence the two
+# tests below let nothing be read until the worker is dead.
+
+
 def kill_a_worker(killed):
     worker = min(multiprocessing.active_children(), key=lambda process: process.pid)
     killed.append(worker.pid)
     os.kill(worker.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)  # torch's handler raises here
 
 
 @pytest.mark.parametrize('config', [map_style, streaming])
@@ -99,10 +106,10 @@ def test_a_killed_worker_is_an_error(world, shards, tmp_path, config):
     runner, recorder = runner_of(world, config(world, shards, 2), tmp_path / 'run')
     killed = []
     runner.register_hook(AtIteration(3, lambda: kill_a_worker(killed)))
-    with pytest.raises(RuntimeError, match=r'worker \(pid.* (killed by signal|exited)') as error:
+    with pytest.raises(RuntimeError, match=r'worker \(pid \d+\) is killed by signal') as error:
         runner.train()
-    assert 3 <= len(recorder.losses) < 30
-    assert f'(pid {killed[0]})' in str(error.value) or f'pid(s) {killed[0]}' in str(error.value)
+    assert len(recorder.losses) == 2
+    assert f'(pid {killed[0]})' in str(error.value)
 
 
 def test_a_killed_worker_ends_the_tool(world, shards, tmp_path):
@@ -122,7 +129,11 @@ def test_a_killed_worker_ends_the_tool(world, shards, tmp_path):
                 assert process.poll() is None, (tmp_path / 'out').read_text()[-3000:]
                 signal.sigtimedwait([signal.SIGCHLD], 0.2)
             children = Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split()
+            process.send_signal(signal.SIGSTOP)
             os.kill(int(children[-1]), signal.SIGKILL)
+            while 'State:\tZ' not in Path(f'/proc/{children[-1]}/status').read_text():
+                time.sleep(0.01)
+            process.send_signal(signal.SIGCONT)
             assert process.wait(LIMIT) == 1
         finally:
             process.kill()
