@@ -28,7 +28,7 @@ LONGER = {
 }
 
 
-def draw_pictures(args: argparse.Namespace, study: dict, seeds: dict, folder: Path) -> None:
+def draw_pictures(args: argparse.Namespace, study: dict, folders: dict, folder: Path) -> None:
     """Write every picture whose variants were run into ``folder``."""
     from PIL import Image
 
@@ -42,8 +42,8 @@ def draw_pictures(args: argparse.Namespace, study: dict, seeds: dict, folder: Pa
         ('longer', LONGER, 'length of the training'),
     ):
         draw_curves(study['variants'], curves, label, folder / f'study_{name}.png')
-    if all(seeds.get(name) for name in SHOWN):
-        rows = draw_examples(args, seeds)
+    if all(folders.get(name) for name in SHOWN):
+        rows = draw_examples(args, folders)
         # a palette: a tenth of the bytes
         picture = Image.fromarray(below(rows)).quantize(256, dither=Image.Dither.NONE)
         picture.save(folder / 'study_examples.png', optimize=True)
@@ -121,7 +121,7 @@ def _draw_line(axes, variants: dict, named: dict[float, str], key: str, label: s
     )
 
 
-def draw_examples(args: argparse.Namespace, seeds: dict) -> list:
+def draw_examples(args: argparse.Namespace, folders: dict) -> list:
     """Rows of image, truth and label maps, without and with PAMR, of the first seed."""
     import mmcv
 
@@ -136,7 +136,7 @@ def draw_examples(args: argparse.Namespace, seeds: dict) -> list:
         maps = {}
         for suffix, ending in READINGS.items():
             for name, title in SHOWN.items():
-                where = seeds[name][0][1] / f'label_maps{suffix}' / label
+                where = folders[name][0][1] / f'label_maps{suffix}' / label
                 maps[title + ending] = mmcv.imread(where, 'unchanged')
         rows.append(
             draw_side_by_side(

@@ -76,24 +76,32 @@ DIFFERENCES = {
 DIGITS = {title: 3 for title in (METRICS | REGION_METRICS).values() if 'mIoU' not in title}
 
 
-def write_report(args: argparse.Namespace, variants: list[Variant], seeds: dict) -> Path:
+def write_report(args: argparse.Namespace, variants: list[Variant], folders: dict) -> Path:
     """Write everything and return the page."""
     docs = ROOT / args.docs
     docs.mkdir(parents=True, exist_ok=True)
-    study = gather(args, variants, seeds)
-    (docs / 'study.json').write_text(json.dumps(study, indent=1) + '\n')
+    results = docs / 'study.json'
+    earlier = json.loads(results.read_text()) if results.exists() else None
+    study = gather(args, variants, folders, earlier)
+    results.write_text(json.dumps(study, indent=1) + '\n')
     page = docs / 'study.md'
-    blocks = {name: table(study, variants, *rule) for name, rule in TABLES.items()}
-    blocks |= {name: differences(study, pairs) for name, pairs in DIFFERENCES.items()}
-    blocks['setting'] = setting(study)
     # a page elsewhere starts with the project's words, which speak of the project's own figures
     words = page if page.exists() else ROOT / 'docs/study.md'
-    page.write_text(fill(words.read_text(), blocks))
+    page.write_text(fill(words.read_text(), page_blocks(study, variants)))
 
     from pictures import draw_pictures
 
-    draw_pictures(args, study, seeds, docs / 'images')
+    draw_pictures(args, study, folders, docs / 'images')
     return page
+
+
+def page_blocks(study: dict, variants: list[Variant]) -> dict[str, str]:
+    """All that the tool writes of the page: name of the place -> text."""
+    return {
+        'setting': setting(study),
+        **{name: table(study, variants, *rule) for name, rule in TABLES.items()},
+        **{name: differences(study, pairs) for name, pairs in DIFFERENCES.items()},
+    }
 
 
 def table(

@@ -6,8 +6,6 @@ import argparse
 import json
 import math
 import platform
-import shlex
-import sys
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -32,34 +30,77 @@ REGION_METRICS = {
 }
 
 
-def gather(args: argparse.Namespace, variants: list[Variant], seeds: dict) -> dict:
+def gather(
+    args: argparse.Namespace, variants: list[Variant], folders: dict, earlier: dict | None = None
+) -> dict:
     """Everything measured, as it goes into docs/study.json.
 
     Args:
         args: Options of run.py.
         variants: Those of the study.
-        seeds: Variant's name -> [(seed, folder of its run)].
+        folders: Variant's name -> [(seed, folder of its run)].
+        earlier: docs/study.json as it was. What it knows of runs that have no folder here stays,
+            where it was made with the same settings.
     """
+    made_by = provenance(args)
+    known = runs_of(earlier['variants']) if earlier and same_settings(earlier, made_by) else {}
     found = {}
     for variant in variants:
-        by_reading: dict[str, list] = {}
-        for seed, folder in seeds[variant.name]:
+        here: dict[str, dict] = {}
+        for seed, folder in folders[variant.name]:
             for suffix, scores in scores_of(folder).items():
-                if 'mix' not in suffix or 'readings' in variant.groups:
-                    by_reading.setdefault(suffix, []).append((seed, scores))
-        for suffix, runs in by_reading.items():
-            found[variant.name + suffix] = dict(
-                title=variant.title + READING_TITLES[suffix],
-                level=variant.level,
-                seeds=[seed for seed, _ in runs] if variant.trained else [],
-                **{
-                    key: summary([scores[key] for _, scores in runs])
-                    for key in runs[0][1]
-                    if all(key in scores for _, scores in runs)
-                },
-            )
-    trained = {seed for v in variants if v.trained for seed, _ in seeds[v.name]}
-    return dict(made_by=provenance(args, sorted(trained)), clip=clip_recall(), variants=found)
+                here.setdefault(suffix, {})[seed] = scores
+        for suffix in READING_TITLES:
+            if 'mix' in suffix and 'readings' not in variant.groups:
+                continue
+            runs = known.get(variant.name + suffix, {}) | here.get(suffix, {})
+            if runs:
+                found[variant.name + suffix] = entry(variant, suffix, runs)
+    seeds = sorted({seed for scores in found.values() for seed in scores['seeds']})
+    return dict(made_by={**made_by, 'seeds': seeds}, clip=clip_recall(), variants=found)
+
+
+def entry(variant: Variant, suffix: str, runs: dict[int, dict[str, float]]) -> dict:
+    """One reading of a variant: its seeds, a summary of every metric that all of them have."""
+    runs = dict(sorted(runs.items()))
+    shared = set.intersection(*(set(scores) for scores in runs.values()))
+    return dict(
+        title=variant.title + READING_TITLES[suffix],
+        level=variant.level,
+        seeds=list(runs) if variant.trained else [],
+        **{
+            key: summary([scores[key] for scores in runs.values()])
+            for key in next(iter(runs.values()))
+            if key in shared
+        },
+    )
+
+
+def runs_of(entries: dict[str, dict]) -> dict[str, dict[int, dict[str, float]]]:
+    """Variant and reading -> seed (0 without training) -> metric -> value, out of ``entries``."""
+    found = {}
+    for name, scores in entries.items():
+        found[name] = {
+            seed: {
+                key: math.nan if value['raw'][i] is None else value['raw'][i]
+                for key, value in scores.items()
+                if isinstance(value, dict)
+            }
+            for i, seed in enumerate(scores['seeds'] or [0])
+        }
+    return found
+
+
+def same_settings(earlier: dict, made_by: dict) -> bool:
+    """Whether runs of an earlier study may stand in one table with those of ``made_by``."""
+    before = {**earlier['made_by'], 'clip': earlier['clip']}
+    now = {**made_by, 'clip': clip_recall()}
+    other = [
+        f'{key} {before.get(key)}, not {now[key]}' for key in now if before.get(key) != now[key]
+    ]
+    if other:
+        print(f'the page keeps none of its earlier runs, they were made with {"; ".join(other)}')
+    return not other
 
 
 def scores_of(folder: Path) -> dict[str, dict[str, float]]:
@@ -93,7 +134,8 @@ def difference(first: dict, second: dict, metric: str) -> dict | None:
     return summary([a[seed] - b[seed] for seed in both]) if both else None
 
 
-def provenance(args: argparse.Namespace, seeds: list[int]) -> dict:
+def provenance(args: argparse.Namespace) -> dict:
+    """What all runs of one study share."""
     import os
 
     import torch
@@ -101,14 +143,13 @@ def provenance(args: argparse.Namespace, seeds: list[int]) -> dict:
     import code_mm
 
     return dict(
-        command=shlex.join(['python', *sys.argv]),
         code_mm=code_mm.__version__,
         torch=torch.__version__,
         machine=f'{platform.machine()}, {os.cpu_count()} cores',
         iterations=args.iters,
         batch_size=args.batch_size,
+        training_images=args.train,
         validation_images=args.val,
-        seeds=seeds,
     )
 
 

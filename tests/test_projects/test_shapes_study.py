@@ -276,6 +276,53 @@ def test_the_page_says_what_was_measured(module, tmp_path, monkeypatch):
         assert (args.docs / 'images' / f'study_{name}.png').stat().st_size > 0
 
 
+def test_runs_made_elsewhere_stay_on_the_page(module, tmp_path, capsys):
+    """As in a fresh clone, whose page knows runs that its work folder does not."""
+    results, variants = module('results'), module('variants').VARIANTS
+    folders = {variant.name: [] for variant in variants}
+
+    def run(name, seed, **scores):
+        folder = tmp_path / f'{name}_{seed}'
+        folder.mkdir(exist_ok=True)
+        (folder / 'readings.json').write_text(json.dumps({'': scores}))
+        return seed, folder
+
+    first = folders | dict(
+        maskclip=[run('maskclip', 0, auc=0.5)],
+        code=[run('code', 1, auc=0.1, word_accuracy=0.6), run('code', 4, auc=float('nan'))],
+    )
+    study = json.loads(json.dumps(results.gather(options(tmp_path), variants, first)))
+    assert study['variants']['code']['auc'] == dict(mean=0.1, std=None, raw=[0.1, None])
+    assert study['made_by']['seeds'] == [1, 4] and study['made_by']['training_images'] == 12
+    assert results.gather(options(tmp_path), variants, folders, study) == study
+
+    # a further seed, and one made again
+    second = folders | dict(code=[run('code', 0, auc=0.3), run('code', 4, auc=0.2)])
+    both = results.gather(options(tmp_path), variants, second, study)
+    code = both['variants']['code']
+    assert code['seeds'] == [0, 1, 4] and code['auc']['raw'] == [0.3, 0.1, 0.2]
+    assert 'word_accuracy' not in code  # seed 0 has none
+    assert both['variants']['maskclip'] == study['variants']['maskclip']
+
+    assert capsys.readouterr().out == ''
+    other = results.gather(options(tmp_path, iters=4), variants, second, study)
+    assert list(other['variants']) == ['code'] and other['variants']['code']['seeds'] == [0, 4]
+    assert 'they were made with iterations 3, not 4\n' in capsys.readouterr().out
+
+
+def test_the_projects_page_is_what_its_json_says(module):
+    docs, report = PROJECT.parents[1] / 'docs', module('report')
+    page = (docs / 'study.md').read_text()
+    study = json.loads((docs / 'study.json').read_text())
+    assert report.fill(page, report.page_blocks(study, module('variants').VARIANTS)) == page
+    for entry in study['variants'].values():
+        for key, value in entry.items():
+            if isinstance(value, dict):
+                assert value['mean'] == pytest.approx(mean(value['raw']), abs=1e-6), key
+                spread = stdev(value['raw']) if len(value['raw']) > 1 else None
+                assert value['std'] == pytest.approx(spread, abs=1e-6), key
+
+
 def test_small_differences_are_called_so(module):
     report = module('report')
     cell = report._difference_cell(dict(mean=0.5, std=0.6), 'miou_with_background')
