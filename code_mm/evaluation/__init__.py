@@ -1,5 +1,6 @@
 """Metrics for MMEngine's Evaluator, and tables of results."""
 
+from .best_threshold_iou import BestThresholdIoU
 from .confusion_matrix import (
     class_ious,
     classes_to_show,
@@ -25,6 +26,7 @@ from .saved_predictions import LabelledImage, SavedPredictions, load_truth
 from .word_mask_accuracy import WordMaskAccuracy
 
 __all__ = [
+    'BestThresholdIoU',
     'ForegroundIoUMetric',
     'ImageIoU',
     'LabelledImage',

@@ -8,6 +8,8 @@ from mmseg.evaluation import IoUMetric
 
 from code_mm.registry import METRICS
 
+from .object_scores import object_scores, require_background
+
 
 @METRICS.register_module()
 class ForegroundIoUMetric(IoUMetric):
@@ -33,11 +35,7 @@ class ForegroundIoUMetric(IoUMetric):
 
     @dataset_meta.setter
     def dataset_meta(self, meta: dict) -> None:
-        if meta['classes'][0] != 'background':
-            raise ValueError(
-                "expected 'background' as the first class for ForegroundIoUMetric, but got "
-                f'{meta["classes"][:3]}; use IoUMetric for data sets without background'
-            )
+        require_background(meta['classes'], type(self).__name__)
         self._dataset_meta = {**meta, 'classes': meta['classes'][1:]}
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
@@ -48,12 +46,8 @@ class ForegroundIoUMetric(IoUMetric):
         """
         num_classes = len(self.dataset_meta['classes'])
         for sample in data_samples:
-            if 'seg_logits' not in sample:
-                raise ValueError(
-                    'expected data samples with seg_logits for ForegroundIoUMetric, but got '
-                    f'{sorted(sample)}; set test_cfg.keep_scores=True'
-                )
-            prediction = sample['seg_logits']['data'][1 : 1 + num_classes].argmax(dim=0)
+            scores = object_scores(sample, num_classes, type(self).__name__)
+            prediction = scores.argmax(dim=0)
             label = sample['gt_sem_seg']['data'].squeeze(0).to(prediction)
             ignored = (label == 0) | (label == self.ignore_index)
             label = (label - 1).masked_fill(ignored, self.ignore_index)
