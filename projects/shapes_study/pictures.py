@@ -21,6 +21,17 @@ IMAGE_LEVEL = {
     'words; nouns and words (CoDe)': {0.5: 'words_for_nouns', 1.0: 'code'},
     'the same, told the true words': {0.5: 'true_words_for_nouns', 1.0: 'true_word_labels'},
 }
+# CLIP and text of the image level -> its total weight -> variant.
+CUT_OUTS = {
+    'nouns, shipped CLIP': IMAGE_LEVEL['nouns (image segmenter only)'],
+    'nouns, CLIP of cut-outs': {
+        0.0: 'segmenter_only_image_level_0.0_cut_outs',
+        0.5: 'segmenter_only_cut_outs',
+        1.0: 'segmenter_only_image_level_1.0_cut_outs',
+    },
+    'nouns and words (CoDe), shipped CLIP': {1.0: 'code'},
+    'nouns and words (CoDe), CLIP of cut-outs': {1.0: 'code_cut_outs'},
+}
 # Model -> its iterations, in multiples of the others' -> variant.
 LONGER = {
     'image segmenter only': {1: 'segmenter_only', 2: 'segmenter_only_2x', 4: 'segmenter_only_4x'},
@@ -39,6 +50,7 @@ def draw_pictures(args: argparse.Namespace, study: dict, folders: dict, folder: 
     draw_hcl_weight(study['variants'], folder / 'study_hcl_weight.png')
     for name, curves, label in (
         ('image_level', IMAGE_LEVEL, 'weight of the image level'),
+        ('cut_outs', CUT_OUTS, 'weight of the image level'),
         ('longer', LONGER, 'length of the training'),
     ):
         draw_curves(study['variants'], curves, label, folder / f'study_{name}.png')
@@ -101,7 +113,7 @@ def draw_curves(
             _draw_line(axes, variants, named, key, curve)
         axes.set_xlabel(label)
         axes.set_title(title + READINGS[suffix], fontsize='medium')
-    figure.legend(*axes.get_legend_handles_labels(), loc='outside lower center', ncols=3)
+    figure.legend(*axes.get_legend_handles_labels(), loc='outside lower center', ncols=4)
     figure.savefig(path)
 
 

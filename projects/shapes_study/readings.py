@@ -25,6 +25,8 @@ METRICS = {
     'miou_with_background': 'mIoU',
     'miou_without_background': 'foreground/mIoU',
     'auc': 'object_auc',
+    'miou_best_threshold': 'best_threshold/mIoU',
+    'best_threshold': 'best_threshold/threshold',
 }
 WORD_PAIRS = 300  # captions on which the word masks are scored
 
@@ -50,6 +52,8 @@ def load(args: argparse.Namespace):
     cfg.test_dataloader.dataset.data_root = args.data
     cfg.test_dataloader.dataset.level = args.level
     cfg.test_dataloader.update(num_workers=0, persistent_workers=False)
+    if cfg.model.decode_head.get('background_threshold') is not None:
+        cfg.test_evaluator.append(dict(type='BestThresholdIoU'))
     # pictures are drawn elsewhere, and of other data
     hooks = cfg.get('custom_hooks', [])
     cfg.custom_hooks = [hook for hook in hooks if hook.type != 'CoDecompositionHook']
@@ -72,7 +76,7 @@ def read(cfg, reading: dict, checkpoint: str, out: str | None) -> dict[str, floa
     if checkpoint == 'none':
         runner.model.init_weights()
     metrics = runner.test()
-    return {name: float(metrics[key]) for name, key in METRICS.items()}
+    return {name: float(metrics[key]) for name, key in METRICS.items() if key in metrics}
 
 
 def score_words(cfg, checkpoint: str, data: str) -> dict[str, float]:

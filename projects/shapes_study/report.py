@@ -7,12 +7,20 @@ import json
 import re
 from pathlib import Path
 
-from results import METRICS, REGION_METRICS, ROOT, difference, gather
+from results import (
+    METRICS,
+    REGION_METRICS,
+    ROOT,
+    SAMPLED_REGION_METRICS,
+    THRESHOLD_METRICS,
+    difference,
+    gather,
+)
 from variants import Variant
 
 # Table in docs/study.md -> (group of variants, suffixes of the readings[, metrics]).
 TABLES = {
-    'main': ('main', ('', '_pamr')),
+    'main': ('main', ('', '_pamr'), METRICS | THRESHOLD_METRICS),
     'readings': ('readings', ('', '_pamr', '_mix', '_mix_pamr')),
     'co_decomposition': ('co_decomposition', ('', '_pamr')),
     'hcl_weight': ('hcl_weight', ('', '_pamr')),
@@ -20,6 +28,8 @@ TABLES = {
     'choices': ('choices', ('', '_pamr')),
     'image_level': ('image_level', ('', '_pamr')),
     'true_regions': ('image_level', ('',), REGION_METRICS),
+    'cut_outs': ('cut_outs', ('', '_pamr'), METRICS | THRESHOLD_METRICS),
+    'cut_outs_regions': ('cut_outs', ('',), REGION_METRICS | SAMPLED_REGION_METRICS),
     'false_negatives': ('false_negatives', ('', '_pamr')),
     'longer': ('longer', ('', '_pamr')),
     'reasons': ('reasons', ('', '_pamr')),
@@ -65,6 +75,17 @@ DIFFERENCES = {
         ('true_word_labels', 'noun_alignment'),
         ('segmenter_only', 'segmenter_only_image_level_0.0'),
     ],
+    'cut_outs_differences': [
+        ('code_cut_outs', 'segmenter_only_cut_outs'),
+        ('code', 'segmenter_only'),
+        ('code_cut_outs', 'segmenter_only_image_level_1.0_cut_outs'),
+        ('code_cut_outs', 'noun_alignment_cut_outs'),
+        ('true_word_labels_cut_outs', 'noun_alignment_cut_outs'),
+        ('true_word_labels_cut_outs', 'segmenter_only_cut_outs'),
+        ('segmenter_only_cut_outs', 'segmenter_only_image_level_0.0_cut_outs'),
+        ('segmenter_only_cut_outs', 'maskclip_cut_outs'),
+        ('code_cut_outs', 'maskclip_cut_outs'),
+    ],
     'main_differences': [
         ('code', 'segmenter_only'),
         ('segmenter_only', 'maskclip'),
@@ -73,7 +94,13 @@ DIFFERENCES = {
     ],
 }
 # mIoU is in percent, all else a share
-DIGITS = {title: 3 for title in (METRICS | REGION_METRICS).values() if 'mIoU' not in title}
+SHARES = METRICS | REGION_METRICS | SAMPLED_REGION_METRICS
+DIGITS = {title: 3 for title in SHARES.values() if 'mIoU' not in title} | {'that threshold': 2}
+# Metrics of a table of differences; those that no pair has are left out.
+DIFFERENCE_METRICS = {
+    key: (METRICS | THRESHOLD_METRICS)[key]
+    for key in ('miou_with_background', 'miou_best_threshold', 'miou_without_background', 'auc')
+}
 
 
 def write_report(args: argparse.Namespace, variants: list[Variant], folders: dict) -> Path:
@@ -99,6 +126,7 @@ def page_blocks(study: dict, variants: list[Variant]) -> dict[str, str]:
     """All that the tool writes of the page: name of the place -> text."""
     return {
         'setting': setting(study),
+        'cut_out_clip': cut_out_clip(study),
         **{name: table(study, variants, *rule) for name, rule in TABLES.items()},
         **{name: differences(study, pairs) for name, pairs in DIFFERENCES.items()},
     }
@@ -117,41 +145,45 @@ def table(
     rows = []
     for suffix in suffixes:
         for variant in variants:
-            entry = study['variants'].get(variant.name + suffix)
-            if group not in variant.groups or entry is None:
+            entry = study['variants'].get(variant.name + suffix, {})
+            known = [key for key in metrics if key in entry]
+            if group not in variant.groups or not known:
                 continue
             row = {'variant': entry['title'], 'runs': str(len(entry['seeds']) or '-')}
-            for key, title in metrics.items():
-                if key in entry:
-                    raw = entry[key]['raw']
-                    row[title] = raw if len(raw) > 1 else raw[0]
+            for key in known:
+                raw = entry[key]['raw']
+                row[metrics[key]] = raw if len(raw) > 1 else raw[0]
             rows.append(row)
     return result_table(rows, digits=DIGITS) if rows else 'Not run yet.'
 
 
 def differences(study: dict, pairs: list[tuple[str, str]]) -> str:
     """Seed-by-seed differences; those that do not exceed their own spread are called so."""
-    rows = []
+    found = {}
     for suffix in ('', '_pamr'):
-        for first, second in pairs:
-            entries = [study['variants'].get(name + suffix) for name in (first, second)]
-            if None in entries:
-                continue
-            cells = [f'{entries[0]["title"]} minus {entries[1]["title"]}']
-            for metric in list(METRICS)[:3]:
-                cells.append(_difference_cell(difference(*entries, metric), metric))
-            rows.append(cells)
-    if not rows:
+        for names in pairs:
+            entries = [study['variants'].get(name + suffix) for name in names]
+            if None not in entries:
+                title = f'{entries[0]["title"]} minus {entries[1]["title"]}'
+                found[title] = {key: difference(*entries, key) for key in DIFFERENCE_METRICS}
+    if not found:
         return 'Not run yet.'
-    head = ['difference', *list(METRICS.values())[:3]]
-    lines = [head, ['---', '---:', '---:', '---:'], *rows]
+    metrics = [key for key in DIFFERENCE_METRICS if any(row[key] for row in found.values())]
+    lines = [
+        ['difference', *(DIFFERENCE_METRICS[key] for key in metrics)],
+        ['---', *['---:'] * len(metrics)],
+        *(
+            [title, *(_difference_cell(row[key], key) for key in metrics)]
+            for title, row in found.items()
+        ),
+    ]
     return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
 
 
 def _difference_cell(delta: dict | None, metric: str) -> str:
     if delta is None or delta['mean'] is None:
         return '-'
-    digits = DIGITS.get(METRICS[metric], 1)
+    digits = DIGITS.get(DIFFERENCE_METRICS[metric], 1)
     if delta['std'] is None:
         return f'{delta["mean"]:+.{digits}f} (one run)'
     verdict = '' if abs(delta['mean']) > delta['std'] else ' (within the spread)'
@@ -172,6 +204,18 @@ def setting(study: dict) -> str:
         f'everything: {clip["noun_recall_hard"]:.3f} on the hard world (chance '
         f'{clip["noun_recall_chance_hard"]:.3f}), {clip["noun_recall_easy"]:.3f} on the easy one.'
         f'{none}'
+    )
+
+
+def cut_out_clip(study: dict) -> str:
+    """What the CLIP of cut-outs knows of whole images, beside the shipped one."""
+    if not study.get('cut_out_clip'):
+        return 'Not run yet.'
+    clips = (study['cut_out_clip'], study['clip'])
+    hard, easy = ([clip[f'noun_recall_{level}'] for clip in clips] for level in ('hard', 'easy'))
+    return (
+        f'Its noun recall@k on whole images is {hard[0]:.3f} on the hard world (shipped CLIP '
+        f'{hard[1]:.3f}) and {easy[0]:.3f} on the easy one ({easy[1]:.3f}).'
     )
 
 

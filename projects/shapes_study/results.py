@@ -9,7 +9,7 @@ import platform
 from pathlib import Path
 from statistics import fmean, stdev
 
-from variants import Variant
+from variants import CUT_OUT_CLIP, Variant
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIP_WEIGHTS = ROOT / 'configs/clip/weights/small_clip_shapes.safetensors'
@@ -21,12 +21,20 @@ METRICS = {
     'word_accuracy': 'word accuracy',
     'attribute_accuracy': 'attribute accuracy',
 }
+# For tables whose models differ in the level of their scores.
+THRESHOLD_METRICS = {
+    'miou_best_threshold': 'mIoU at the best threshold',
+    'best_threshold': 'that threshold',
+}
 # Of true_regions.py; shares of the objects' regions that are recognised.
 REGION_METRICS = {
     'region_recall_pooled': 'pooled features',
     'region_recall_pooled_rim': 'pooled, with a rim',
     'region_recall_highlighted': 'highlighted image',
     'region_recall_highlighted_rim': 'highlighted, with a rim',
+}
+SAMPLED_REGION_METRICS = {
+    'region_recall_highlighted_flipped': 'highlighted, 5 % of cells flipped',
 }
 
 
@@ -57,7 +65,19 @@ def gather(
             if runs:
                 found[variant.name + suffix] = entry(variant, suffix, runs)
     seeds = sorted({seed for scores in found.values() for seed in scores['seeds']})
-    return dict(made_by={**made_by, 'seeds': seeds}, clip=clip_recall(), variants=found)
+    other = clip_weights(args, CUT_OUT_CLIP)
+    return dict(
+        made_by={**made_by, 'seeds': seeds},
+        clip=clip_recall(),
+        cut_out_clip=clip_recall(other) if other.exists() else (earlier or {}).get('cut_out_clip'),
+        variants=found,
+    )
+
+
+def clip_weights(args: argparse.Namespace, config: str) -> Path:
+    """Where run.py puts the weights of a CLIP of the study's own."""
+    name = Path(config).stem
+    return ROOT / args.work_dir / name / f'{name}.safetensors'
 
 
 def entry(variant: Variant, suffix: str, runs: dict[int, dict[str, float]]) -> dict:
@@ -153,9 +173,9 @@ def provenance(args: argparse.Namespace) -> dict:
     )
 
 
-def clip_recall() -> dict:
-    """Noun recall of the CLIP under everything, measured when its weights were exported."""
+def clip_recall(weights: Path = CLIP_WEIGHTS) -> dict:
+    """Noun recall of a CLIP, measured when its weights were exported."""
     from safetensors import safe_open
 
-    metadata = safe_open(CLIP_WEIGHTS, 'np').metadata()
+    metadata = safe_open(weights, 'np').metadata()
     return {key: float(metadata[key]) for key in sorted(metadata) if key.startswith('noun_recall')}

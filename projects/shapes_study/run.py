@@ -18,9 +18,11 @@ import sys
 import time
 from pathlib import Path
 
+from results import clip_weights
 from variants import VARIANTS, Variant
 
 ROOT = Path(__file__).resolve().parents[2]
+REGION_GROUPS = {'image_level', 'cut_outs'}  # true_regions.py reads them, too
 
 
 def parse_args() -> argparse.Namespace:
@@ -105,6 +107,29 @@ def make_worlds(args: argparse.Namespace) -> None:
         )
 
 
+def make_clips(args: argparse.Namespace, jobs: list) -> None:
+    """Train the CLIPs under the variants of ``jobs``, as far as that is not done."""
+    for config in sorted({variant.clip for _, variant, _ in jobs if variant.clip}):
+        weights = clip_weights(args, config)
+        if weights.exists():
+            continue
+        folder, log = weights.parent, weights.parent / 'train.log'
+        print(f'training a CLIP, minutes: {log}')
+        command = [sys.executable, 'tools/train.py', config, '--work-dir', folder, '--resume']
+        call(log, *command, threads=args.jobs * args.threads)
+        (best,) = folder.glob('best_noun_recall_*.pth')
+        command = [sys.executable, 'tools/model_converters/export_clip.py', best, weights]
+        call(log, *command, '--measure', config, '--metadata', f'config={config}')
+
+
+def options_of(args: argparse.Namespace, variant: Variant) -> dict:
+    """Keys of the config that a variant changes, its CLIP's weights among them."""
+    if variant.clip is None:
+        return variant.options
+    weights = str(clip_weights(args, variant.clip))
+    return {**variant.options, 'model.backbone.init_cfg.checkpoint': weights}
+
+
 def do_run(job: tuple[argparse.Namespace, Variant, int]) -> float:
     """Train one seed of a variant, as far as that is not done, and read it: seconds taken."""
     args, variant, seed = job
@@ -114,13 +139,14 @@ def do_run(job: tuple[argparse.Namespace, Variant, int]) -> float:
     checkpoint = 'none'
     if variant.trained:
         checkpoint = train(args, variant, seed, folder, data)
-    scripts = ['readings', 'true_regions'] if 'image_level' in variant.groups else ['readings']
+    told = variant.trained and REGION_GROUPS.intersection(variant.groups)
+    scripts = ['readings', 'true_regions'] if told else ['readings']
     for script in scripts:
         out = folder / f'{script}.json'
         if not out.exists():
             command = [sys.executable, f'projects/shapes_study/{script}.py', variant.config]
             command += [checkpoint, out, '--data', data, '--level', variant.level]
-            command += ['--options', repr(variant.options if variant.trained else {})]
+            command += ['--options', repr(options_of(args, variant))]
             if script == 'readings' and 'readings' in variant.groups:
                 command.append('--mix')
             call(folder / f'{script}.log', *command, threads=args.threads)
@@ -133,7 +159,7 @@ def train(args: argparse.Namespace, variant: Variant, seed: int, folder: Path, d
     if not finished.exists():
         iters = args.iters * variant.length * variant.split
         options = {
-            **variant.options,
+            **options_of(args, variant),
             'randomness.seed': seed,
             'train_dataloader.dataset.data_root': str(data),
             'train_dataloader.batch_size': args.batch_size // variant.split,
@@ -175,7 +201,7 @@ def chosen(args: argparse.Namespace) -> list[Variant]:
 
 def all_runs(args: argparse.Namespace) -> list[tuple[argparse.Namespace, Variant, int]]:
     """Jobs of :func:`do_run`, seed after seed: stopped early, seeds are still matched."""
-    variants = chosen(args)
+    variants = [variant for variant in chosen(args) if args.only or variant.seeds != 0]
     jobs = [(args, variant, 0) for variant in variants if not variant.trained]
     for number, seed in enumerate(args.seeds):
         for variant in variants:
@@ -210,6 +236,7 @@ def main() -> None:
     started = time.monotonic()
     make_worlds(args)
     jobs = all_runs(args)
+    make_clips(args, jobs)
     print(f'{len(jobs)} runs, each with its logs in {args.work_dir}/VARIANT/SEED')
     for (_, variant, seed), seconds in run_jobs(do_run, jobs, args.jobs, description='study'):
         print(f'{variant.name}, seed {seed}: {seconds:.0f} s')

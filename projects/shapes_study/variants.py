@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 BASE = 'configs/shapes/code_shapes-hard.py'
 DISTINCT_NOUNS = 'projects/shapes_study/distinct_nouns.py'
+CUT_OUT_CLIP = 'projects/shapes_study/cut_out_clip.py'
 _NO_WARM_UP = {'custom_hooks.2.stages': [dict(begin=0, freeze=[])]}
 _SEGMENTER_ONLY = {
     'model.text_segmenter': None,
@@ -42,6 +43,7 @@ class Variant:
         config: From the project's root.
         options: Keys of the config that it changes.
         level: Shapes world that it learns and is scored on.
+        clip: Config that trains the CLIP under it; None: the one that ships.
         trained: Whether it learns anything; then there is one run per seed.
         length: Images that it sees, in multiples of the others'.
         split: Its batches are so many times smaller than the others', and as many more.
@@ -55,6 +57,7 @@ class Variant:
     config: str = BASE
     options: dict = field(default_factory=dict)
     level: str = 'hard'
+    clip: str | None = None
     trained: bool = True
     length: int = 1
     split: int = 1
@@ -106,6 +109,19 @@ def _image_level(weight: float) -> Variant:
     )
 
 
+def _on_cut_outs(name: str, title: str, options: dict, **fields) -> Variant:
+    """On the CLIP that knows cut-outs."""
+    return Variant(
+        f'{name}_cut_outs',
+        f'{title}; CLIP of cut-outs',
+        ('cut_outs',),
+        options=options,
+        clip=CUT_OUT_CLIP,
+        seeds=0,
+        **fields,
+    )
+
+
 def _noun_count(number: int) -> Variant:
     options = {'train_dataloader.dataset.pipeline.0.num_nouns': number}
     return Variant(f'nouns_{number}', f'J = {number}', ('noun_count',), options=options)
@@ -116,7 +132,7 @@ VARIANTS = (
     Variant(
         'maskclip',
         'MaskCLIP (no training)',
-        ('main', 'methods'),
+        ('main', 'cut_outs', 'methods'),
         'configs/shapes/maskclip_shapes-hard.py',
         trained=False,
     ),
@@ -131,8 +147,8 @@ VARIANTS = (
         'segmenter_only',
         'image segmenter only',
         (
-            *('main', 'readings', 'co_decomposition', 'image_level', 'false_negatives', 'longer'),
-            *('reasons', 'methods'),
+            *('main', 'readings', 'co_decomposition', 'image_level', 'cut_outs'),
+            *('false_negatives', 'longer', 'reasons', 'methods'),
         ),
         options=_SEGMENTER_ONLY,
     ),
@@ -141,7 +157,7 @@ VARIANTS = (
         'CoDe (C+W+R)',
         (
             *('main', 'readings', 'co_decomposition', 'hcl_weight', 'noun_count', 'choices'),
-            *('image_level', 'false_negatives', 'longer', 'reasons', 'methods'),
+            *('image_level', 'cut_outs', 'false_negatives', 'longer', 'reasons', 'methods'),
         ),
     ),
     Variant(
@@ -233,6 +249,34 @@ VARIANTS = (
         ('reasons',),
         options=_THESIS_WEIGHTS,
         seeds=1,
+    ),
+    _on_cut_outs(
+        'maskclip',
+        'MaskCLIP (no training)',
+        {},
+        config='configs/shapes/maskclip_shapes-hard.py',
+        trained=False,
+    ),
+    _on_cut_outs('segmenter_only', 'image segmenter only', _SEGMENTER_ONLY),
+    _on_cut_outs('code', 'CoDe (C+W+R)', {}),
+    _on_cut_outs(
+        'noun_alignment',
+        'regions aligned with single nouns (§4.4)',
+        {'model.alignment_text': 'noun'},
+    ),
+    _on_cut_outs(
+        'true_word_labels',
+        'text segmenter told the true words',
+        {},
+        config='projects/shapes_study/true_words.py',
+    ),
+    *(
+        _on_cut_outs(
+            f'segmenter_only_image_level_{weight}',
+            f'image segmenter only, image level {weight} (nouns)',
+            {**_SEGMENTER_ONLY, 'model.losses.region_image.loss_weight': weight},
+        )
+        for weight in (0.0, 1.0)
     ),
     *_longer(2, 'twice'),
     *_longer(4, 'four times'),

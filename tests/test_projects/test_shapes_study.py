@@ -1,6 +1,7 @@
 """The study: it runs, resumes, and its page says what the runs measured."""
 
 import argparse
+import dataclasses
 import importlib.util
 import json
 import sys
@@ -14,8 +15,10 @@ import torch
 from mmengine.config import Config
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
+from safetensors.torch import load_file, save_file
 
 from code_mm.datasets.shapes_world import ShapesWorld
+from code_mm.text import tokenize
 
 PROJECT = Path(__file__).parents[2] / 'projects/shapes_study'
 SEGMENTED = ('miou_with_background', 'miou_without_background', 'auc')
@@ -87,7 +90,7 @@ def test_a_variant_is_trained_read_and_not_done_again(module, tmp_path):
 
 
 def test_recalls_of_true_regions(module):
-    """With a rim the smaller region is lost to pooled features, both to the highlighted image."""
+    """A rim loses the smaller region to pooled features, both to the highlighted image."""
     true_regions = module('true_regions')
     labels = torch.zeros(1, 64, 64, dtype=torch.long)
     labels[0, 10:12, 10:12], labels[0, 40:60, 40:60] = 1, 2
@@ -115,7 +118,7 @@ def test_recalls_of_true_regions(module):
 
     image = torch.zeros(1, 3, 64, 64)
     image[0, 1, :30] = 0.05  # 96 pixels of it against 4 of 1.0
-    image[0, 0, 30:] = 0.2  # 384 pixels of it against 400 of 0.1
+    image[0, 0, 30:] = 0.8  # 384 pixels of it against 400 of 0.1
     image[0, :, 10:12, 10:12] = torch.tensor([1.0, 0.0, 0.0])[:, None, None]
     image[0, :, 40:60, 40:60] = torch.tensor([0.0, 0.1, 0.0])[:, None, None]
     sample = SegDataSample(gt_sem_seg=PixelData(data=labels))
@@ -125,6 +128,8 @@ def test_recalls_of_true_regions(module):
         'region_recall_highlighted': 1.0,
         'region_recall_pooled_rim': 0.5,  # 4 pixels of 1.0 against 96 of 0.2
         'region_recall_highlighted_rim': 0.0,
+        # 5 % of the pixels around: some 90 of 0.8 against 400 of 0.1
+        'region_recall_highlighted_flipped': 0.5,
     }
 
 
@@ -134,9 +139,100 @@ def test_one_run_is_enough_for_some_variants(module, tmp_path):
     assert ('code', 0) in runs and ('code', 1) in runs and runs.count(('maskclip', 0)) == 1
     assert ('code_easy', 0) in runs and ('code_easy', 1) not in runs
     assert ('code_2x', 0) not in runs  # takes long: asked for by name only
+    assert ('maskclip_cut_outs', 0) not in runs  # needs a CLIP of its own
     assert runs.index(('nouns_3', 0)) < runs.index(('code', 1))
     asked = run.all_runs(options(tmp_path, only=['code_2x']))
     assert [seed for _, _, seed in asked] == [0, 1]
+
+
+def test_a_clip_of_its_own_is_trained_once_and_used(module, tmp_path):
+    run, variants = module('run'), module('variants')
+    cfg = Config.fromfile(PROJECT / 'cut_out_clip.py', import_custom_modules=False)
+    weights = 'configs/clip/weights/small_clip_shapes.safetensors'
+    assert cfg.model.clip.init_cfg.checkpoint == weights
+    dataset = cfg.train_dataloader.dataset
+    dataset.update(batch_size=4, length=2)
+    for source in dataset.whole.sources.values():
+        source['count'] = 4
+    dataset.whole.update(batch_size=4, cache_dir=str(tmp_path / 'cache'))
+    cfg.val_dataloader.dataset.sources.hard['count'] = 4
+    cfg.val_dataloader.dataset.cache_dir = None
+    cfg.train_cfg.update(max_iters=2, val_interval=2)
+    cfg.dump(tmp_path / 'tiny_clip.py')
+    variant = dataclasses.replace(
+        next(v for v in variants.VARIANTS if v.name == 'code_cut_outs'),
+        clip=str(tmp_path / 'tiny_clip.py'),
+    )
+    args = options(tmp_path)
+    run.make_clips(args, [(args, variant, 0), (args, variants.VARIANTS[0], 0)])
+    made = run.clip_weights(args, variant.clip)
+    first = made.stat().st_mtime_ns
+    run.make_clips(args, [(args, variant, 0)])
+    assert made.stat().st_mtime_ns == first
+    assert run.options_of(args, variant)['model.backbone.init_cfg.checkpoint'] == str(made)
+    # the image tower learned, the text tower stayed
+    old, new = load_file(run.ROOT / weights), load_file(made)
+    assert old.keys() == new.keys()
+    moved = {name for name in old if not torch.equal(old[name], new[name])}
+    assert 'visual.proj' in moved and all(
+        name.startswith('visual.') or name == 'logit_scale' for name in moved
+    )
+
+
+@pytest.fixture
+def cut_outs(monkeypatch):
+    monkeypatch.syspath_prepend(PROJECT.parents[1])
+    # under the name by which the config imports it: parts are registered once
+    return importlib.import_module('projects.shapes_study.cut_out_batches')
+
+
+def test_cut_outs_show_their_object_and_little_else(cut_outs, monkeypatch):
+    whole = [dict(inputs='whole 0'), dict(inputs='whole 1')]
+    monkeypatch.setattr(cut_outs.DATASETS, 'build', lambda cfg: whole)
+    world = dict(level='few', seed=3)
+    batches = cut_outs.CutOutBatches(
+        world, {}, batch_size=32, length=4, context_length=40, max_flip=0.0, template_share=0.0
+    )
+    assert [batches[i]['inputs'] for i in (1, 3)] == ['whole 0', 'whole 1']
+    batch, again = batches[2], batches[2]
+    assert torch.equal(batch['inputs'], again['inputs'])
+    images = batch['inputs'].numpy()[:, ::-1].transpose(0, 2, 3, 1)
+    for i, (image, sample) in enumerate(zip(images, batch['data_samples'], strict=True)):
+        made = ShapesWorld(**world).sample('cut_outs', 2 * 32 + i)
+        (noun,) = [n for n in made.object_nouns if n == sample.caption.split()[-1].rstrip('.')]
+        mask = made.instances == made.object_nouns.index(noun) + 1
+        blank = (image == (124, 116, 104)).all(-1)
+        assert (image == made.image)[~blank].all()
+        # its cells of two pixels are seen, and nothing further than a rim of 12 pixels and a cell
+        assert blank[mask].mean() < 0.2
+        rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+        far = np.ones_like(mask)
+        far[max(rows[0] - 14, 0) : rows[-1] + 15, max(columns[0] - 14, 0) : columns[-1] + 15] = 0
+        assert blank[far].all()
+        ids = tokenize([sample.caption], 40)
+        assert torch.equal(sample.positive_ids, ids)
+    with pytest.raises(IndexError):
+        batches[4]
+
+
+def test_regions_around_an_object(cut_outs):
+    cells = np.zeros((32, 32), np.uint8)
+    cells[10:15, 12:21] = 1
+    rng, shapes = np.random.default_rng(0), set()
+    for _ in range(200):
+        region = cut_outs.draw_region(cells, rng, max_rim=2)
+        rows, columns = (np.flatnonzero(region.any(axis)) for axis in (1, 0))
+        assert set(rows) <= set(range(8, 17)) and set(columns) <= set(range(10, 23))
+        shapes.add(region.tobytes())
+    boxes = [cells > 0]
+    for rim in (1, 2):
+        box = np.zeros((32, 32), bool)
+        box[10 - rim : 15 + rim, 12 - rim : 21 + rim] = True
+        boxes.append(box)
+    assert all(box.tobytes() in shapes for box in boxes)
+    assert (
+        len(shapes) == 8
+    )  # 3 silhouettes (a box without a rim is one of them), 2 boxes, 3 ellipses
 
 
 @pytest.fixture
@@ -225,7 +321,8 @@ def test_every_variant_is_a_config_that_differs_from_the_others(module, tmp_path
         if variant.trained:
             path = tmp_path / f'{variant.name}.py'
             iters = 100 * variant.length
-            run.write_config(run.ROOT / variant.config, variant.options, iters, path)
+            keys = run.options_of(options(tmp_path), variant)
+            run.write_config(run.ROOT / variant.config, keys, iters, path)
             cfg = Config.fromfile(path, import_custom_modules=False)
             texts.add((variant.level, iters, cfg.pretty_text))
     assert len(texts) == sum(variant.trained for variant in variants)
@@ -272,7 +369,7 @@ def test_the_page_says_what_was_measured(module, tmp_path, monkeypatch):
     cell = f'{mean(delta):+.1f} ± {stdev(delta):.1f}'
     assert f'| CoDe (C+W+R) minus image segmenter only | {cell} | {cell} |' in text
     assert 'Not run yet.' in text  # the other tables
-    for name in ('main', 'hcl_weight', 'image_level', 'longer', 'examples'):
+    for name in ('main', 'hcl_weight', 'image_level', 'cut_outs', 'longer', 'examples'):
         assert (args.docs / 'images' / f'study_{name}.png').stat().st_size > 0
 
 
@@ -321,6 +418,26 @@ def test_the_projects_page_is_what_its_json_says(module):
                 assert value['mean'] == pytest.approx(mean(value['raw']), abs=1e-6), key
                 spread = stdev(value['raw']) if len(value['raw']) > 1 else None
                 assert value['std'] == pytest.approx(spread, abs=1e-6), key
+
+
+def test_recall_of_the_other_clip_is_kept_with_its_runs(module, tmp_path):
+    results, report = module('results'), module('report')
+    args, config = options(tmp_path), module('variants').CUT_OUT_CLIP
+    study = results.gather(args, [], {})
+    assert study['cut_out_clip'] is None and report.cut_out_clip(study) == 'Not run yet.'
+    weights = results.clip_weights(args, config)
+    weights.parent.mkdir(parents=True)
+    recall = dict(noun_recall_hard='0.75', noun_recall_easy='0.8764')
+    save_file(dict(x=torch.zeros(1)), weights, recall | dict(seed='0'))
+    study = results.gather(args, [], {})
+    shipped = study['clip']
+    assert report.cut_out_clip(study) == (
+        'Its noun recall@k on whole images is 0.750 on the hard world (shipped CLIP '
+        f'{shipped["noun_recall_hard"]:.3f}) and 0.876 on the easy one '
+        f'({shipped["noun_recall_easy"]:.3f}).'
+    )
+    weights.unlink()
+    assert results.gather(args, [], {}, study) == study
 
 
 def test_small_differences_are_called_so(module):
