@@ -9,6 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import torch
+from mmengine.dist import get_world_size
 from mmseg.structures import SegDataSample
 from mmseg.utils import get_predefined_templates
 from torch.utils.data import Dataset
@@ -40,6 +41,9 @@ class CutOutBatches(Dataset):
         max_flip: Largest share of cells that flip, in [0, 1].
         template_share: Share of batches with one of ImageNet's templates.
         seed: Of the batches.
+
+    Raises:
+        ValueError: Several processes: batches are not dealt out among them.
     """
 
     def __init__(
@@ -54,6 +58,8 @@ class CutOutBatches(Dataset):
         template_share: float = 0.4,
         seed: int = 0,
     ) -> None:
+        if get_world_size() > 1:
+            raise ValueError(f'expected one process, but got {get_world_size()}; train with one')
         self.world = ShapesWorld(**world)
         self.whole = DATASETS.build(whole)
         self.batch_size, self.length, self.context_length = batch_size, length, context_length

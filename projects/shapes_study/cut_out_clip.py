@@ -1,6 +1,8 @@
 """The small CLIP, trained on with cut-outs: one that reads regions by what is in them.
 
-OMP_NUM_THREADS=1 bash tools/dist_train.sh projects/shapes_study/cut_out_clip.py 2
+run.py trains it where a variant needs it; by hand, from the project's root:
+
+PYTHONPATH=. python tools/train.py projects/shapes_study/cut_out_clip.py
 """
 
 _base_ = '../../configs/clip/small_clip_shapes.py'

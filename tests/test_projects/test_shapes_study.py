@@ -213,6 +213,9 @@ def test_cut_outs_show_their_object_and_little_else(cut_outs, monkeypatch):
         assert torch.equal(sample.positive_ids, ids)
     with pytest.raises(IndexError):
         batches[4]
+    monkeypatch.setattr(cut_outs, 'get_world_size', lambda: 2)
+    with pytest.raises(ValueError, match='expected one process, but got 2'):
+        cut_outs.CutOutBatches(world, {}, batch_size=32, length=4, context_length=40)
 
 
 def test_regions_around_an_object(cut_outs):
