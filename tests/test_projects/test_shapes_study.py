@@ -211,6 +211,18 @@ def test_cut_outs_show_their_object_and_little_else(cut_outs, monkeypatch):
         assert blank[far].all()
         ids = tokenize([sample.caption], 40)
         assert torch.equal(sample.positive_ids, ids)
+    # the same regions with single cells flipped, 0 to 20 % of those of an image
+    flipping = cut_outs.CutOutBatches(
+        world, {}, batch_size=32, length=4, context_length=40, max_flip=0.2, template_share=0.0
+    )
+    seen, flipped = (
+        (b['inputs'].numpy()[:, ::-1] != np.array([124, 116, 104])[:, None, None]).any(1)
+        for b in (batch, flipping[2])
+    )
+    cells = (seen != flipped).reshape(32, 32, 2, 32, 2).transpose(0, 1, 3, 2, 4).reshape(32, -1, 4)
+    assert (cells.all(-1) == cells.any(-1)).all()
+    shares = cells.any(-1).mean(-1)
+    assert shares.max() < 0.25 and shares.mean() == pytest.approx(0.1, abs=0.03)
     with pytest.raises(IndexError):
         batches[4]
     monkeypatch.setattr(cut_outs, 'get_world_size', lambda: 2)
@@ -233,9 +245,8 @@ def test_regions_around_an_object(cut_outs):
         box[10 - rim : 15 + rim, 12 - rim : 21 + rim] = True
         boxes.append(box)
     assert all(box.tobytes() in shapes for box in boxes)
-    assert (
-        len(shapes) == 8
-    )  # 3 silhouettes (a box without a rim is one of them), 2 boxes, 3 ellipses
+    # 3 silhouettes (a box without a rim is one of them), 2 boxes, 3 ellipses
+    assert len(shapes) == 8
 
 
 @pytest.fixture
