@@ -13,6 +13,13 @@ from mmengine.runner import CheckpointLoader
 sys.path.insert(0, str(Path(__file__).parent))
 
 import two_processes
+from caption_files import (  # noqa: F401
+    image_bytes,
+    photo_captions,
+    photo_folder,
+    write_pairs,
+    write_tar,
+)
 
 # before any fixture runs a tool, which changes both
 MMENGINE_READERS = dict(CheckpointLoader._schemes)

@@ -12,7 +12,7 @@ import numpy as np
 from mmseg.datasets import COCOStuffDataset, PascalVOCDataset
 from PIL import Image, ImageDraw
 
-from code_mm.datasets.coco_object_labels import write_coco_object_labels
+from code_mm.datasets.preparation.coco_object_labels import write_coco_object_labels
 
 NAMES = (
     'voc21',

@@ -5,12 +5,11 @@ from mmengine.config import ConfigDict
 from mmseg.structures import SegDataSample
 
 from code_mm.models import segmentors  # noqa: F401
-from code_mm.models.segmentors.release_weights import (
-    convert_release_name,
-    convert_release_weights,
-)
+from code_mm.nouns import token_labels
 from code_mm.registry import MODELS
-from code_mm.text import get_templates, token_labels, tokenize
+from code_mm.tokenizers import tokenize
+from code_mm.vocabulary import get_templates
+from code_mm.weights.release_weights import convert_release_name, convert_release_weights
 
 # Our names of the release's loss terms.
 LOSS_NAMES = {

@@ -5,8 +5,9 @@ from mmengine.config import ConfigDict
 from mmseg.structures import SegDataSample
 
 import code_mm.models  # noqa: F401
+from code_mm.nouns import token_labels
 from code_mm.registry import MODELS
-from code_mm.text import token_labels, tokenize
+from code_mm.tokenizers import tokenize
 
 SIZES = dict(
     embed_dim=32,

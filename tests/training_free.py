@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from tiny_configs import CONFIGS
 
 from code_mm.datasets.shapes_world import NOUNS, ShapesWorld, write_evaluation, write_shards
-from code_mm.text import end_of_text_index, tokenize
+from code_mm.tokenizers import end_of_text_index, tokenize
 
 SHAPES = CONFIGS / 'shapes'
 WEIGHTS = CONFIGS / 'clip' / 'weights' / 'small_clip_shapes.safetensors'

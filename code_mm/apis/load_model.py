@@ -14,8 +14,8 @@ from torch import nn
 
 from code_mm.engine.checkpoint_check import names_pretrained_weights, require_checkpoint
 from code_mm.models.segmentors import ZeroShotSegmentor
-from code_mm.models.segmentors.model_weights import load_model_weights
 from code_mm.registry import MODELS
+from code_mm.weights.model_weights import load_model_weights
 
 
 def load_config(model: str | Path | dict) -> Config | ConfigDict:

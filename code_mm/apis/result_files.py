@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco
 
-from code_mm.datasets.whole_file import whole_file
+from code_mm.atomic_write import atomic_write
 from code_mm.visualization.lettering import Colour
 
 from .segmentation import Segmentation
@@ -117,5 +117,5 @@ def _png(picture: Image.Image, suffix: str = '.png') -> bytes:
 def _save(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # an interrupted run leaves no half file that a later one would take for done
-    with whole_file(path) as unfinished:
+    with atomic_write(path) as unfinished:
         Path(unfinished).write_bytes(content)

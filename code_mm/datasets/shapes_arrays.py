@@ -17,7 +17,7 @@ from mmengine.logging import print_log
 from mmseg.utils import get_predefined_templates
 from torch import Tensor
 
-from code_mm.text import tokenize
+from code_mm.tokenizers import tokenize
 
 from .shapes_world import ShapesWorld
 

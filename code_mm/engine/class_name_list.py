@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from code_mm.text import ClassNameFile
+from code_mm.vocabulary import ClassNameFile
 
 
 def read_class_names(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from difflib import get_close_matches
 
-from code_mm.text import ClassNameFile, get_templates
+from code_mm.vocabulary import ClassNameFile, get_templates
 
 from .published import DATASETS
 

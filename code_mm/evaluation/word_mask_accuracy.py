@@ -11,7 +11,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from code_mm.registry import METRICS
-from code_mm.text.tokenizer import encode
+from code_mm.tokenizers.clip_tokenizer import encode
 
 
 @METRICS.register_module()

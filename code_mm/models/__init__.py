@@ -1,12 +1,12 @@
-"""The parts of CoDe: encoders, prompts, segmenters, losses, heads and segmentors."""
+"""The parts of CoDe: backbones, prompts, segmenters, losses, heads and segmentors."""
 
 from . import (  # noqa: F401
-    co_segmentation,
-    decode_heads,
+    backbones,
     dense_attention,
-    encoders,
+    heads,
     losses,
     post_processing,
     prompts,
+    segmenters,
     segmentors,
 )

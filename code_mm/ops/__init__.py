@@ -4,6 +4,7 @@ from .gather import gather, mean_over_processes, rank, world_size
 from .gumbel import gumbel_sigmoid, logistic_noise
 from .masked_pooling import masked_pooling
 from .padding import Padding, crop, pad_to_multiple
+from .patch_convolution import patch_convolution
 from .similarity import l2_normalize, region_similarity
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     'masked_pooling',
     'mean_over_processes',
     'pad_to_multiple',
+    'patch_convolution',
     'rank',
     'region_similarity',
     'world_size',

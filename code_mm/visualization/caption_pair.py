@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from mmcv.transforms import Compose
 
-from code_mm.text import NounSelector
+from code_mm.nouns import NounSelector
 
 _NEEDED = ('SelectNouns', 'TokenizeCaption', 'PackCaptionInputs')
 

@@ -90,7 +90,7 @@ def changed(before: Mapping, now: Mapping, path: str = '') -> dict[str, list]:
 def _run(cfg, checkpoint: str | None, folder: Path) -> dict:
     from mmengine.runner import Runner
 
-    from code_mm.models.segmentors.model_weights import load_model_weights
+    from code_mm.weights.model_weights import load_model_weights
 
     cfg.work_dir = str(folder / 'runs')
     cfg.experiment_name = hashlib.sha256(str(folder).encode()).hexdigest()[:16]

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from code_mm.datasets.shapes_world import ShapesWorld
 from code_mm.registry import DATASETS
-from code_mm.text import tokenize
+from code_mm.tokenizers import tokenize
 
 _BLANK = np.array([124, 116, 104], np.uint8)  # the mean colour, which is 0 to the network
 _CELL = 2  # pixels; region masks of 64-pixel images have 32 x 32 cells

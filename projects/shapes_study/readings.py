@@ -116,7 +116,7 @@ def main() -> None:
     from mmengine.registry import init_default_scope
 
     import code_mm  # noqa: F401  registers the parts
-    from code_mm.datasets.whole_file import whole_file
+    from code_mm.atomic_write import atomic_write
 
     cfg = load(args)
     init_default_scope(cfg.default_scope)
@@ -130,7 +130,7 @@ def main() -> None:
         words = score_words(cfg, args.checkpoint, args.data)
         for scores in found.values():  # the readings differ in the regions only
             scores.update(words)
-    with whole_file(args.out) as path:
+    with atomic_write(args.out) as path:
         Path(path).write_text(json.dumps(found, indent=2) + '\n')
 
 

@@ -229,7 +229,7 @@ def finished_runs(args: argparse.Namespace) -> dict[str, list[tuple[int, Path]]]
 
 def main() -> None:
     args = parse_args()
-    from code_mm.datasets.parallel_jobs import run_jobs
+    from code_mm.datasets.preparation.parallel_jobs import run_jobs
 
     locked = lock(ROOT / args.work_dir)  # noqa: F841  as long as it is open
     check_settings(args)

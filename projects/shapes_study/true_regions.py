@@ -73,7 +73,7 @@ def main() -> None:
     from mmengine.runner import Runner, load_checkpoint
 
     import code_mm  # noqa: F401  registers the parts
-    from code_mm.datasets.whole_file import whole_file
+    from code_mm.atomic_write import atomic_write
     from code_mm.registry import MODELS
 
     cfg = load(args)
@@ -82,7 +82,7 @@ def main() -> None:
     load_checkpoint(model, args.checkpoint, 'cpu')
     loader = Runner.build_dataloader(cfg.test_dataloader)
     model.eval().set_class_names(loader.dataset.metainfo['classes'])
-    with whole_file(args.out) as path:
+    with atomic_write(args.out) as path:
         Path(path).write_text(json.dumps(recalls(model, loader), indent=2) + '\n')
 
 

@@ -10,7 +10,7 @@ from mmcv.transforms import BaseTransform
 from code_mm.datasets.shapes_world.captions import CAPTION_WORDS
 from code_mm.datasets.shapes_world.vocabulary import BACKGROUNDS, COLOURS, NOUNS, TEXTURES
 from code_mm.registry import TRANSFORMS
-from code_mm.text.tokenizer import encode
+from code_mm.tokenizers.clip_tokenizer import encode
 
 _NAMES = {*NOUNS, *BACKGROUNDS}
 _ADJECTIVES = {*COLOURS, *TEXTURES, 'small', 'big', 'little', 'large'}

@@ -4,7 +4,7 @@ import pytest
 from released_model import clip_sizes
 
 from code_mm.registry import MODELS
-from code_mm.text import end_of_text_index, tokenize
+from code_mm.tokenizers import end_of_text_index, tokenize
 
 
 @pytest.fixture(scope='module')

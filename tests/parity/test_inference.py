@@ -7,7 +7,7 @@ import torch
 from mmseg.structures import SegDataSample
 from released_model import build_released_model
 
-from code_mm.text import get_templates
+from code_mm.vocabulary import get_templates
 
 BACKGROUND = 'background'
 

@@ -5,8 +5,10 @@ import torch
 from released_model import build_released_model
 
 from code_mm.models.losses import knowledge_guided_loss
+from code_mm.nouns import token_labels
 from code_mm.ops import l2_normalize
-from code_mm.text import end_of_text_index, get_templates, token_labels, tokenize
+from code_mm.tokenizers import end_of_text_index, tokenize
+from code_mm.vocabulary import get_templates
 
 
 @pytest.fixture

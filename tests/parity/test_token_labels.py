@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from code_mm.text import token_labels, tokenize
+from code_mm.nouns import token_labels
+from code_mm.tokenizers import tokenize
 
 
 def test_labels_of_every_caption(golden):

@@ -1,6 +1,6 @@
 """Golden case 6: the tokenizer's ids, exactly."""
 
-from code_mm.text import tokenize
+from code_mm.tokenizers import tokenize
 
 
 def test_ids_of_every_string_at_both_context_lengths(golden):

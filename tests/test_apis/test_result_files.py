@@ -10,7 +10,7 @@ from PIL import Image
 from code_mm.apis.input_images import InputImage
 from code_mm.apis.result_files import ResultFolders, label_image
 from code_mm.apis.segmentation import Segmentation
-from code_mm.datasets.coco_masks import decode_mask
+from code_mm.datasets.benchmarks.coco_masks import decode_mask
 
 LABELS = np.array([[0, 0, 2], [0, 2, 2]])
 CLASSES = ('background', 'cat', 'grüne Katze')

@@ -4,7 +4,7 @@ import torch
 
 from code_mm.datasets import clip_pretrain_batches
 from code_mm.datasets.clip_pretrain_batches import CLIPPretrainBatches, first_item
-from code_mm.text import tokenize
+from code_mm.tokenizers import tokenize
 
 CROP = dict(world=dict(level='crop', size=16), count=12, noun_templates=True)
 FEW = dict(world=dict(level='few', size=32), count=12)

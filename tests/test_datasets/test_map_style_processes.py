@@ -6,7 +6,7 @@ import pytest
 from mmengine.dataset import DefaultSampler, InfiniteSampler, pseudo_collate
 from torch.utils.data import DataLoader
 
-from code_mm.datasets import CaptionShardsDataset
+from code_mm.datasets.captions import CaptionShardsDataset
 
 MODULE = 'mmengine.dataset.sampler'
 

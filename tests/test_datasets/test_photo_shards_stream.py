@@ -9,7 +9,7 @@ from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATASETS
 from torch.utils.data import DataLoader
 
-from code_mm.text import NounSelector
+from code_mm.nouns import NounSelector
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets'
 

@@ -1,7 +1,7 @@
 import pytest
 
 from code_mm.engine.class_name_list import read_class_names
-from code_mm.text import ClassNameFile
+from code_mm.vocabulary import ClassNameFile
 
 
 def test_a_list_a_file_or_nothing():

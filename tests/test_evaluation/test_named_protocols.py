@@ -14,7 +14,7 @@ from code_mm.evaluation.named_protocols import (
 from code_mm.evaluation.protocol import model_protocol, settings_of
 from code_mm.evaluation.published import DATASETS
 from code_mm.registry import MODELS
-from code_mm.text import ClassNameFile
+from code_mm.vocabulary import ClassNameFile
 
 
 def found(config, benchmark):

@@ -5,7 +5,7 @@ import torch
 
 from code_mm.datasets.shapes_world import ShapesWorld
 from code_mm.evaluation import WordMaskAccuracy
-from code_mm.text.tokenizer import tokenize
+from code_mm.tokenizers.clip_tokenizer import tokenize
 
 CAPTION = 'a striped red star near a boat'
 WORDS = [

@@ -25,7 +25,7 @@ from tiny_model import openai_state, tiny_clip
 
 from code_mm.datasets.shapes_world import BACKGROUNDS, NOUNS
 from code_mm.datasets.transforms.add_caption import AddCaption
-from code_mm.text import tokenize
+from code_mm.tokenizers import tokenize
 
 ROOT = Path(__file__).resolve().parents[2]
 UNSEEN = ['house', 'mushroom', 'flower', 'car']

@@ -18,7 +18,7 @@ from mmseg.structures import SegDataSample
 from safetensors.torch import load_file, save_file
 
 from code_mm.datasets.shapes_world import ShapesWorld
-from code_mm.text import tokenize
+from code_mm.tokenizers import tokenize
 
 PROJECT = Path(__file__).parents[2] / 'projects/shapes_study'
 SEGMENTED = ('miou_with_background', 'miou_without_background', 'auc')

@@ -15,7 +15,7 @@ from tiny_model import SIZES, openai_state, tiny_clip
 from code_mm.datasets.shapes_world import ShapesWorld, write_evaluation, write_shards
 from code_mm.evaluation.protocol import model_protocol
 from code_mm.registry import MODELS
-from code_mm.text import tokenize
+from code_mm.tokenizers import tokenize
 
 LENGTH = SIZES['context_length']
 LOSSES = {

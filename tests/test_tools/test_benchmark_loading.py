@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from code_mm.datasets.noun_extraction import NounExtraction
+from code_mm.datasets.preparation.noun_extraction import NounExtraction
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'tools' / 'benchmark'))
 

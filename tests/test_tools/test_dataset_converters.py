@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from mmengine.registry import init_default_scope
 
-from code_mm.datasets import CaptionListDataset, CaptionShardsDataset, noun_extraction
-from code_mm.datasets.noun_table import read_noun_table
-from code_mm.text import NounSelector
+from code_mm.datasets.captions import CaptionListDataset, CaptionShardsDataset
+from code_mm.datasets.preparation import noun_extraction
+from code_mm.nouns import NounSelector
+from code_mm.nouns.noun_table import read_noun_table
 
 FOLDER = Path(__file__).resolve().parents[2] / 'tools' / 'dataset_converters'
 
@@ -152,7 +153,7 @@ def test_index(run, shards, tmp_path, monkeypatch):
     def scan(*args):
         raise AssertionError('scanned again')
 
-    monkeypatch.setattr('code_mm.datasets.shard_index_cache.scan_shard', scan)
+    monkeypatch.setattr('code_mm.datasets.shards.shard_index_cache.scan_shard', scan)
     dataset = CaptionShardsDataset(str(shards), index_dir=str(folder))
     assert dataset[17]['caption'] == 'running'
 

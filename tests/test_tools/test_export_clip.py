@@ -8,7 +8,7 @@ from safetensors import safe_open
 
 from code_mm.models.segmentors.clip_pretrainer import CLIPPretrainer
 from code_mm.registry import MODELS
-from code_mm.text import tokenize
+from code_mm.tokenizers import tokenize
 
 TOOL = Path(__file__).parents[2] / 'tools/model_converters/export_clip.py'
 SIZES = {

@@ -17,7 +17,7 @@ from tiny_configs import load as load_tiny
 from tiny_configs import shrink
 from tiny_model import openai_state
 
-from code_mm.models.encoders import load_clip_weights
+from code_mm.models.backbones.clip import load_clip_weights
 from code_mm.registry import MODELS
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'

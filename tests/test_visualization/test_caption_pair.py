@@ -4,7 +4,7 @@ from PIL import Image
 
 from code_mm.datasets import transforms  # noqa: F401
 from code_mm.structures.unusable_sample import UnusableSample
-from code_mm.text import tokenize
+from code_mm.tokenizers import tokenize
 from code_mm.visualization import load_caption_pair
 
 CAPTION = 'a red cat and a dog on the grass'

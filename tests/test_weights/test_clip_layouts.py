@@ -7,7 +7,7 @@ import torch
 from foreign_clips import IDS, SIZES, HuggingFace, OpenCLIP, image
 from safetensors.torch import save_file
 
-from code_mm.models.encoders import load_clip_weights
+from code_mm.models.backbones.clip import load_clip_weights
 from code_mm.registry import MODELS
 from code_mm.weights import clip_layout, to_own_names
 

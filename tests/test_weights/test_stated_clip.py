@@ -7,7 +7,7 @@ import torch
 from foreign_clips import SIZES, HuggingFace, OpenCLIP
 from safetensors.torch import save_file
 
-from code_mm.models.encoders import load_clip_weights
+from code_mm.models.backbones.clip import load_clip_weights
 from code_mm.registry import MODELS
 from code_mm.weights import StatedCLIP, stated_clip
 from code_mm.weights.stated_clip import likely_heads
@@ -21,7 +21,7 @@ def build(**keys):
 def warnings(monkeypatch):
     found = []
     monkeypatch.setattr(
-        'code_mm.models.encoders.clip_weights.print_log', lambda text, **_: found.append(text)
+        'code_mm.models.backbones.clip.loading.print_log', lambda text, **_: found.append(text)
     )
     return found
 

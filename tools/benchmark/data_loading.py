@@ -61,8 +61,8 @@ def measure(args: argparse.Namespace, folder: str) -> dict:
     from mmengine.registry import init_default_scope
     from photo_like_shards import write_photo_like_shards
 
-    from code_mm.datasets.noun_extraction import NounExtraction
-    from code_mm.datasets.shard_paths import expand_shard_paths
+    from code_mm.datasets.preparation.noun_extraction import NounExtraction
+    from code_mm.datasets.shards.shard_paths import expand_shard_paths
 
     init_default_scope('mmseg')
     torch.set_num_threads(1)

@@ -8,8 +8,8 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.logging import print_log
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from code_mm.datasets.caption_shards import CaptionShardsDataset
-from code_mm.datasets.caption_stream import CaptionStreamDataset
+from code_mm.datasets.captions.caption_shards import CaptionShardsDataset
+from code_mm.datasets.captions.caption_stream import CaptionStreamDataset
 
 DECODING = 'decoding and cropping alone'
 TAGGING = 'random access, tagging on the fly'

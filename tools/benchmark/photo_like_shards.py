@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from code_mm.datasets.shard_writer import ShardSample, write_shard
+from code_mm.datasets.preparation.shard_writer import ShardSample, write_shard
 
 _FALL = 1.8  # exponent with which files become about as large as those of real photos
 _THINGS = (

@@ -43,7 +43,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def read_pairs(args: argparse.Namespace, skips: list) -> list:
-    from code_mm.datasets import caption_pairs
+    from code_mm.datasets.preparation import caption_pairs
 
     if os.path.isdir(args.source):
         return caption_pairs.read_folder_pairs(args.source)
@@ -58,8 +58,8 @@ def read_pairs(args: argparse.Namespace, skips: list) -> list:
 
 def main() -> None:
     args = parse_args()
-    from code_mm.datasets.parallel_jobs import run_jobs
-    from code_mm.datasets.shard_conversion import ShardConversion
+    from code_mm.datasets.preparation.parallel_jobs import run_jobs
+    from code_mm.datasets.preparation.shard_conversion import ShardConversion
 
     skips: list = []
     conversion = ShardConversion(args.out, args.samples_per_shard, args.min_size)

@@ -56,12 +56,12 @@ def check_arguments(args: argparse.Namespace) -> list[str]:
 
 def check_all(args: argparse.Namespace, allowed: list[str]):
     """The report of all shards."""
-    from code_mm.datasets.noun_cache import NounCache
-    from code_mm.datasets.parallel_jobs import run_jobs
-    from code_mm.datasets.shard_check import ShardCheck
-    from code_mm.datasets.shard_paths import expand_shard_paths
-    from code_mm.datasets.shard_report import ShardReport
-    from code_mm.text import build_tagger
+    from code_mm.datasets.preparation.parallel_jobs import run_jobs
+    from code_mm.datasets.preparation.shard_check import ShardCheck
+    from code_mm.datasets.preparation.shard_report import ShardReport
+    from code_mm.datasets.shards.shard_paths import expand_shard_paths
+    from code_mm.nouns import build_tagger
+    from code_mm.nouns.noun_cache import NounCache
 
     paths = expand_shard_paths(args.shards)
     build_tagger(args.tagger)  # once, before the processes start
@@ -94,7 +94,7 @@ def write_report(report, out: Path, top: int) -> dict:
     """Write all files of the report; the summary."""
     from PIL import Image
 
-    from code_mm.datasets.shard_report import report_page
+    from code_mm.datasets.preparation.shard_report import report_page
     from code_mm.visualization.noun_frequencies import draw_noun_frequencies
 
     summary = report.summary(top)

@@ -43,7 +43,7 @@ def parse_args() -> argparse.Namespace:
 
 def check_targets(sources: list[str], folder: str | None) -> None:
     """Two sources must not write one file."""
-    from code_mm.datasets.noun_table import nouns_file
+    from code_mm.nouns.noun_table import nouns_file
 
     seen: dict[str, str] = {}
     for source in sources:
@@ -58,7 +58,7 @@ def check_targets(sources: list[str], folder: str | None) -> None:
 
 def tag_shards(extraction, shards: list[str], workers: int) -> list:
     """Tag what is not done yet; counts of every shard tagged now."""
-    from code_mm.datasets.parallel_jobs import run_jobs
+    from code_mm.datasets.preparation.parallel_jobs import run_jobs
 
     there = [shard for shard in shards if os.path.isfile(shard)]
     todo = [shard for shard in there if not extraction.is_done(shard)]
@@ -79,7 +79,7 @@ def tag_shards(extraction, shards: list[str], workers: int) -> list:
 
 def tag_list(extraction, path: str, args: argparse.Namespace) -> list:
     """Tag a list in parts, unless it is done; counts of every part."""
-    from code_mm.datasets.parallel_jobs import run_jobs
+    from code_mm.datasets.preparation.parallel_jobs import run_jobs
 
     if extraction.is_list_done(path, args.caption_key, args.columns):
         print(f'{path}: done before')
@@ -118,10 +118,10 @@ def report(results: list, project: tuple[int, int]) -> None:
 
 def main() -> None:
     args = parse_args()
-    from code_mm.datasets.noun_extraction import NounExtraction
-    from code_mm.datasets.shard_index import ShardLayout
-    from code_mm.datasets.shard_paths import expand_shard_paths
-    from code_mm.text import build_tagger
+    from code_mm.datasets.preparation.noun_extraction import NounExtraction
+    from code_mm.datasets.shards.shard_index import ShardLayout
+    from code_mm.datasets.shards.shard_paths import expand_shard_paths
+    from code_mm.nouns import build_tagger
 
     build_tagger(args.tagger)  # once, before the processes start
     lists = [s for s in args.sources if s.endswith(LISTS)]

@@ -28,10 +28,10 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from code_mm.datasets.parallel_jobs import run_jobs
-    from code_mm.datasets.shard_index import ShardLayout
-    from code_mm.datasets.shard_index_cache import index_shards, keep_index
-    from code_mm.datasets.shard_paths import expand_shard_paths
+    from code_mm.datasets.preparation.parallel_jobs import run_jobs
+    from code_mm.datasets.shards.shard_index import ShardLayout
+    from code_mm.datasets.shards.shard_index_cache import index_shards, keep_index
+    from code_mm.datasets.shards.shard_paths import expand_shard_paths
 
     os.makedirs(args.index_dir, exist_ok=True)
     layout = ShardLayout(

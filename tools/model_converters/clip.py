@@ -31,7 +31,7 @@ def main() -> None:
     from safetensors.torch import save_file
 
     import code_mm  # noqa: F401
-    from code_mm.models.encoders.clip_weights import clip_keys
+    from code_mm.models.backbones.clip.loading import clip_keys
     from code_mm.weights import clip_layout, read_checkpoint, stated_clip, to_own_names
     from code_mm.weights.files import tensors_of
 

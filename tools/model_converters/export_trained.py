@@ -27,9 +27,9 @@ def main() -> None:
     import torch
 
     import code_mm  # noqa: F401
-    from code_mm.models.segmentors.model_weights import ModelWeights
-    from code_mm.models.segmentors.trained_parts import save_trained_parts
     from code_mm.weights import read_checkpoint
+    from code_mm.weights.model_weights import ModelWeights
+    from code_mm.weights.trained_parts import save_trained_parts
 
     if args.out.suffix != '.safetensors':
         raise SystemExit(f'expected a file *.safetensors to write, but got {args.out}')

@@ -40,10 +40,10 @@ def main() -> None:
     import torch
 
     import code_mm  # noqa: F401
-    from code_mm.models.segmentors.model_weights import ModelWeights
-    from code_mm.models.segmentors.release_weights import PARTS
     from code_mm.weights import read_checkpoint
     from code_mm.weights.files import tensors_of
+    from code_mm.weights.model_weights import ModelWeights
+    from code_mm.weights.release_weights import PARTS
 
     checkpoint = read_checkpoint(args.source)
     weights = ModelWeights.of(checkpoint, args.source)

@@ -8,7 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..shard_writer import ShardSample, write_shard
+from code_mm.datasets.preparation.shard_writer import ShardSample, write_shard
+
 from .world import ShapesSample, ShapesWorld
 
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95]

@@ -9,10 +9,9 @@ from mmcv.transforms import BaseTransform
 from mmengine.dataset import Compose
 from mmengine.logging import print_log
 
+from code_mm.datasets.captions.caption_rows import read_rows, split_nouns
 from code_mm.registry import TRANSFORMS
 from code_mm.structures.unusable_sample import UnusableSample
-
-from ..caption_rows import read_rows, split_nouns
 
 # Images in a row without a caption after which the paths are taken to be wrong.
 _PATIENCE = 500

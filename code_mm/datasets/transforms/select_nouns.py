@@ -3,9 +3,9 @@
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from code_mm.nouns.noun_selector import NounSelector
 from code_mm.registry import TRANSFORMS
 from code_mm.structures.unusable_sample import UnusableSample
-from code_mm.text.noun_selector import NounSelector
 
 
 @TRANSFORMS.register_module()

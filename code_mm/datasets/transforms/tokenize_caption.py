@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from code_mm.nouns.token_labels import token_labels
 from code_mm.registry import TRANSFORMS
-from code_mm.text.templates import get_templates
-from code_mm.text.token_labels import token_labels
-from code_mm.text.tokenizer import encode, tokenize
+from code_mm.tokenizers.clip_tokenizer import encode, tokenize
+from code_mm.vocabulary.templates import get_templates
 
 
 @TRANSFORMS.register_module()
@@ -28,7 +28,7 @@ class TokenizeCaption(BaseTransform):
 
     - caption_ids (torch.int64, (l,))
     - token_labels (torch.int64, (l,)): -1 no noun, 0 a noun that was not drawn, j the
-      j-th drawn noun (thesis §3.2.2), see :func:`code_mm.text.token_labels`
+      j-th drawn noun (thesis §3.2.2), see :func:`code_mm.nouns.token_labels`
     - noun_ids (torch.int64, (k, l_noun)): the drawn nouns by themselves
     - guide_ids (torch.int64, (k, l)): each drawn noun in a template drawn at random
     - text_lengths (dict): positions up to the last end token in noun_ids ('noun'), guide_ids

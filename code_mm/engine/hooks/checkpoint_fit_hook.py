@@ -5,8 +5,8 @@ from __future__ import annotations
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 
-from code_mm.models.segmentors.model_weights import ModelWeights
 from code_mm.registry import HOOKS
+from code_mm.weights.model_weights import ModelWeights
 
 
 @HOOKS.register_module()

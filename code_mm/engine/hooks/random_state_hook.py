@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from torch.utils.data import IterableDataset
 
-from code_mm.datasets import CaptionStreamDataset
+from code_mm.datasets.captions import CaptionStreamDataset
 from code_mm.registry import HOOKS
 
 from .worker_seeds import derived_seed, seed_all, seed_worker_batches, skips_without_loading

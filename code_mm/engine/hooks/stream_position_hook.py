@@ -8,7 +8,7 @@ from mmengine.dist import all_gather, all_reduce, get_world_size
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 
-from code_mm.datasets import CaptionStreamDataset
+from code_mm.datasets.captions import CaptionStreamDataset
 from code_mm.registry import HOOKS
 
 _KEY = 'stream_positions'

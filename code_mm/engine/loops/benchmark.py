@@ -11,7 +11,7 @@ from pathlib import Path
 from mmengine.evaluator import Evaluator
 from torch.utils.data import DataLoader
 
-from code_mm.text import ClassNameFile
+from code_mm.vocabulary import ClassNameFile
 
 from ..class_name_list import read_class_names
 

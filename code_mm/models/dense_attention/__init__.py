@@ -1,7 +1,8 @@
+from code_mm.models.backbones.clip.dense_attention import DenseAttention, with_class_token
+from code_mm.models.backbones.clip.self_only_attention import SelfOnlyAttention
+
 from .correlative_self_attention import CorrelativeSelfAttention
-from .dense_attention import DenseAttention, with_class_token
 from .neighbourhood_attention import NeighbourhoodAttention, patch_gaussian
-from .self_only_attention import SelfOnlyAttention
 from .self_self_attention import SelfSelfAttention
 
 __all__ = [

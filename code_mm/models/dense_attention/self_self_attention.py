@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from code_mm.models.backbones.clip import ResidualAttentionBlock
+from code_mm.models.backbones.clip.dense_attention import DenseAttention, with_class_token
 from code_mm.registry import MODELS
-
-from ..layers import ResidualAttentionBlock
-from .dense_attention import DenseAttention, with_class_token
 
 _KINDS = ('query', 'key', 'value')
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from code_mm.ops import l2_normalize, region_similarity
 from code_mm.registry import MODELS
-from code_mm.text import get_templates
+from code_mm.vocabulary import get_templates
 
 
 @MODELS.register_module()

@@ -6,10 +6,9 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from code_mm.models.backbones.clip import CLIPTextEncoder
 from code_mm.registry import MODELS
-from code_mm.text import end_of_text_index, tokenize
-
-from ..encoders import CLIPTextEncoder
+from code_mm.tokenizers import end_of_text_index, tokenize
 
 
 @MODELS.register_module()

@@ -6,10 +6,9 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from code_mm.models.backbones.clip import CLIPTextEncoder
 from code_mm.ops import l2_normalize
 from code_mm.registry import MODELS
-
-from ..encoders import CLIPTextEncoder
 
 
 @MODELS.register_module()

@@ -7,7 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from code_mm.registry import MODELS
-from code_mm.text import end_of_text_index
+from code_mm.tokenizers import end_of_text_index
 
 
 @MODELS.register_module()

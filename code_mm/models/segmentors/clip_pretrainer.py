@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from code_mm.ops import gather, rank
 from code_mm.registry import MODELS
-from code_mm.text import tokenize
+from code_mm.tokenizers import tokenize
 
 _MAX_SCALE = 100.0
 

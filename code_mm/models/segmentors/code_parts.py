@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from code_mm.models.backbones.clip import CLIPImageEncoder, CLIPTextEncoder
 from code_mm.registry import MODELS
-from code_mm.text import tokenize
+from code_mm.tokenizers import tokenize
 
-from ..decode_heads import embed_class_names
-from ..encoders import CLIPImageEncoder, CLIPTextEncoder
+from ..heads import embed_class_names
 
 _LOSSES = (
     'knowledge_guided',

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from code_mm.ops import gather, masked_pooling, rank, region_similarity
 from code_mm.registry import MODELS
 from code_mm.structures import CaptionBatch, RegionMasks
-from code_mm.text import end_of_text_index
+from code_mm.tokenizers import end_of_text_index
+from code_mm.weights.model_weights import init_from_files
 
 from ..prompts.word_highlighting_prompt import special_positions
 from .code_parts import build_image_segmenter, build_part, check_parts, embed_phrases
-from .model_weights import init_from_files
 from .zero_shot_segmentor import ZeroShotSegmentor
 
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from code_mm.ops import crop, pad_to_multiple
 from code_mm.registry import MODELS
+from code_mm.weights.filled_backbone import require_filled, watch_filling
 
-from ..decode_heads import ZeroShotHead
-from .filled_backbone import require_filled, watch_filling
+from ..heads import ZeroShotHead
 from .label_map import restore
 from .windowed_encoder_decoder import WindowedEncoderDecoder
 

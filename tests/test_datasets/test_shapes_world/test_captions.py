@@ -73,7 +73,7 @@ def test_an_offline_tagger_finds_exactly_the_nouns(hard):
 
 
 def test_nouns_are_single_tokens():
-    from code_mm.text import tokenize
+    from code_mm.tokenizers import tokenize
 
     ids = tokenize([*NOUNS, *BACKGROUNDS, *COLOURS])
     assert (ids.argmax(1) == 2).all()  # start, the word, end

@@ -5,7 +5,7 @@ import pytest
 
 from code_mm.datasets.transforms.add_caption import AddCaption
 from code_mm.datasets.transforms.pack_caption_inputs import PackCaptionInputs
-from code_mm.text import tokenize
+from code_mm.tokenizers import tokenize
 
 TRANSFORMS = [
     dict(type='SelectNouns', num_nouns=2),

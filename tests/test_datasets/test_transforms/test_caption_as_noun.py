@@ -1,5 +1,5 @@
 from code_mm.datasets.transforms import CaptionAsNoun, TokenizeCaption
-from code_mm.text import tokenize
+from code_mm.tokenizers import tokenize
 
 CAPTION = 'a dog and a cat on the sofa'
 

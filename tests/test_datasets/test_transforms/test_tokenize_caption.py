@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from code_mm.datasets.transforms import TokenizeCaption
-from code_mm.text import get_templates, tokenize
+from code_mm.tokenizers import tokenize
+from code_mm.vocabulary import get_templates
 
 
 def sample():

@@ -11,7 +11,7 @@ from tiny_model import openai_state, tiny_clip
 
 from code_mm.engine.hooks import ProtocolHook
 from code_mm.evaluation.protocol import class_names_sha256
-from code_mm.text import ClassNameFile
+from code_mm.vocabulary import ClassNameFile
 from code_mm.weights import weights_sha256
 
 

@@ -14,7 +14,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from code_mm.datasets import CaptionStreamDataset
+from code_mm.datasets.captions import CaptionStreamDataset
 from code_mm.engine.hooks import StreamPositionHook, stream_position_hook
 from code_mm.registry import HOOKS, MODELS, TRANSFORMS
 

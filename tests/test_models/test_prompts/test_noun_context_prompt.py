@@ -3,7 +3,7 @@ import torch
 from tiny_model import tiny_clip
 
 from code_mm.models.prompts import NounContextPrompt
-from code_mm.text import encode, tokenize
+from code_mm.tokenizers import encode, tokenize
 
 NOUNS = ['star', 'fire hydrant', 'x']
 

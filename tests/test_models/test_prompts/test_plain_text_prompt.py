@@ -4,7 +4,7 @@ from tiny_model import SIZES, tiny_clip
 
 from code_mm.models.prompts import PlainTextPrompt
 from code_mm.models.segmentors.code_parts import embed_phrases
-from code_mm.text import tokenize
+from code_mm.tokenizers import tokenize
 
 
 def test_texts_are_what_the_tower_says_of_them():

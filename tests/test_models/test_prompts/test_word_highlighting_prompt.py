@@ -3,7 +3,7 @@ import torch
 
 from code_mm.models.prompts import WordHighlightingPrompt
 from code_mm.models.prompts.word_highlighting_prompt import special_positions
-from code_mm.text import tokenize
+from code_mm.tokenizers import tokenize
 
 CAPTIONS = ['a star on grass', 'boat']
 LENGTH = 8

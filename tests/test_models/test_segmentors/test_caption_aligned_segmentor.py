@@ -11,7 +11,7 @@ from tiny_model import CONTEXTS, LOSSES, SELECTED, SIZES, build, caption_samples
 
 from code_mm.models.segmentors.caption_aligned_segmentor import CaptionAlignedSegmentor
 from code_mm.registry import MODELS
-from code_mm.text import tokenize
+from code_mm.tokenizers import tokenize
 
 NAMES = ['star', 'boat', 'grass']
 HEAD = dict(type='ZeroShotHead', in_channels=64, embed_dim=32, project=True, class_names=NAMES)

@@ -12,7 +12,7 @@ from code_mm.models.segmentors.clip_pretrainer import (
     text_positives,
 )
 from code_mm.registry import MODELS
-from code_mm.text import tokenize
+from code_mm.tokenizers import tokenize
 
 CLIP = dict(
     type='CLIP',

@@ -16,10 +16,11 @@ from tiny_model import (
     tiny_code,
 )
 
-from code_mm.models.decode_heads import embed_class_names
+from code_mm.models.heads import embed_class_names
 from code_mm.registry import MODELS
 from code_mm.structures import CaptionBatch
-from code_mm.text import EVALUATION_TEMPLATES, tokenize
+from code_mm.tokenizers import tokenize
+from code_mm.vocabulary import EVALUATION_TEMPLATES
 
 NAMES = ['star', 'boat', 'fish']
 # Parts that learn, and what makes them learn.

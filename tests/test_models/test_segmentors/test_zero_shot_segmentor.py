@@ -5,9 +5,9 @@ from mmengine.config import ConfigDict
 from mmseg.structures import SegDataSample
 from tiny_model import images, randomise
 
-from code_mm.models.decode_heads import embed_class_names
+from code_mm.models.heads import embed_class_names
 from code_mm.registry import MODELS
-from code_mm.text import EVALUATION_TEMPLATES
+from code_mm.vocabulary import EVALUATION_TEMPLATES
 
 NAMES = ['star', 'boat', 'fish']
 VISUAL = dict(

@@ -1,0 +1,165 @@
+"""Image-caption pairs from the tar shards that img2dataset writes."""
+
+import bisect
+import os
+from collections.abc import Sequence
+from itertools import accumulate
+
+from code_mm.datasets.shards.shard_index import ShardIndex, ShardLayout
+from code_mm.datasets.shards.shard_index_cache import index_shards
+from code_mm.datasets.shards.shard_paths import expand_shard_paths
+from code_mm.datasets.shards.shard_reader import ShardReader
+from code_mm.registry import DATASETS
+
+from .caption_dataset import CaptionDataset
+from .sample_fields import decode_caption, parse_fields
+
+
+class ShardSamples(Sequence):
+    """The samples of many shards as one sequence of small dicts, made on demand.
+
+    Millions of samples take ~33 bytes each, in arrays that forked workers share.
+
+    Args:
+        shards: indices of the shards.
+        order: which of their samples this sequence holds; all by default.
+    """
+
+    def __init__(self, shards: Sequence[ShardIndex], order: range | None = None) -> None:
+        self._shards = shards
+        self._ends = list(accumulate(len(shard.keys) for shard in shards))
+        self._order = range(self._ends[-1] if self._ends else 0) if order is None else order
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return ShardSamples(self._shards, self._order[index])
+        position = self._order[index]
+        number = bisect.bisect_right(self._ends, position)
+        shard = self._shards[number]
+        row = position - self._ends[number] + len(shard.keys)
+        image, caption, fields = shard.places[row].tolist()
+        return dict(
+            shard_path=shard.path,
+            shard_row=row,
+            sample_key=f'{shard.name}/{shard.keys[row].decode()}',
+            image_range=image,
+            caption_range=caption,
+            fields_range=fields,
+        )
+
+
+@DATASETS.register_module()
+class CaptionShardsDataset(CaptionDataset):
+    """Pairs of an image and a caption in tar shards (img2dataset, webdataset).
+
+    The shards' headers are scanned once; images and captions are then read at
+    random by their offset, so the sampler alone decides on order and division among
+    processes, and a run can be resumed exactly. Shards must not be compressed.
+
+    A sample is what shares a name up to the first dot: ``0000003.jpg``,
+    ``0000003.txt``, ``0000003.json``. One that lacks an image or a caption, a missing
+    shard and the damaged part of a shard are left out, counted and named in one log
+    line; see :class:`CaptionDataset` for what only reading shows.
+
+    Args:
+        shards: one or a list of: path, brace range (``'{00000..01242}.tar'``), glob
+            (``'*.tar'``), folder.
+        data_root: folder before relative ``shards``.
+        image_extensions: members that are images.
+        caption_extension: member that is the caption, as plain text.
+        caption_field: take the caption from this field of the json member instead.
+        nouns_field: field of the json member with the caption's nouns, a list of
+            strings. Where a sample has it, its nouns are not tagged again. None: do not
+            look (saves reading the json member).
+        index_dir: folder in which the shards' indices are kept for the next run and for
+            the other processes of this one (``tools/dataset_converters/index_shards.py``
+            fills it in parallel); None: scan on every start (27 µs per member: 16
+            minutes for CC12M).
+        max_open_shards: files kept open per process.
+        **kwargs: of :class:`CaptionDataset` (``pipeline``, ``indices``, ``lazy_init``, …).
+
+    Raises:
+        ValueError: a pattern matches no file, or the shards hold no usable pair.
+    """
+
+    def __init__(
+        self,
+        shards: str | Sequence[str],
+        *,
+        data_root: str = '',
+        image_extensions: Sequence[str] = ('jpg', 'jpeg', 'png', 'webp'),
+        caption_extension: str = 'txt',
+        caption_field: str | None = None,
+        nouns_field: str | None = 'nouns',
+        index_dir: str | None = None,
+        max_open_shards: int = 64,
+        **kwargs,
+    ) -> None:
+        self.shards = shards
+        self.data_root = data_root  # for self.name, before the base class sets it
+        self.caption_field = caption_field
+        self.nouns_field = nouns_field
+        self.index_dir = index_dir
+        self.layout = ShardLayout(
+            image=tuple(extension.lower().lstrip('.') for extension in image_extensions),
+            caption='json' if caption_field else caption_extension.lower().lstrip('.'),
+        )
+        self._reader = ShardReader(max_open_shards)
+        # The index is a compact sequence already; mmengine's would be ten times larger.
+        super().__init__(data_root=data_root, data_prefix={}, serialize_data=False, **kwargs)
+
+    @property
+    def name(self) -> str:
+        shards = [self.shards] if isinstance(self.shards, str) else list(self.shards)
+        first = os.path.join(self.data_root, str(shards[0])) if shards else ''
+        return f'{type(self).__name__}({first}{", …" if len(shards) > 1 else ""})'
+
+    def load_data_list(self) -> ShardSamples:
+        """Index all shards; what is left out goes to ``index_skips``."""
+        paths = expand_shard_paths(self.shards, self.data_root)
+        if self.noun_cache:
+            there = [path for path in paths if os.path.isfile(path)]
+            self.noun_cache.check(there, rows_wanted=True)
+        indices = index_shards(paths, self.layout, self.index_dir)
+        self.index_skips = [skip for index in indices for skip in index.skips]
+        samples = ShardSamples([index for index in indices if len(index.keys)])
+        if not samples:
+            found = ', '.join(map(str, self.index_skips[:5]))
+            raise ValueError(
+                f'{self.name}: expected pairs of {"/".join(self.layout.image)} and '
+                f'{self.layout.caption} members in {len(paths)} shards, but found none ({found}); '
+                'check image_extensions, caption_extension and caption_field'
+            )
+        return samples
+
+    def get_data_info(self, idx: int) -> dict:
+        """Where the sample ``idx`` lies; made anew each time, so no copy is needed."""
+        self.full_init()
+        info = self.data_list[idx]
+        info['sample_idx'] = idx if idx >= 0 else len(self) + idx
+        return info
+
+    def read_sample(self, info: dict) -> dict:
+        """Add ``img_bytes``, ``caption`` and, where known, ``nouns``."""
+        path = info['shard_path']
+        fields = {}
+        if self.caption_field or (self.nouns_field and info['fields_range'][1]):
+            fields = parse_fields(self._reader.read(path, *info['fields_range']))
+        if self.caption_field:
+            caption = fields.get(self.caption_field)
+        else:
+            caption = decode_caption(self._reader.read(path, *info['caption_range']))
+        info['caption'] = self.checked_caption(caption)
+        nouns = fields.get(self.nouns_field) if self.nouns_field else None
+        if nouns is not None:
+            info['nouns'] = self.checked_nouns(nouns)
+        elif self.noun_cache:
+            key = info['sample_key'].partition('/')[2]
+            nouns = self.noun_cache.find(path, key, info['caption'], info['shard_row'])
+            if nouns is not None:
+                info['nouns'] = nouns
+        info['img_bytes'] = self._reader.read(path, *info['image_range'])
+        return info

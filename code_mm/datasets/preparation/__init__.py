@@ -1,0 +1,1 @@
+"""What the tools in ``tools/dataset_converters`` run offline."""

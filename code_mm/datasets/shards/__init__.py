@@ -1,0 +1,1 @@
+"""Tar shards of image-caption pairs: names, index, reading."""

@@ -1,0 +1,5 @@
+"""Vision-language backbones."""
+
+from .clip import CLIP, CLIPImageEncoder, CLIPTextEncoder
+
+__all__ = ['CLIP', 'CLIPImageEncoder', 'CLIPTextEncoder']

@@ -1,5 +1,0 @@
-from .image_segmenter import ImageSegmenter
-from .similarity_to_mask import SimilarityToMask
-from .text_segmenter import TextSegmenter
-
-__all__ = ['ImageSegmenter', 'SimilarityToMask', 'TextSegmenter']

@@ -1,0 +1,65 @@
+"""The text segmenter: which words of a caption belong to which noun."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from code_mm.models.backbones.clip import Transformer
+from code_mm.ops import l2_normalize
+from code_mm.registry import MODELS
+
+
+@MODELS.register_module()
+class TextSegmenter(BaseModule):
+    """Two trainable transformer blocks on the frozen text tower's states (thesis §3.2).
+
+    All positions attend to all, padding included, as in the authors' release.
+
+    Args:
+        width (int): Channels of the text tower's states; equals those of the joint embedding,
+            since words are compared with noun embeddings directly.
+        heads (int): Attention heads.
+        num_layers (int): Trainable blocks.
+        init_scale (float): Start value of the learnable w of Eq. 3.2.
+        init_bias (float): Start value of the learnable b of Eq. 3.2.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        num_layers: int = 2,
+        init_scale: float = 10.0,
+        init_bias: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.transformer = Transformer(width, num_layers, heads)
+        self.scale = nn.Parameter(torch.tensor(float(init_scale)))
+        self.bias = nn.Parameter(torch.tensor(float(init_bias)))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Word-wise features x^t: hidden states [b, l, width] -> unit length [b, l, c]."""
+        return l2_normalize(self.transformer(hidden), dim=-1)
+
+    def logits(self, words: Tensor, nouns: Tensor) -> Tensor:
+        """Logits of the k + 1 cases of every position (Eq. 3.2).
+
+        Args:
+            words (Tensor): Word-wise features [b, l, c] of :meth:`forward`.
+            nouns (Tensor): Noun embeddings [n, c], n = k * b, noun slot outermost.
+
+        Returns:
+            Tensor: [b, k + 1, l]; case 0, 'no selected noun', is the constant 0.
+        """
+        nouns = nouns.unflatten(0, (-1, len(words)))  # k b c
+        similarity = torch.einsum('blc,kbc->bkl', words, nouns)
+        logits = self.scale * similarity + self.bias
+        return torch.cat([torch.zeros_like(logits[:, :1]), logits], dim=1)
+
+    @staticmethod
+    def masks(logits: Tensor) -> Tensor:
+        """Soft word masks (Eq. 3.3): logits [b, k + 1, l] -> [n, l], noun slot outermost."""
+        probability = logits.float().softmax(dim=1)[:, 1:]
+        return probability.transpose(0, 1).flatten(0, 1)

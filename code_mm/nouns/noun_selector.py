@@ -1,0 +1,92 @@
+"""The noun selector: which things does a caption name? (thesis §3.1)."""
+
+from collections.abc import Iterable
+
+from code_mm.tokenizers.clip_tokenizer import clean_text
+
+from .taggers import TaggedWords, build_tagger
+
+NOUN_TAGS = frozenset({'NN', 'NNS', 'NNP', 'NNPS'})
+ADJECTIVE_TAGS = frozenset({'JJ', 'JJR', 'JJS'})
+PREPOSITION_TAG = 'IN'
+WORD_TYPES = ('noun', 'noun_phrase')
+
+# Characters that are tagged. TextBlob's time grows with the square of the length of a run of
+# signs, and no text tower sees as much.
+_MAX_TAGGED = 10_000
+
+
+class NounSelector:
+    """Reads the nouns of a caption, in caption order and without repetition.
+
+    Single letters, ``<`` and ``>`` (from tags such as ``<PERSON>``) and words
+    without any letter or digit are no nouns, whatever their tag. Only the first
+    10 000 characters are looked at.
+
+    Args:
+        tagger: ``'auto'``, ``'nltk'`` or ``'textblob'``, see :func:`build_tagger`.
+        word_type: ``'noun'``: single words tagged NN, NNS, NNP or NNPS.
+            ``'noun_phrase'``: see :func:`noun_phrases`.
+
+    Raises:
+        ValueError: unknown ``tagger`` or ``word_type``.
+        RuntimeError: NLTK was asked for but its data are missing.
+    """
+
+    def __init__(self, tagger: str = 'auto', word_type: str = 'noun') -> None:
+        if word_type not in WORD_TYPES:
+            raise ValueError(
+                f'expected word_type to be one of {list(WORD_TYPES)}, got {word_type!r}'
+            )
+        self._tag = build_tagger(tagger)
+        self._select = nouns if word_type == 'noun' else noun_phrases
+
+    def __call__(self, caption: str) -> list[str]:
+        """The nouns (or phrases) of ``caption``; empty where it names nothing."""
+        caption = clean_text(caption[:_MAX_TAGGED])
+        return self._select(self._tag(caption)) if caption else []
+
+
+def nouns(words: TaggedWords) -> list[str]:
+    """The single-word nouns among tagged words, each once, in their order."""
+    return unique_names(word for word, tag in words if tag in NOUN_TAGS)
+
+
+def noun_phrases(words: TaggedWords) -> list[str]:
+    """The noun phrases among tagged words, each once, in their order.
+
+    A chunk is a run of adjectives and nouns that ends with a noun. Two chunks
+    with one preposition and nothing else between them are one phrase; a phrase
+    holds one preposition at most: "a red cup of coffee on wood" gives
+    ``['red cup of coffee', 'wood']``.
+    """
+    chunks = _chunks(words)
+    phrases = []
+    while chunks:
+        start, end = chunks.pop(0)
+        if chunks and chunks[0][0] == end + 1 and words[end][1] == PREPOSITION_TAG:
+            _, end = chunks.pop(0)
+        phrases.append(' '.join(word for word, _ in words[start:end]))
+    return unique_names(phrases)
+
+
+def _chunks(words: TaggedWords) -> list[tuple[int, int]]:
+    """Index ranges ``[start, end)`` of the runs of adjectives and nouns that end with a noun."""
+    chunks = []
+    start = end = None
+    for index, (_, tag) in enumerate([*words, ('', '')]):  # the sentinel ends the last run
+        if tag in NOUN_TAGS or tag in ADJECTIVE_TAGS:
+            start = index if start is None else start
+            end = index + 1 if tag in NOUN_TAGS else end
+        else:
+            if end is not None:
+                chunks.append((start, end))
+            start = end = None
+    return chunks
+
+
+def unique_names(names: Iterable[str]) -> list[str]:
+    """Drop repetitions, single letters and names without letter or digit."""
+    return [
+        name for name in dict.fromkeys(names) if len(name) > 1 and any(c.isalnum() for c in name)
+    ]

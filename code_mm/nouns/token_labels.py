@@ -1,0 +1,55 @@
+"""Token labels: which token of a caption belongs to which selected noun."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from code_mm.tokenizers.clip_tokenizer import encode
+
+IGNORED = -1
+UNSELECTED_NOUN = 0
+
+
+def token_labels(caption_ids: Tensor, nouns: Sequence[str], selected: Sequence[str]) -> Tensor:
+    """The text segmenter's pseudo label of every position of a caption (thesis §3.2.2).
+
+    −1 (ignored) everywhere but at tokens of nouns: 0 at those of nouns that were
+    not selected, ``j`` at those of the ``j``-th selected noun, counted from 1::
+
+        start a   dog and a   cat end  0      selected: cat, not dog
+        −1    −1  0   −1  −1  1   −1   −1
+
+    A noun is found wherever its token sequence occurs in the caption's: at every
+    occurrence, in any case, also inside a longer word whose pieces coincide
+    ("sheep|dog" holds "dog"). Selected nouns override others, and later ones
+    earlier ones. What truncation cut away, or never was there, gets no label.
+
+    Args:
+        caption_ids: ids of the caption, int64, shape ``(l,)``, from
+            :func:`code_mm.tokenizers.clip_tokenizer.tokenize`.
+        nouns: all nouns of the caption.
+        selected: the ``k`` nouns drawn for this visit.
+
+    Returns:
+        Labels in ``[-1, k]``, int64, shape ``(l,)``.
+    """
+    ids = caption_ids.tolist()
+    labels = [IGNORED] * len(ids)
+    names_and_labels = [(noun, UNSELECTED_NOUN) for noun in nouns]
+    names_and_labels += [(noun, slot) for slot, noun in enumerate(selected, start=1)]
+    for name, label in names_and_labels:
+        pattern = encode(name)
+        for start in _occurrences(ids, pattern):
+            labels[start : start + len(pattern)] = [label] * len(pattern)
+    return torch.from_numpy(np.array(labels, np.int64))  # new_tensor takes several times as long
+
+
+def _occurrences(ids: list[int], pattern: list[int]) -> Iterator[int]:
+    """Start positions of ``pattern`` in ``ids``; none for an empty pattern."""
+    start = -1
+    for _ in range(ids.count(pattern[0]) if pattern else 0):
+        start = ids.index(pattern[0], start + 1)
+        if ids[start : start + len(pattern)] == pattern:
+            yield start

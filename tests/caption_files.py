@@ -1,0 +1,84 @@
+"""Small tar shards and images, made on the spot."""
+
+import io
+import json
+import os
+import tarfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+
+def encode_image(seed=0, height=40, width=56, suffix='.jpg'):
+    """A smooth picture, different for each seed, as the bytes of an image file."""
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    rng = np.random.default_rng(seed)
+    waves = [np.sin(rows * a + columns * b + c) for a, b, c in rng.uniform(0, 0.2, (3, 3))]
+    image = ((np.stack(waves, -1) + 1) * 127).astype(np.uint8)
+    return cv2.imencode(suffix, image)[1].tobytes()
+
+
+@pytest.fixture(scope='session')
+def image_bytes():
+    return encode_image
+
+
+@pytest.fixture
+def write_tar(tmp_path):
+    """Writes a tar file of ``[(name, bytes), …]`` or ``{name: bytes}``; returns its path."""
+
+    def write(name, members, folder=tmp_path):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(path, 'w') as tar:
+            for member, data in dict(members).items() if isinstance(members, dict) else members:
+                info = tarfile.TarInfo(member)
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def write_pairs(write_tar):
+    """Writes a shard of good pairs as img2dataset does; returns its path."""
+
+    def write(name, captions, first=0, **kwargs):
+        members = []
+        for number, caption in enumerate(captions, start=first):
+            key = f'{number:07d}'
+            fields = json.dumps(dict(key=key, caption=caption.upper(), width=56))
+            members += [
+                (f'{key}.jpg', encode_image(number)),
+                (f'{key}.json', fields.encode()),
+                (f'{key}.txt', caption.encode()),
+            ]
+        return write_tar(name, members, **kwargs)
+
+    return write
+
+
+@pytest.fixture(scope='session')
+def photo_folder():
+    """Folder of real photo shards; tests that ask for it are skipped where there is none."""
+    beside = Path(__file__).parents[2] / 'shared' / 'data' / 'photo_shards'
+    folder = Path(os.environ.get('CODE_MM_PHOTO_SHARDS', beside)).resolve()
+    if not list(folder.glob('*.tar')):
+        pytest.skip(f'no shards in {folder}; name their folder in CODE_MM_PHOTO_SHARDS')
+    return folder
+
+
+@pytest.fixture(scope='session')
+def photo_captions(photo_folder):
+    """All captions of the photo shards by sample key, read without our code."""
+    found = {}
+    for path in sorted(photo_folder.glob('*.tar')):
+        with tarfile.open(path) as tar:
+            for member in tar:
+                if member.name.endswith('.txt'):
+                    text = tar.extractfile(member).read().decode()
+                    found[f'{path.name}/{member.name[:-4]}'] = text
+    return found

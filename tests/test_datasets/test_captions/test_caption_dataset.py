@@ -1,0 +1,126 @@
+"""What all caption datasets do with samples that turn out unusable."""
+
+import numpy as np
+import pytest
+
+from code_mm.datasets import sample_ledger
+from code_mm.datasets.captions import CaptionDataset, caption_dataset
+from code_mm.structures.unusable_sample import UnusableSample
+
+
+class NumbersDataset(CaptionDataset):
+    """Samples 0, 1, 2, …; those in `bad` cannot be read."""
+
+    def __init__(self, count, bad=(), **kwargs):
+        self.count, self.bad = count, set(bad)
+        super().__init__(**kwargs)
+
+    def load_data_list(self):
+        return [dict(sample_key=f'n/{number}', number=number) for number in range(self.count)]
+
+    def read_sample(self, info):
+        if info['number'] in self.bad:
+            raise UnusableSample('broken_image', 'bad number')
+        return info
+
+
+@pytest.fixture(autouse=True)
+def log(monkeypatch):
+    lines = []
+    monkeypatch.setattr(sample_ledger, 'print_log', lambda message, **_: lines.append(message))
+    return lines
+
+
+def test_bad_sample_is_replaced_as_the_seed_says():
+    dataset = NumbersDataset(10, bad=[3, 4, 5])
+    runs = []
+    for _ in range(2):
+        np.random.seed(7)
+        runs.append([dataset[i]['number'] for i in range(10)])
+    assert runs[0] == runs[1]
+    assert [runs[0][i] for i in (0, 1, 2, 6, 7, 8, 9)] == [0, 1, 2, 6, 7, 8, 9]
+    assert not {3, 4, 5} & set(runs[0])
+    # independent replay of the draws
+    np.random.seed(7)
+    for index in (3, 4, 5):
+        number = index
+        while number in (3, 4, 5):
+            number = np.random.randint(0, 10)
+        assert runs[0][index] == number
+    assert dataset.skipped == {'broken_image': 3}
+    assert dataset.skipped_keys == {'broken_image': ['n/3', 'n/4', 'n/5']}
+    assert dataset.num_used == 7
+
+
+def test_a_dataset_without_usable_sample_ends_with_an_error(log):
+    dataset = NumbersDataset(4, bad=range(4), max_refetch=9)
+    message = r'no usable sample in 10 tries; left out so far: \{\'broken_image\': [1-4]\}'
+    with pytest.raises(RuntimeError, match=message):
+        dataset[0]
+    assert log[1] == 'NumbersDataset: left out n/0: broken_image (bad number)'
+
+
+def test_too_many_bad_samples_end_with_an_error():
+    dataset = NumbersDataset(100, bad=range(60), max_bad_fraction=0.4)
+    with pytest.raises(RuntimeError, match=r'more than max_bad_fraction=0\.4'):
+        for index in range(1000):
+            dataset[index % 100]
+
+
+def test_in_test_mode_nothing_is_replaced():
+    dataset = NumbersDataset(4, bad=[1], test_mode=True)
+    assert dataset[0]['number'] == 0
+    with pytest.raises(RuntimeError, match=r"sample 1 is unusable: \{'broken_image': \['n/1'\]\}"):
+        dataset[1]
+
+
+def test_a_transform_that_returns_none_is_counted():
+    drop = lambda sample: None if sample['number'] == 2 else sample  # noqa: E731
+    dataset = NumbersDataset(5, pipeline=[drop])
+    assert dataset[2]['number'] != 2
+    assert dataset.skipped_keys == {'other': ['n/2']}
+
+
+def test_other_errors_are_not_swallowed():
+    def fail(sample):
+        raise ZeroDivisionError('a bug')
+
+    with pytest.raises(ZeroDivisionError, match='a bug'):
+        NumbersDataset(5, pipeline=[fail])[0]
+
+
+def test_subsets_and_indices_count_their_own_samples():
+    dataset = NumbersDataset(10, bad=[8], indices=[9, 8, 7])
+    assert len(dataset) == 3
+    dataset.prepare_data(1)
+    assert dataset.skipped_keys == {'broken_image': ['n/8']}
+    subset = dataset.get_subset([2, 1])
+    assert subset.skipped == {}
+    assert subset.prepare_data(-1) is None
+    assert subset.skipped_keys == {'broken_image': ['n/8']}
+    dataset.get_subset_(1)
+    assert (len(dataset), dataset.skipped) == (1, {})
+    assert dataset[0]['number'] == 9
+
+
+def test_lazy_init():
+    dataset = NumbersDataset(3, lazy_init=True)
+    assert not dataset._fully_initialized
+    assert dataset[1]['number'] == 1
+    assert len(dataset) == 3
+
+
+def test_indices_that_select_nothing():
+    with pytest.raises(ValueError, match='indices select none'):
+        NumbersDataset(3, indices=0, serialize_data=False)
+
+
+def test_checked_caption_and_nouns():
+    assert caption_dataset.CaptionDataset.checked_caption(' a dog\n') == 'a dog'
+    assert CaptionDataset.checked_nouns(['dog ', '', 'cat', 'dog']) == ['dog', 'cat']
+    for caption, reason in ((None, 'missing_caption'), (3, 'missing_caption'), (' ', 'empty_')):
+        with pytest.raises(UnusableSample, match=reason):
+            CaptionDataset.checked_caption(caption)
+    for nouns in ('dog', [1], {'dog': 1}):
+        with pytest.raises(UnusableSample, match='bad_fields'):
+            CaptionDataset.checked_nouns(nouns)

@@ -1,0 +1,477 @@
+import collections
+import json
+import os
+import pickle
+import random
+import signal
+import time
+from itertools import islice
+
+import numpy as np
+import pytest
+from mmengine.dataset import pseudo_collate
+from mmseg.registry import DATASETS
+from torch.utils.data import DataLoader
+
+from code_mm.datasets.captions import CaptionShardsDataset, CaptionStreamDataset, caption_source
+from code_mm.structures.unusable_sample import UnusableSample
+
+
+@pytest.fixture
+def write_texts(write_tar):
+    """Writes a shard of pairs whose images are not looked at."""
+
+    def write(name, numbers):
+        members = []
+        for number in numbers:
+            members.append((f'{number:07d}.jpg', f'image {number}'.encode()))
+            members.append((f'{number:07d}.txt', f'a dog and cat {number}'.encode()))
+        return write_tar(name, members)
+
+    return write
+
+
+@pytest.fixture
+def root(write_texts, tmp_path):
+    """Eight shards of 12, 13, ... 19 pairs."""
+    for number in range(8):
+        write_texts(f'{number:05d}.tar', range(100 * number, 101 * number + 12))
+    return str(tmp_path)
+
+
+KEYS = {f'{n:05d}.tar/{100 * n + i:07d}' for n in range(8) for i in range(12 + n)}
+
+
+def stream(root, shards='*.tar', pipeline=(), **kwargs):
+    source = dict(shards=shards, data_root=root)
+    source |= {k: kwargs.pop(k) for k in list(kwargs) if k in SOURCE_KEYS}
+    return CaptionStreamDataset(source, list(pipeline), **kwargs)
+
+
+SOURCE_KEYS = (
+    *('image_extensions', 'caption_extension', 'caption_field', 'nouns_field', 'noun_cache'),
+    *('num_samples', 'weight', 'name'),
+)
+
+
+def loaded(dataset, num_workers=2, batches=None, **kwargs):
+    """Keys in the order a loader gives them."""
+    loader = DataLoader(
+        dataset, batch_size=4, num_workers=num_workers, collate_fn=pseudo_collate, **kwargs
+    )
+    found, iterator = [], iter(loader)
+    for batch in iterator:
+        found.append(batch['sample_key'])
+        if len(found) == batches:
+            break
+    del iterator
+    return [key for keys in found for key in keys]
+
+
+def take(dataset, count):
+    return [sample['sample_key'] for sample in islice(dataset, count)]
+
+
+def test_samples_are_those_of_random_access(root):
+    expected = {}
+    for sample in (CaptionShardsDataset('*.tar', data_root=root)[i] for i in range(len(KEYS))):
+        expected[sample['sample_key']] = sample
+    dataset = stream(root, repeat=False)
+    found = {sample['sample_key']: sample for sample in dataset}
+    assert found.keys() == expected.keys() == KEYS
+    for key, sample in found.items():
+        for field in ('caption', 'img_bytes', 'shard_path'):
+            assert sample[field] == expected[key][field]
+        assert 'nouns' not in sample
+    assert dataset.skipped == {}
+    assert dataset.num_used == len(KEYS)
+
+
+def test_built_from_a_config_by_its_bare_name(root):
+    config = dict(
+        type='CaptionStreamDataset',
+        sources=[dict(shards='{00000..00002}.tar', data_root=root, num_samples=39)],
+        pipeline=[],
+    )
+    dataset = DATASETS.build(config)
+    assert len(dataset) == 39
+    assert dataset.metainfo == dict(dataset_type='image_caption')
+
+
+@pytest.mark.parametrize('num_workers', [0, 1, 3, 8])
+def test_one_pass_is_every_sample_once(root, num_workers):
+    dataset = stream(root, repeat=False)
+    first, second = loaded(dataset, num_workers), loaded(dataset, num_workers)
+    assert collections.Counter(first) == collections.Counter(KEYS) == collections.Counter(second)
+    assert first != second  # the next pass has an order of its own
+    assert dataset.num_used == 2 * len(KEYS)
+
+
+@pytest.mark.parametrize('num_workers', [2, 5])
+def test_fewer_shards_than_workers(root, num_workers):
+    dataset = stream(root, '00003.tar', repeat=False)
+    expected = {key for key in KEYS if key.startswith('00003')}
+    assert collections.Counter(loaded(dataset, num_workers)) == collections.Counter(expected)
+
+
+def test_fewer_samples_than_workers(root, write_texts):
+    write_texts('few/0.tar', range(2))
+    dataset = stream(root, 'few/0.tar', shuffle_buffer=0)
+    assert len(loaded(dataset, 4, batches=8)) == 32  # nobody waits, nobody ends
+
+
+def test_persistent_workers_begin_the_next_pass(root):
+    dataset = stream(root, repeat=False)
+    loader = DataLoader(
+        dataset, 4, num_workers=2, collate_fn=pseudo_collate, persistent_workers=True
+    )
+    passes = [[key for batch in loader for key in batch['sample_key']] for _ in range(2)]
+    assert all(collections.Counter(keys) == collections.Counter(KEYS) for keys in passes)
+    assert passes[0] != passes[1]
+
+
+def test_endless_passes_with_orders_of_their_own(root):
+    dataset = stream(root, shuffle_buffer=0)
+    keys = take(dataset, 3 * len(KEYS))
+    passes = [keys[i * len(KEYS) : (i + 1) * len(KEYS)] for i in range(3)]
+    assert all(sorted(one) == sorted(KEYS) for one in passes)
+    shards = [list(dict.fromkeys(key[:5] for key in one)) for one in passes]
+    assert shards[0] != shards[1] != shards[2]
+
+
+def test_the_seed_alone_decides(root):
+    def order(seed, global_seed):
+        random.seed(global_seed)
+        np.random.seed(global_seed)
+        return take(stream(root, seed=seed, shuffle_buffer=30), 100)
+
+    assert order(1, 0) == order(1, 5) != order(2, 0)
+    assert order(None, 0) == order(0, 0)
+    state = random.getstate()
+    take(stream(root), 50)
+    assert random.getstate() == state  # nor is the global state touched
+    plain = take(stream(root, shuffle_shards=False, shuffle_buffer=0), len(KEYS))
+    assert plain == sorted(KEYS)
+
+
+def test_workers_shuffle_differently_and_reproducibly(root):
+    first, again = (loaded(stream(root, seed=3), 2, batches=12) for _ in range(2))
+    assert first == again
+    own = [loaded(stream(root, '00000.tar', seed=s, repeat=False), 2) for s in (3, 4)]
+    assert own[0] != own[1]
+
+
+def test_sources_are_mixed_by_weight(write_texts, tmp_path):
+    for name in 'ab':
+        write_texts(f'{name}/0.tar', range(10))
+    sources = [
+        dict(name=name, shards=f'{name}/0.tar', data_root=str(tmp_path), weight=weight)
+        for name, weight in (('a', 3), ('b', 1))
+    ]
+    found = islice(CaptionStreamDataset(sources, []), 2000)
+    share = np.mean(['/a/' in sample['shard_path'] for sample in found])
+    assert abs(share - 0.75) < 3 * (0.75 * 0.25 / 2000) ** 0.5  # three standard deviations
+    once = CaptionStreamDataset(sources, [], repeat=False)
+    assert len(list(once)) == 20  # one pass exhausts all
+    with pytest.raises(ValueError, match='a weight for every source or for none'):
+        CaptionStreamDataset([sources[0], {**sources[1], 'weight': None}], [])
+    with pytest.raises(ValueError, match='weight > 0'):
+        CaptionStreamDataset({**sources[0], 'weight': 0}, [])
+
+
+def test_weights_are_the_counted_sizes(write_texts, tmp_path):
+    for name, successes in (('a', 30), ('b', 10)):
+        write_texts(f'{name}/0.tar', [1])
+        (tmp_path / name / '0_stats.json').write_text(json.dumps(dict(successes=successes)))
+    sources = [dict(shards=f'{name}/0.tar', data_root=str(tmp_path)) for name in 'ab']
+    dataset = CaptionStreamDataset(sources, [])
+    assert dataset._weights == [30, 10]
+    assert len(dataset) == 40
+    (tmp_path / 'b' / '0_stats.json').unlink()
+    dataset = CaptionStreamDataset(sources, [])
+    assert dataset._weights == [1, 1]  # shards
+    assert dataset.num_samples is None
+    assert len(dataset) > 10**15  # beyond every training
+    assert len(take(dataset, 50)) == 50
+    once = CaptionStreamDataset(sources, [], repeat=False)
+    with pytest.raises(TypeError, match=r'a known number of samples.*give num_samples'):
+        len(once)
+    assert len(list(once)) == 2
+
+
+def test_other_names_of_keys_and_fields(write_tar):
+    fields = dict(text='ein Kätzchen 🐱 im Körbchen', words=['Kätzchen', 'Körbchen', 'Kätzchen'])
+    path = write_tar(
+        'x.tar',
+        [
+            ('set/ü1.image.png', b'image'),
+            ('set/ü1.caption', 'wörtlich'.encode()),
+            ('set/ü1.json', json.dumps(fields).encode()),
+        ],
+    )
+    keys = dict(image_extensions=['image.png'], repeat=False)
+    (sample,) = stream('', path, caption_field='text', nouns_field='words', **keys)
+    assert sample['sample_key'] == 'x.tar/set/ü1'
+    assert sample['caption'] == fields['text']
+    assert sample['nouns'] == ['Kätzchen', 'Körbchen']
+    (sample,) = stream('', path, caption_extension='.caption', nouns_field=None, **keys)
+    assert sample['caption'] == 'wörtlich'
+    assert 'nouns' not in sample
+
+
+def test_bad_samples_are_counted_and_named(write_tar, monkeypatch):
+    lines = []
+    monkeypatch.setattr('code_mm.datasets.sample_ledger.print_log', lambda s, **_: lines.append(s))
+    members = {'a.jpg': b'image', 'a.txt': b'a dog'}
+    members |= {'b.txt': b'no image', 'c.jpg': b'no caption', 'd.jpg': b'', 'd.txt': b'a dog'}
+    members |= {'e.jpg': b'image', 'e.txt': b'', 'f.jpg': b'image', 'f.txt': b' \n'}
+    members |= {'g.jpg': b'image', 'g.txt': b'a dog', 'g.json': b'{"nouns":'}
+    members |= {'h.jpg': b'image', 'h.txt': b'few'}
+    path = write_tar('x.tar', [*members.items(), ('h.txt', b'again')])
+
+    def few(sample):
+        if sample['caption'] == 'few':
+            raise UnusableSample('few_nouns', 'none')
+        return sample
+
+    dataset = stream('', path, [few], repeat=False)
+    assert [sample['sample_key'] for sample in dataset] == ['x.tar/a']
+    assert dataset.skipped == {
+        'duplicate_member': 1,
+        'bad_fields': 1,
+        'missing_image': 1,
+        'missing_caption': 1,
+        'empty_caption': 2,
+        'broken_image': 1,
+        'few_nouns': 1,
+    }
+    text = '\n'.join(lines)
+    for key, reason in zip(
+        'bcdefgh', ('missing_image', 'missing_caption', 'broken_image'), strict=False
+    ):
+        assert f'left out x.tar/{key}: {reason}' in text
+    assert 'left out x.tar/h.txt: duplicate_member' in text
+    assert 'left out x.tar/h: few_nouns (none)' in text
+
+
+def test_damaged_and_missing_shards_cost_what_was_hit(root, tmp_path):
+    (tmp_path / '00001.tar').write_bytes(b'')
+    with open(tmp_path / '00002.tar', 'r+b') as file:
+        file.truncate(os.path.getsize(file.name) // 2)
+    (tmp_path / '00003.tar').unlink()
+    dataset = stream(root, '{00000..00008}.tar', repeat=False)
+    (tmp_path / '00004.tar').unlink()  # later
+    keys = loaded(dataset, 2)
+    per_shard = collections.Counter(key[:5] for key in keys)
+    assert 0 < per_shard.pop('00002') < 14
+    assert per_shard == {'00000': 12, '00005': 17, '00006': 18, '00007': 19}
+    skipped = dataset.skipped
+    assert skipped.pop('missing_caption', 0) + skipped.pop('missing_image', 0) <= 1  # at the cut
+    assert skipped == {'missing_shard': 3, 'unreadable_shard': 1, 'truncated_shard': 1}
+
+
+def test_damage_of_a_shared_shard_is_counted_once(root, tmp_path):
+    with open(tmp_path / '00002.tar', 'r+b') as file:
+        file.truncate(os.path.getsize(file.name) // 2)
+    dataset = stream(root, '00002.tar', repeat=False)
+    keys = loaded(dataset, 4)
+    assert len(keys) == len(set(keys)) > 0
+    assert dataset.skipped['truncated_shard'] == 1
+
+
+def test_too_many_bad_samples_stop_the_run(root):
+    def bad(sample):
+        number = int(sample['caption'].split()[-1])
+        if number % 3:
+            raise UnusableSample('other', 'two of three')
+        return sample
+
+    dataset = stream(root, pipeline=[bad], max_bad_fraction=0.6)
+    message = r'of 10\d\d samples were unusable, more than max_bad_fraction=0.6.*00\d.*two of three'
+    with pytest.raises(RuntimeError, match=message):
+        take(dataset, 1000)
+    assert len(take(stream(root, pipeline=[bad], max_bad_fraction=0.8), 1000)) == 1000
+    with pytest.raises(RuntimeError, match='max_bad_fraction'):
+        loaded(dataset, 2, batches=1000)
+
+
+def test_nothing_usable_is_an_error_and_no_endless_search(root, write_tar):
+    def bad(sample):
+        raise UnusableSample('small_image')
+
+    dataset = stream(root, pipeline=[bad], max_bad_fraction=1, max_refetch=300)
+    with pytest.raises(RuntimeError, match=r'no usable sample in 301 tries.*small_image'):
+        take(dataset, 1)
+    path = write_tar('texts.tar', {'1.txt': b'a', '2.txt': b'b'})
+    with pytest.raises(RuntimeError, match='no image with a caption in a whole pass over 1 shards'):
+        take(stream('', path, max_bad_fraction=1), 1)
+
+
+def test_too_many_failing_shards_stop_the_run():
+    dataset = stream('', 'pipe:exit {1..40}', retries=0)
+    with pytest.raises(RuntimeError, match='of 20 shards were unusable, more than max_bad_frac'):
+        take(dataset, 1)
+
+
+def test_a_shard_that_fails_at_first_is_tried_again(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(caption_source, '_RETRY_SECONDS', 0.01)
+    path, flag = tmp_path / '00007.tar', tmp_path / 'flag'
+    size = os.path.getsize(path)
+    # the first try ends in the middle with an error
+    fail = f'touch {flag}; head -c {size // 2} {path}; exit 1'
+    command = f'if [ -e {flag} ]; then cat {path}; else {fail}; fi'
+    dataset = stream('', f'pipe:{command}', repeat=False, retries=1, shuffle_buffer=0)
+    keys = [sample['caption'] for sample in dataset]
+    assert sorted(keys) == sorted(f'a dog and cat {700 + i}' for i in range(19))
+    assert dataset.skipped == {}
+    flag.unlink()
+    dataset = stream('', f'pipe:{command}', repeat=False, retries=0)
+    assert 0 < len(list(dataset)) < 19
+    assert dataset.skipped['truncated_shard'] == 1
+
+
+def test_a_stuck_command_is_named_and_passed_over(root, tmp_path, monkeypatch):
+    lines = []
+    monkeypatch.setattr('code_mm.datasets.sample_ledger.print_log', lambda s, **_: lines.append(s))
+    shards = [f'pipe:cat {tmp_path}/00000.tar', 'pipe:sleep 100; cat stuck.tar']
+    start = time.monotonic()
+    dataset = stream('', shards, repeat=False, retries=0, shard_timeout=2.5)
+    assert len(list(dataset)) == 12
+    assert time.monotonic() - start < 20
+    assert dataset.skipped == {'unreadable_shard': 1}
+    assert 'left out stuck.tar: unreadable_shard (no data for 2.5 s)' in lines[-1]
+
+
+def test_shards_over_http(root, tmp_path):
+    import http.server
+    import threading
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    def make(*args):
+        return Handler(*args, directory=str(tmp_path))
+
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), make) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f'http://127.0.0.1:{server.server_port}'
+        dataset = stream(url, '{00000..00008}.tar', repeat=False, retries=0)
+        keys = loaded(dataset, 2)
+        server.shutdown()
+    assert collections.Counter(keys) == collections.Counter(KEYS)
+    assert dataset.skipped == {'missing_shard': 1}  # the ninth: 404
+
+
+def test_nouns_of_the_cache(root, tmp_path):
+    from code_mm.nouns.noun_table import NounSettings, caption_checksum, write_noun_table
+
+    captions = [f'a dog and cat {i}' for i in range(12)]
+    write_noun_table(
+        str(tmp_path / '00000.nouns.parquet'),
+        [f'{i:07d}' for i in range(11)],
+        [['dog', f'cat {i}'] for i in range(11)],
+        [caption_checksum(c) if i != 3 else 0 for i, c in enumerate(captions[:11])],
+        NounSettings('textblob', 'noun', {}, []),
+    )
+    dataset = stream(root, '00000.tar', noun_cache='beside', repeat=False)
+    found = {int(s['sample_key'][-7:]): s.get('nouns') for s in dataset}
+    expected = {i: ['dog', f'cat {i}'] for i in range(12)}
+    assert found == {**expected, 3: None, 11: None}  # changed, missing: tagged by SelectNouns
+    with pytest.raises(FileNotFoundError, match=r'noun_cache: expected .*00001\.nouns'):
+        stream(root, '00001.tar', noun_cache='beside')
+
+
+def test_a_resumed_stream_goes_on_behind_what_was_read(root):
+    # 8 shards, 2 workers: each has 4 shards in a pass
+    for num_workers in (0, 2):
+        dataset = stream(root, shuffle_buffer=0, seed=5)
+        before = loaded(dataset, num_workers, batches=5)
+        positions = dataset.progress.positions(num_workers).tolist()
+        assert len(positions) == max(1, num_workers)
+        resumed = stream(root, shuffle_buffer=0, seed=5)
+        resumed.resume_at([positions], num_workers)
+        assert resumed.progress.positions(num_workers).tolist() == positions
+        opened = {shard for w in positions for shard in [w[0][1]]}
+        assert all(position[0][0] == 0 and position[0][1] >= 1 for position in positions), opened
+        left = sum(
+            max(0, 8 // max(1, num_workers) - position[0][1]) for position in positions
+        )  # shards that nobody opened
+        seen = {key[:5] for key in before}
+        rest = loaded(resumed, num_workers, batches=8)
+        fresh = list(dict.fromkeys(key[:5] for key in rest))[:left]
+        assert fresh and not seen & set(fresh)
+
+
+def test_after_the_pass_a_resumed_stream_is_the_uninterrupted_one(root):
+    whole = take(stream(root, shuffle_buffer=0), 3 * len(KEYS))
+    resumed = stream(root, shuffle_buffer=0)
+    resumed.resume_at([[[[1, 8]]]], 0)  # all eight shards of pass 1 were opened
+    assert take(resumed, len(KEYS)) == whole[2 * len(KEYS) :]
+    resumed = stream(root, shuffle_buffer=0)
+    resumed.resume_at([[[[1, 6]]]], 0)
+    rest = take(resumed, 30)
+    ordered = list(dict.fromkeys(key[:5] for key in whole[len(KEYS) : 2 * len(KEYS)]))
+    assert list(dict.fromkeys(key[:5] for key in rest))[:2] == ordered[6:]
+
+
+def test_a_resumed_stream_with_other_workers(root):
+    dataset = stream(root)
+    dataset.resume_at([[[[7, 2]], [[7, 2]]]], 0)  # two workers had opened 2 of 4 shards each
+    assert dataset.progress.positions(0).tolist() == [[[7, 4]]]
+    dataset.resume_at([[[[7, 2]], [[7, 2]]]], 4)
+    assert dataset.progress.positions(4).tolist() == [[[7, 1]]] * 4
+
+
+def test_what_a_killed_worker_was_doing_can_be_read(root):
+    def hang(sample):
+        time.sleep(60)
+
+    dataset = stream(root, pipeline=[hang])
+    loader = DataLoader(dataset, 4, num_workers=1, collate_fn=pseudo_collate)
+    iterator = iter(loader)
+    deadline = time.monotonic() + 30
+    while not dataset.status.lines() or 'preparing' not in dataset.status.lines()[0]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (line,) = dataset.status.lines()
+    (process,) = iterator._workers
+    assert line.startswith(f'worker 0 (process {process.pid}): preparing {root}/0000')
+    os.kill(process.pid, signal.SIGKILL)
+    with pytest.raises(RuntimeError, match='DataLoader worker'):
+        next(iterator)
+    assert dataset.status.lines()[0].startswith('worker 0')
+
+
+def test_another_iterator_of_the_process_does_not_move_the_stream(root):
+    """As when a hook takes a few pairs for its pictures."""
+    dataset = stream(root, shuffle_buffer=0)
+    iterator = iter(dataset)
+    next(iterator)
+    before = dataset.progress.positions(0).tolist()
+    take(dataset, 3)
+    next(iterator)
+    assert dataset.progress.positions(0).tolist() == before
+
+
+def test_a_dataset_can_be_pickled_for_spawned_workers(root):
+    dataset = stream(root, repeat=False)
+    assert {s['sample_key'] for s in pickle.loads(pickle.dumps(dataset))} == KEYS
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [
+        (dict(shuffle_buffer=-1), 'shuffle_buffer and retries >= 0'),
+        (dict(retries=-1), 'shuffle_buffer and retries >= 0'),
+        (dict(shard_timeout=0), 'shard_timeout > 0'),
+        (dict(max_bad_fraction=0), r'max_bad_fraction in \(0, 1\]'),
+    ],
+)
+def test_mistakes_are_errors_at_once(root, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        stream(root, **kwargs)
+    with pytest.raises(ValueError, match='at least one source'):
+        CaptionStreamDataset([], [])
+    with pytest.raises(ValueError, match='to name tar files'):
+        stream(root, 'absent*.tar')

@@ -1,0 +1,166 @@
+"""The rule by which COCO's objects become a label map, and the writing of the maps."""
+
+import json
+
+import numpy as np
+import pytest
+from miniature_benchmarks import OBJECT_IDS, make_miniature
+from PIL import Image
+
+from code_mm.datasets.benchmarks import COCOObjectDataset
+from code_mm.datasets.benchmarks.coco_masks import decode_mask
+from code_mm.datasets.preparation.coco_object_labels import (
+    category_labels,
+    paint_labels,
+    write_coco_object_labels,
+)
+
+LABELS = {1: 1, 18: 17, 90: 80}
+
+
+def box(number, category, left, top, right, bottom, crowd=0):
+    """An annotation whose mask is a box; right and bottom are excluded."""
+    points = [left, top, right, top, right, bottom, left, bottom]
+    return dict(id=number, image_id=7, category_id=category, iscrowd=crowd, segmentation=[points])
+
+
+def test_smaller_objects_lie_over_larger_ones():
+    large, small = box(2, 1, 0, 0, 6, 6), box(1, 90, 2, 2, 4, 4)
+    expected = np.zeros((8, 8), np.uint8)
+    expected[:6, :6] = 1
+    expected[2:4, 2:4] = 80
+    for order in ([large, small], [small, large]):
+        painted = paint_labels(order, 8, 8, LABELS)
+        assert painted.dtype == np.uint8
+        assert (painted == expected).all()
+
+
+def test_of_equal_objects_the_higher_id_is_seen():
+    one, other = box(5, 1, 0, 0, 4, 4), box(6, 18, 2, 0, 6, 4)
+    for order in ([one, other], [other, one]):
+        assert (paint_labels(order, 4, 6, LABELS)[0] == [1, 1, 17, 17, 17, 17]).all()
+
+
+def test_crowds_carry_their_category_and_lie_beneath_everything():
+    crowd, larger = box(9, 18, 0, 0, 3, 3, crowd=1), box(1, 1, 2, 0, 8, 8)
+    row = paint_labels([larger, crowd], 8, 8, LABELS)[0]
+    assert (row == [17, 17, 1, 1, 1, 1, 1, 1]).all()
+
+
+def test_size_is_that_of_the_mask_whatever_the_file_says():
+    large, small = box(1, 1, 0, 0, 6, 6), box(2, 90, 2, 2, 4, 4)
+    large['area'], small['area'] = 1.0, 1000.0
+    assert paint_labels([large, small], 8, 8, LABELS)[2, 2] == 80
+
+
+def test_an_annotation_that_cannot_be_painted_is_named():
+    broken = dict(box(3, 1, 0, 0, 2, 2), segmentation=dict(size=[2, 2], counts=[4]))
+    with pytest.raises(ValueError, match=r'annotation 3 of image 7: expected a mask of the size'):
+        paint_labels([broken], 8, 8, LABELS)
+    with pytest.raises(ValueError, match='annotation 3 of image 7: 91'):
+        paint_labels([box(3, 91, 0, 0, 2, 2)], 8, 8, LABELS)
+
+
+def test_labels_follow_the_order_of_the_ids():
+    names = COCOObjectDataset.METAINFO['classes'][1:]
+    categories = [dict(id=i, name=n) for i, n in zip(OBJECT_IDS, names, strict=True)]
+    labels = category_labels(categories[::-1])
+    # as COCO publishes them: id -> name, written down here
+    published = {
+        1: 'person',
+        13: 'stop sign',
+        18: 'dog',
+        44: 'bottle',
+        62: 'chair',
+        90: 'toothbrush',
+    }
+    published |= {10: 'traffic light', 67: 'dining table', 72: 'tv', 89: 'hair drier'}
+    classes = COCOObjectDataset.METAINFO['classes']
+    assert {i: classes[labels[i]] for i in published} == published
+    assert labels[1] == 1 and labels[13] == 12 and labels[90] == 80
+    with pytest.raises(ValueError, match=r"80 object categories, but got 79 .*'toothbrush'"):
+        category_labels(categories[:-1])
+
+
+@pytest.fixture
+def root(tmp_path):
+    return make_miniature('coco_object', tmp_path, num_images=5)
+
+
+def instances(root):
+    return root / 'annotations' / 'instances_val2017.json'
+
+
+def label_maps(folder):
+    return {p.name: np.asarray(Image.open(p)) for p in sorted(folder.glob('*.png'))}
+
+
+def test_every_image_gets_a_map_painted_from_its_annotations(root):
+    data = json.loads(instances(root).read_text())
+    maps = label_maps(root / 'annotations' / 'val2017')
+    assert len(maps) == len(data['images']) == 5
+    rank = {i: n for n, i in enumerate(sorted(c['id'] for c in data['categories']), start=1)}
+    for image in data['images']:
+        size = image['height'], image['width']
+        # backwards: the first mask that holds a pixel decides, without painting
+        expected, free = np.zeros(size, np.uint8), np.ones(size, bool)
+        found = [a for a in data['annotations'] if a['image_id'] == image['id']]
+        masks = {a['id']: decode_mask(a['segmentation'], *size) for a in found}
+        found.sort(key=lambda a: (a['iscrowd'], masks[a['id']].sum(), -a['id']))
+        for annotation in found:
+            mask = masks[annotation['id']] & free
+            expected[mask] = rank[annotation['category_id']]
+            free &= ~mask
+        name = image['file_name'].replace('.jpg', '_instanceTrainIds.png')
+        assert (maps[name] == expected).all()
+        assert bool(found) == bool(expected.any())
+    assert not all(m.any() for m in maps.values())  # one without objects
+
+
+def test_several_processes_write_the_same(root, tmp_path):
+    assert write_coco_object_labels(instances(root), tmp_path / 'two', 2) == (5, 0)
+    one, two = label_maps(root / 'annotations' / 'val2017'), label_maps(tmp_path / 'two')
+    assert one.keys() == two.keys()
+    assert all((one[name] == two[name]).all() for name in one)
+
+
+def test_an_interrupted_run_goes_on(root, tmp_path, monkeypatch):
+    folder = tmp_path / 'labels'
+    save, calls = Image.Image.save, []
+
+    def stop(image, file, **kwargs):
+        save(image, file, **kwargs)
+        calls.append(file)
+        if len(calls) == 2:  # this one is written, but not under its own name yet
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Image.Image, 'save', stop)
+        write_coco_object_labels(instances(root), folder)
+    assert len(list(folder.iterdir())) == 1
+    made = sorted(folder.iterdir())
+    assert made and len(made) < 5
+    Image.fromarray(np.full((3, 3), 9, np.uint8)).save(made[0])  # must be left alone
+    assert write_coco_object_labels(instances(root), folder) == (5 - len(made), len(made))
+    assert label_maps(folder)[made[0].name].shape == (3, 3)
+    assert write_coco_object_labels(instances(root), folder, overwrite=True) == (5, 0)
+    expected = label_maps(root / 'annotations' / 'val2017')
+    assert all((m == expected[name]).all() for name, m in label_maps(folder).items())
+    assert {file.suffix for file in folder.iterdir()} == {'.png'}
+
+
+def test_other_files_are_refused(root, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'annotations_trainval2017\.zip'):
+        write_coco_object_labels(tmp_path / 'no.json', tmp_path)
+    file = tmp_path / 'a.json'
+    file.write_text(instances(root).read_text()[:-20])
+    with pytest.raises(ValueError, match=r'expected json in .*download it again'):
+        write_coco_object_labels(file, tmp_path)
+    data = json.loads(instances(root).read_text())
+    file.write_text(json.dumps(dict(images=data['images'], annotations=[])))
+    with pytest.raises(ValueError, match='has no categories'):
+        write_coco_object_labels(file, tmp_path)
+    data['annotations'][0]['image_id'] = 1
+    file.write_text(json.dumps(data))
+    with pytest.raises(ValueError, match=r'got image ids \[1\]; the file is not whole'):
+        write_coco_object_labels(file, tmp_path)

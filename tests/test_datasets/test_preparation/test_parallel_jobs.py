@@ -1,0 +1,94 @@
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from code_mm.datasets.preparation.parallel_jobs import run_jobs
+
+
+def square(number):
+    if number < 0:
+        raise ArithmeticError(number)
+    return number * number
+
+
+def die(number):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_every_job_once(workers, capsys):
+    taken = []
+
+    def jobs():
+        for number in range(20):
+            taken.append(number)
+            yield number
+
+    results = run_jobs(square, jobs(), workers, total=20, description='squares', count=lambda r: 1)
+    first = next(results)
+    assert len(taken) < 20  # as they are needed
+    assert dict([first, *results]) == {i: i * i for i in range(20)}
+    err = capsys.readouterr().err
+    assert 'squares' in err
+    assert '20/20' in err
+    assert '20 items' in err
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_errors_of_a_job_come_through(workers):
+    with pytest.raises(ArithmeticError):
+        list(run_jobs(square, [1, -1, 2], workers))
+
+
+def test_a_killed_worker_is_an_error():
+    with pytest.raises(RuntimeError, match='a worker process was killed'):
+        list(run_jobs(die, range(4), 2))
+
+
+def test_no_workers():
+    with pytest.raises(ValueError, match='expected workers >= 1, but got 0'):
+        list(run_jobs(square, [1], 0))
+
+
+PARENT = """
+import importlib.util, os, sys, time
+spec = importlib.util.spec_from_file_location('jobs', sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+def work(number):
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+list(module.run_jobs(work, range(4), 2))
+"""
+
+
+def test_workers_end_with_a_killed_parent():
+    import code_mm.datasets.preparation.parallel_jobs as module
+
+    # by path: importing the package takes seconds
+    command = [sys.executable, '-c', PARENT, module.__file__]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    workers = [int(parent.stdout.readline()) for _ in range(2)]
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 20
+    while any(map(is_alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    left = [pid for pid in workers if is_alive(pid)]
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    assert left == []
+
+
+def is_alive(pid):
+    try:
+        with open(f'/proc/{pid}/stat') as file:
+            return file.read().rpartition(')')[2].split()[0] != 'Z'
+    except (FileNotFoundError, ProcessLookupError):  # gone before, or while, it was read
+        return False

@@ -1,0 +1,180 @@
+import json
+
+import numpy as np
+import pytest
+
+from code_mm.datasets.preparation.noun_extraction import NounExtraction
+from code_mm.datasets.preparation.shard_check import ShardCheck
+from code_mm.datasets.preparation.shard_report import ShardReport, report_page
+
+
+@pytest.fixture
+def planted(write_tar, image_bytes):
+    """Two shards, in which every kind of problem is planted once or twice."""
+    big = image_bytes(0, height=30, width=60)
+    first = {
+        'good.jpg': big,
+        'good.txt': b'a dog and a cat',
+        'text.jpg': b'<html>not found</html>',
+        'text.txt': b'a dog and a car',
+        'cut.jpg': big[:400],
+        'cut.txt': b'a cup',
+        'lonely.jpg': big,
+        'mute.jpg': big,
+        'mute.txt': b'',
+        'blank.jpg': big,
+        'blank.txt': b' \n',
+        'small.jpg': image_bytes(1, height=8, width=20),
+        'small.txt': b'a house and a tree',
+        'bytes.jpg': image_bytes(2, height=50, width=40),
+        'bytes.txt': 'a café and a bar'.encode('latin-1'),
+        'fields.jpg': big,
+        'fields.txt': b'a dog and a cat',
+        'fields.json': b'{"nouns": ',
+    }
+    second = {
+        'again.jpg': big,
+        'again.txt': b'a dog and a cat',
+        'image.jpg': big,
+        'image.txt': b'Running quickly!',
+        'own.jpg': image_bytes(3, height=20, width=20),
+        'own.txt': b'whatever this is',
+        'own.json': json.dumps(dict(nouns=['dog', 'sea'])).encode(),
+    }
+    return [write_tar('a.tar', first), write_tar('b.tar', second), '/nowhere/c.tar']
+
+
+def check(paths, report=None, **settings):
+    report = report or ShardReport()
+    for path in paths:
+        report.add(ShardCheck(**{'dataset': {}, 'tagger': 'textblob', **settings})(path))
+    return report
+
+
+def test_every_planted_problem_is_found(planted):
+    problems = [(p.reason, p.key) for p in check(planted[::-1]).problems()]
+    assert sorted(problems) == sorted(
+        [
+            ('broken_image', 'a.tar/text'),
+            ('broken_image', 'a.tar/cut'),
+            ('few_nouns', 'a.tar/cut'),  # both are told
+            ('missing_caption', 'a.tar/lonely'),
+            ('empty_caption', 'a.tar/mute'),
+            ('empty_caption', 'a.tar/blank'),
+            ('small_image', 'a.tar/small'),
+            ('bad_fields', 'a.tar/fields'),
+            ('few_nouns', 'b.tar/image'),
+            ('missing_shard', 'c.tar'),
+            ('duplicate_pair', 'b.tar/again'),
+        ]
+    )
+    (twin,) = [p for p in check(planted).problems() if p.reason == 'duplicate_pair']
+    assert twin.detail == 'same as a.tar/good'
+
+
+def test_counts_and_statistics(planted):
+    summary = check(planted).summary(num_top=2)
+    read = dict(
+        good=(60, 30), bytes=(40, 50), again=(60, 30), image=(60, 30), own=(20, 20)
+    )  # images that could be decoded
+    captions = {
+        'good': ('a dog and a cat', 2),
+        'text': ('a dog and a car', 2),
+        'cut': ('a cup', 1),
+        'small': ('a house and a tree', 2),
+        'bytes': ('a caf\ufffd and a bar', None),
+        'again': ('a dog and a cat', 2),
+        'image': ('Running quickly!', 0),
+        'own': ('whatever this is', 2),
+    }
+    widths, heights = zip(*read.values(), strict=True)
+    lengths = [len(text) for text, _ in captions.values()]
+    words = [len(text.split()) for text, _ in captions.values()]
+    expected = dict(
+        shards=3,
+        pairs=10,
+        checked=10,
+        usable=4,
+        captions=8,
+        repeated_images=2,
+        captions_with_invalid_utf8=1,
+        captions_without_nouns=1,
+        captions_with_fewer_than_2_nouns=2,
+        broken=6,
+        noun_cache={},
+        most_frequent_nouns=dict(dog=4, cat=2),
+    )
+    assert {key: summary[key] for key in expected} == expected
+    for name, values in {
+        'image width': widths,
+        'image height': heights,
+        'caption characters': lengths,
+        'caption words': words,
+    }.items():
+        found = summary['statistics'][name]
+        assert (found['min'], found['max']) == (min(values), max(values))
+        assert found['median'] == np.median(values)
+        assert found['mean'] == pytest.approx(np.mean(values))
+
+
+def test_what_counts_as_broken_is_a_key(planted):
+    assert check(planted, ShardReport(allowed=())).summary()['broken'] == 11
+    kinds = ('broken_image', 'small_image', 'missing_caption', 'bad_fields', 'missing_shard')
+    assert check(planted, ShardReport(allowed=kinds)).summary()['broken'] == 5
+
+
+def test_other_limits(planted):
+    assert not [p for p in check(planted, num_nouns=1).problems() if p.key == 'a.tar/cut'][1:]
+    reasons = {p.reason for p in check(planted, min_size=4).problems()}
+    assert 'small_image' not in reasons
+
+
+def test_a_few_samples_per_shard(planted):
+    summary = check(planted, limit=2).summary()
+    assert (summary['pairs'], summary['checked']) == (10, 4)
+
+
+def test_fields_can_be_left_unread(planted):
+    check_all = ShardCheck(dict(nouns_field=None), tagger='textblob')
+    assert 'bad_fields' not in {p.reason for p in check_all(planted[0]).problems}
+
+
+def test_noun_cache(planted, tmp_path):
+    NounExtraction(tagger='textblob').tag_shard(planted[1])
+    report = check(planted[1:2], dataset=dict(noun_cache='beside'))
+    assert report.summary()['noun_cache'] == dict(found=2, missing=0, changed=0)
+
+
+def test_page(planted):
+    page = report_page(check(planted).summary(), 'nouns.png')
+    for line in (
+        '| pairs | 10 |',
+        '| broken image | 2 |'.replace(' image', '_image').replace('2 |', '2 | yes |'),
+        '| few_nouns | 2 | no |',
+        '| dog | 4 |',
+        '![Most frequent nouns](nouns.png)',
+    ):
+        assert line in page.splitlines()
+
+
+def test_shards_without_anything(write_tar):
+    report = check([write_tar('e.tar', {'1.txt': b'a'})])
+    summary = report.summary()
+    assert (summary['pairs'], summary['problems']) == (0, dict(missing_image=1))
+    assert '| image width |  |' in report_page(summary)
+
+
+def test_photos(photo_folder):
+    report = check(sorted(map(str, photo_folder.glob('*.tar'))))
+    summary = report.summary()
+    rows = [json.loads(p.read_text()) for p in photo_folder.glob('*_stats.json')]
+    successes = sum(row['successes'] for row in rows)
+    assert summary['pairs'] == successes - summary['problems']['empty_caption']
+    assert summary['broken'] == 0
+    few = summary['problems']['few_nouns']
+    assert summary['usable'] == summary['pairs'] - few
+    assert summary['captions_with_fewer_than_2_nouns'] == few
+    names = {p.key for p in report.problems() if p.reason == 'few_nouns'}
+    assert '00000.tar/0000015' in names  # 'gravel'
+    assert '00000.tar/0000017' in names  # 'Running quickly!'
+    assert summary['captions_without_nouns'] == 1

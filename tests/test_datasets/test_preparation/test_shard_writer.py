@@ -1,0 +1,100 @@
+import hashlib
+import json
+import tarfile
+
+import pyarrow.parquet as pq
+import pytest
+
+from code_mm.datasets.captions import CaptionShardsDataset
+from code_mm.datasets.preparation.shard_writer import (
+    FailedSample,
+    ShardSample,
+    finished_stats,
+    write_shard,
+)
+
+
+def samples():
+    fields = dict(nouns=['dog'], url='not this one')
+    yield ShardSample(b'\xff\xd8image', 'jpg', 'a “dog” 犬', 'x/1.jpg', 30, 20, fields)
+    yield FailedSample('a cat', 'x/2.jpg', 'missing_image', 'no such file')
+    yield FailedSample('', 'x/3.jpg', 'empty_caption')
+    yield ShardSample(b'\x89PNG', 'png', 'a car', 'x/4.png', 5, 6)
+
+
+def test_layout_of_img2dataset(tmp_path):
+    stats = write_shard(tmp_path, 12, samples(), made_from='abc')
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        '00012.parquet',
+        '00012.tar',
+        '00012_stats.json',
+    ]
+    with tarfile.open(tmp_path / '00012.tar') as tar:
+        members = {member.name: tar.extractfile(member).read() for member in tar}
+    names = [f'{key}.{kind}' for key in ('000120000', '000120003') for kind in ('json', 'txt')]
+    assert set(members) == {*names, '000120000.jpg', '000120003.png'}
+    assert members['000120000.jpg'] == b'\xff\xd8image'
+    assert members['000120000.txt'].decode() == 'a “dog” 犬'
+    record = json.loads(members['000120000.json'])
+    assert record == dict(
+        caption='a “dog” 犬',
+        url='x/1.jpg',
+        key='000120000',
+        status='success',
+        error_message=None,
+        width=30,
+        height=20,
+        original_width=30,
+        original_height=20,
+        exif='{}',
+        sha256=hashlib.sha256(b'\xff\xd8image').hexdigest(),
+        nouns=['dog'],
+    )
+    rows = pq.read_table(tmp_path / '00012.parquet').to_pylist()
+    assert [row['status'] for row in rows] == [
+        'success',
+        'failed_to_download',
+        'failed_to_resize',
+        'success',
+    ]
+    assert rows[1]['error_message'] == 'missing_image (no such file)'
+    assert (rows[2]['key'], rows[2]['width']) == ('000120002', None)
+    assert stats == json.loads((tmp_path / '00012_stats.json').read_text())
+    expected = dict(count=4, successes=2, failed_to_download=1, failed_to_resize=1)
+    assert {key: stats[key] for key in expected} == expected
+    assert stats['status_dict'] == dict(success=2, missing_image=1, empty_caption=1)
+
+
+def test_our_data_set_reads_it(tmp_path):
+    write_shard(tmp_path, 0, samples(), digits=6)
+    dataset = CaptionShardsDataset(str(tmp_path))
+    assert [dataset[i]['sample_key'] for i in range(2)] == [
+        '00000.tar/00000000000',
+        '00000.tar/00000000003',
+    ]
+    assert dataset[0]['nouns'] == ['dog']
+    assert dataset.skipped == {}
+
+
+def test_the_tar_file_depends_on_the_samples_alone(tmp_path):
+    for name in 'ab':
+        (tmp_path / name).mkdir()
+        write_shard(tmp_path / name, 0, samples())
+    first, second = ((tmp_path / name / '00000.tar').read_bytes() for name in 'ab')
+    assert first == second
+
+
+def test_a_shard_is_finished_with_its_stats(tmp_path):
+    def interrupted():
+        yield from list(samples())[:2]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_shard(tmp_path, 0, interrupted(), made_from='a')
+    assert list(tmp_path.iterdir()) == []
+    assert finished_stats(tmp_path, 0, 'a') is None
+    stats = write_shard(tmp_path, 0, samples(), made_from='a')
+    assert finished_stats(tmp_path, 0, 'a') == stats
+    assert finished_stats(tmp_path, 0, 'b') is None
+    (tmp_path / '00000.tar').unlink()
+    assert finished_stats(tmp_path, 0, 'a') is None

@@ -1,0 +1,142 @@
+import pytest
+import torch
+from torch import nn
+
+from code_mm.models.backbones.clip import ResidualAttentionBlock, SelfAttention, Transformer
+from code_mm.models.backbones.clip.transformer import QuickGELU
+
+
+@pytest.fixture
+def pair():
+    """Our attention and torch's with the same weights, and tokens."""
+    torch.manual_seed(0)
+    reference = nn.MultiheadAttention(12, 3, batch_first=True).double()
+    nn.init.normal_(reference.in_proj_bias)
+    nn.init.normal_(reference.out_proj.bias)
+    own = SelfAttention(12, 3).double()
+    own.load_state_dict(reference.state_dict())  # the names are torch's
+    return own, reference, torch.randn(2, 5, 12, dtype=torch.double)
+
+
+def attend(reference, x, allowed):
+    return reference(x, x, x, attn_mask=~allowed, need_weights=False)[0]
+
+
+def test_full_attention(pair):
+    own, reference, x = pair
+    everything = torch.ones(5, 5, dtype=torch.bool)
+    torch.testing.assert_close(own(x), attend(reference, x, everything))
+
+
+def test_causal_attention(pair):
+    own, reference, x = pair
+    earlier = torch.ones(5, 5, dtype=torch.bool).tril()
+    torch.testing.assert_close(own(x, causal=True), attend(reference, x, earlier))
+
+
+def test_single_projections_and_the_output_make_the_same_attention(pair):
+    own, _, x = pair
+    query, key, value = (own.project(x, which) for which in ('query', 'key', 'value'))
+    weights = (query @ key.transpose(2, 3) / 2).softmax(dim=-1)  # sqrt(12 / 3) = 2
+    torch.testing.assert_close(own.join_heads(weights @ value), own(x))
+    # a single number by hand: token 4 of sequence 1, head 2, channel 3 of the keys
+    by_hand = own.in_proj_weight[12 + 2 * 4 + 3] @ x[1, 4] + own.in_proj_bias[12 + 2 * 4 + 3]
+    assert key[1, 2, 4, 3].item() == pytest.approx(by_hand.item())
+    with pytest.raises(ValueError, match='not in tuple'):
+        own.project(x, 'values')
+
+
+def test_heads_must_divide_the_width():
+    with pytest.raises(ValueError, match='expected a width that 5 heads divide, but got 12'):
+        SelfAttention(12, 5)
+
+
+@pytest.mark.parametrize('keys', [dict(), dict(causal=True)])
+def test_block(pair, keys):
+    _, reference, x = pair
+    block = ResidualAttentionBlock(12, 3).double()
+    block.attn.load_state_dict(reference.state_dict())
+    for norm in (block.ln_1, block.ln_2):
+        nn.init.uniform_(norm.weight)
+        nn.init.uniform_(norm.bias)
+    allowed = torch.ones(5, 5, dtype=torch.bool)
+    if keys.get('causal'):
+        allowed = allowed.tril()
+    x1 = x + attend(reference, block.ln_1(x), allowed)
+    inner = block.ln_2(x1) @ block.mlp.c_fc.weight.T + block.mlp.c_fc.bias
+    inner = inner / (1 + torch.exp(-1.702 * inner))  # QuickGELU
+    expected = x1 + inner @ block.mlp.c_proj.weight.T + block.mlp.c_proj.bias
+    torch.testing.assert_close(block(x, **keys), expected)
+
+
+def test_transformer_runs_its_blocks_in_order_under_clips_names(pair):
+    x = pair[-1]
+    tower = Transformer(12, 2, 3).double()
+    expected = tower.resblocks[1](tower.resblocks[0](x, True), True)
+    torch.testing.assert_close(tower(x, causal=True), expected)
+    leaves = (
+        *('ln_1.weight', 'ln_1.bias', 'ln_2.weight', 'ln_2.bias'),
+        *('attn.in_proj_weight', 'attn.in_proj_bias'),
+        *('attn.out_proj.weight', 'attn.out_proj.bias'),
+        *('mlp.c_fc.weight', 'mlp.c_fc.bias', 'mlp.c_proj.weight', 'mlp.c_proj.bias'),
+    )
+    assert set(tower.state_dict()) == {f'resblocks.{i}.{leaf}' for i in (0, 1) for leaf in leaves}
+
+
+@pytest.mark.parametrize('causal', [False, True])
+@pytest.mark.parametrize('position', [0, 3, torch.tensor([4, 1])])
+def test_reading_one_token_equals_picking_it_afterwards(pair, position, causal):
+    x = pair[-1]
+    tower = Transformer(12, 3, 3).double()
+    own, plain = (x.clone().requires_grad_() for _ in range(2))
+    whole = tower(plain, causal)
+    index = torch.as_tensor(position).expand(2)
+    expected = torch.stack([whole[i, index[i]] for i in range(2)])
+    result = tower.read(own, position, causal)
+    torch.testing.assert_close(result, expected)
+    parameters = list(tower.parameters())
+    weights = torch.randn_like(expected)
+    torch.testing.assert_close(
+        torch.autograd.grad((result * weights).sum(), [own, *parameters]),
+        torch.autograd.grad((expected * weights).sum(), [plain, *parameters]),
+    )
+
+
+def test_quick_gelu_and_its_gradient():
+    x = torch.linspace(-60, 60, 241, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(QuickGELU()(x), x / (1 + torch.exp(-1.702 * x)))
+    assert torch.autograd.gradcheck(QuickGELU(), x)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_quick_gelu_in_half_precision(dtype):
+    x = torch.linspace(-40, 40, 161).to(dtype).requires_grad_()
+    y = QuickGELU()(x)
+    y.sum().backward()
+    assert y.dtype == x.grad.dtype == dtype
+    wide = x.detach().double().requires_grad_()
+    expected = wide * torch.sigmoid(1.702 * wide)
+    expected.sum().backward()
+    tolerance = dict(rtol=0.02, atol=0.02)
+    torch.testing.assert_close(y.double(), expected, **tolerance)
+    torch.testing.assert_close(x.grad.double(), wide.grad, **tolerance)
+
+
+@pytest.mark.parametrize(('prefix', 'texts', 'length'), [(3, 2, 4), (1, 3, 1), (5, 1, 2)])
+def test_texts_that_begin_alike_equal_whole_texts(prefix, texts, length):
+    torch.manual_seed(0)
+    tower = Transformer(12, 3, 3).double()
+    start, rest = (
+        torch.randn(shape, dtype=torch.float64, requires_grad=True)
+        for shape in ((prefix, 12), (texts, length, 12))
+    )
+    whole = torch.cat([start.expand(texts, -1, -1), rest], dim=1)
+    expected = tower(whole, causal=True)[:, prefix:]
+    result = tower.continue_prefix(start, rest)
+    torch.testing.assert_close(result, expected)
+    inputs = [start, rest, *tower.parameters()]
+    weights = torch.randn_like(expected)
+    torch.testing.assert_close(
+        torch.autograd.grad((result * weights).sum(), inputs),
+        torch.autograd.grad((expected * weights).sum(), inputs),
+    )

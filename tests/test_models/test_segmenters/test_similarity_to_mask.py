@@ -1,0 +1,62 @@
+import pytest
+import torch
+
+from code_mm.models.segmenters import SimilarityToMask
+from code_mm.registry import MODELS
+
+
+@pytest.fixture
+def similarity():
+    return torch.linspace(-1, 1, 24).view(2, 3, 2, 2).requires_grad_()
+
+
+def test_soft_masks_are_a_sigmoid_of_scale_and_bias(similarity):
+    to_mask = MODELS.build(dict(type='SimilarityToMask', init_scale=7.0, init_bias=-1.4))
+    expected = 1 / (1 + torch.exp(-(7.0 * similarity - 1.4)))
+    torch.testing.assert_close(to_mask(similarity), expected)
+    torch.testing.assert_close(to_mask.logits(similarity), 7.0 * similarity - 1.4)
+    # the cosine of probability one half
+    torch.testing.assert_close(to_mask(torch.tensor(0.2)), torch.tensor(0.5))
+
+
+def test_defaults_are_the_releases():
+    to_mask = SimilarityToMask()
+    assert (to_mask.scale.item(), to_mask.bias.item(), to_mask.temperature) == (10.0, -2.5, 1.0)
+
+
+@pytest.mark.parametrize('temperature', [1.0, 0.5])
+def test_hard_masks_are_straight_through(similarity, temperature):
+    to_mask = SimilarityToMask(temperature=temperature)
+    noise = torch.rand(similarity.shape, generator=torch.Generator().manual_seed(0))
+    to_mask.sample_noise = lambda _: noise
+    hard = to_mask.hard(similarity)
+    with torch.no_grad():
+        noisy = 10 * similarity - 2.5 + torch.log(noise / (1 - noise))
+        assert torch.equal(hard, (noisy > 0).float())
+        soft = torch.sigmoid(noisy / temperature)
+        slope = soft * (1 - soft) / temperature
+    assert 0 < hard.mean() < 1
+    hard.sum().backward()
+    torch.testing.assert_close(similarity.grad, 10 * slope)
+    torch.testing.assert_close(to_mask.scale.grad, (similarity.detach() * slope).sum())
+    torch.testing.assert_close(to_mask.bias.grad, slope.sum())
+
+
+def test_hard_masks_are_drawn_anew_with_the_soft_masks_probability():
+    to_mask = SimilarityToMask(init_scale=1.0, init_bias=0.0)
+    torch.manual_seed(0)
+    similarity = torch.tensor([-1.0, 0.0, 1.0])[:, None].expand(-1, 20000)
+    first, second = to_mask.hard(similarity), to_mask.hard(similarity)
+    assert not torch.equal(first, second)
+    expected = torch.sigmoid(torch.tensor([-1.0, 0.0, 1.0]))
+    torch.testing.assert_close(first.mean(1), expected, atol=0.015, rtol=0)
+
+
+def test_noise_is_single_precision_where_similarities_are_not(similarity):
+    # half precision knows 1024 numbers between 1/2 and 1, and rounds to 1
+    assert SimilarityToMask().sample_noise(similarity.half()).dtype == torch.float32
+
+
+def test_learnable_is_a_choice():
+    assert all(p.requires_grad for p in SimilarityToMask().parameters())
+    assert not any(p.requires_grad for p in SimilarityToMask(learnable=False).parameters())

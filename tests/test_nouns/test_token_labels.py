@@ -1,0 +1,46 @@
+import torch
+
+from code_mm.nouns import token_labels
+from code_mm.tokenizers import encode, tokenize
+
+
+def slow_labels(ids, names, selected):
+    """Labels position by position: the last name whose occurrence covers it wins."""
+    labels = []
+    ranked = [(name, 0) for name in names] + [(name, j + 1) for j, name in enumerate(selected)]
+    for position in range(len(ids)):
+        label = -1
+        for name, value in ranked:
+            tokens = encode(name)
+            for start in range(position - len(tokens) + 1, position + 1):
+                if tokens and start >= 0 and ids[start : start + len(tokens)] == tokens:
+                    label = value
+        labels.append(label)
+    return labels
+
+
+def test_example_of_the_docstring():
+    ids = tokenize('a dog and a cat', 8)[0]
+    assert token_labels(ids, ['dog', 'cat'], ['cat']).tolist() == [-1, -1, 0, -1, -1, 1, -1, -1]
+
+
+def test_against_slow_labels():
+    cases = [
+        ('a dog chases another dog past the doghouse', ['dog', 'doghouse'], ['doghouse', 'dog']),
+        ('the traffic light above a traffic jam', ['traffic light', 'traffic'], ['traffic']),
+        ('a sheepdog, a hotdog and a DOG', ['sheepdog', 'hotdog', 'dog'], ['dog', 'sheepdog']),
+        ('café tables &amp; crème brûlée', ['café', 'tables', 'brûlée'], ['brûlée', 'café']),
+        ('a a a', ['a a', ''], ['a a']),
+        ('', ['dog'], ['dog']),
+    ]
+    for caption, names, selected in cases:
+        for length in (5, 9, 20):
+            ids = tokenize(caption, length)[0]
+            labels = token_labels(ids, names, selected)
+            assert labels.tolist() == slow_labels(ids.tolist(), names, selected), caption
+            assert labels.dtype == torch.int64
+
+
+def test_truncated_noun_has_no_label():
+    ids = tokenize('one two three zebra', 5)[0]
+    assert token_labels(ids, ['zebra'], ['zebra']).tolist() == [-1] * 5

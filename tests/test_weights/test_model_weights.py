@@ -1,0 +1,194 @@
+"""Whole segmentors are filled from checkpoints of every kind, by init_cfg and by hand."""
+
+import pytest
+import torch
+from released_files import code_release, tcl_release
+from tiny_model import SIZES, code_config, images, openai_state, tiny_code
+
+from code_mm.registry import MODELS
+from code_mm.weights.model_weights import load_model_weights
+from code_mm.weights.trained_parts import clip_checksum, save_trained_parts
+
+NAMES = ['red star', 'boat']
+# TCL: what CoDe adds is switched off by keys
+TCL = dict(noun_prompt=None, text_segmenter=None, region_prompt=None, word_prompt=None, losses={})
+
+
+@pytest.fixture(scope='module')
+def model():
+    return tiny_code(seed=4).eval()
+
+
+@pytest.fixture
+def logged(monkeypatch):
+    found = []
+    monkeypatch.setattr(
+        'code_mm.weights.load_report.print_log', lambda text, **_: found.append(text)
+    )
+    return found
+
+
+def build(**keys):
+    return MODELS.build(code_config(**keys)).eval()
+
+
+@torch.no_grad()
+def scores(model):
+    model.set_class_names(NAMES)
+    return model.encode_decode(images(1, 32, 40), [{}])
+
+
+def pretrained(path):
+    return dict(type='Pretrained', checkpoint=str(path))
+
+
+def assert_same(found, expected):
+    expected = expected.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in found.state_dict().items())
+
+
+def own_checkpoint(model):
+    return dict(state_dict=model.state_dict(), meta=dict(iter=3))
+
+
+@pytest.mark.parametrize('content', [code_release, own_checkpoint, lambda m: m.state_dict()])
+def test_init_cfg_takes_a_checkpoint_that_has_the_clip_inside(model, tmp_path, logged, content):
+    torch.save(content(model), tmp_path / 'x.pth')
+    # the CLIP's own file is not needed, and need not be there
+    backbone = dict(type='CLIP', **SIZES, init_cfg=pretrained(tmp_path / 'nowhere.pt'))
+    found = build(backbone=backbone, init_cfg=pretrained(tmp_path / 'x.pth'))
+    found.init_weights()
+    assert_same(found, model)
+    total = len(model.state_dict())
+    assert [text.partition('-> ')[2] for text in logged] == [
+        f'CoDeSegmentor: loaded {total}, missing 0, unexpected 0, of another size 0'
+    ]
+
+
+@pytest.mark.parametrize('wrapper', ['', 'clip_model.', 'text_encoder.'])
+@torch.no_grad()
+def test_a_tcl_release_predicts_from_templates(model, tmp_path, logged, wrapper):
+    torch.save(tcl_release(model, wrapper), tmp_path / 'tcl.pth')
+    found = build(**TCL, init_cfg=pretrained(tmp_path / 'tcl.pth'))
+    found.init_weights()
+    assert 'tcl.pth (TCL release) -> CoDeSegmentor' in logged[0]
+    assert 'missing 1 (backbone.logit_scale), unexpected 2 (losses.region_' in logged[0]
+    expected = model.state_dict()
+    for name, value in found.state_dict().items():
+        assert name == 'backbone.logit_scale' or torch.equal(value, expected[name]), name
+    # independent: mean over the templates of unit-length embeddings, and the segmenter's features
+    from code_mm.tokenizers import tokenize
+    from code_mm.vocabulary import get_templates
+
+    rows = []
+    for name in NAMES:
+        sentences = [t.format(name) for t in get_templates('custom')]
+        embed = model.backbone.encode_text(tokenize(sentences, SIZES['context_length']))
+        mean = (embed / embed.norm(dim=1, keepdim=True)).mean(0)
+        rows.append(mean / mean.norm())
+    image = images(1, 32, 32)
+    features = model.image_segmenter(model.backbone.visual.trunk(image))
+    to_mask = model.decode_head.similarity_to_mask
+    logits = to_mask.scale * torch.einsum('bchw,nc->bnhw', features, torch.stack(rows))
+    masks = torch.sigmoid(logits + to_mask.bias)
+    masks = torch.nn.functional.interpolate(masks, size=(32, 32), mode='bilinear')
+    found.set_class_names(NAMES)
+    torch.testing.assert_close(found.encode_decode(image, [{}]), masks, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match='expected a noun_prompt for training'):
+        found.loss(image, [])
+
+
+@pytest.fixture
+def exported(model, tmp_path):
+    """A CLIP in OpenAI's names, and the trained parts beside it."""
+    torch.save(openai_state(model.backbone), tmp_path / 'clip.pt')
+    names = save_trained_parts(model.state_dict(), tmp_path / 'parts.safetensors')
+    assert not [name for name in names if name.startswith('backbone.')]
+    return tmp_path / 'clip.pt', tmp_path / 'parts.safetensors'
+
+
+def test_trained_parts_are_small_and_give_the_model_on_top_of_its_clip(model, exported, logged):
+    clip, parts = exported
+    sizes = {name: value.numel() for name, value in model.state_dict().items()}
+    trained = sum(size for name, size in sizes.items() if not name.startswith('backbone.'))
+    assert parts.stat().st_size < 4 * trained + 20_000
+    backbone = dict(type='CLIP', **SIZES, init_cfg=pretrained(clip))
+    by_init_cfg = build(backbone=backbone, init_cfg=pretrained(parts))
+    by_init_cfg.init_weights()
+    assert_same(by_init_cfg, model)
+    by_hand = build(backbone=backbone)
+    load_model_weights(by_hand, parts)
+    assert_same(by_hand, model)
+    torch.testing.assert_close(scores(by_hand), scores(model), rtol=0, atol=0)
+    assert any('parts.safetensors (trained parts) -> CoDeSegmentor: loaded' in t for t in logged)
+
+
+def test_half_precision_parts(model, exported):
+    clip, parts = exported
+    save_trained_parts(model.state_dict(), parts, torch.float16, {'iteration': '7'})
+    found = build(backbone=dict(type='CLIP', **SIZES, init_cfg=pretrained(clip)))
+    load_model_weights(found, parts)
+    assert {p.dtype for p in found.parameters()} == {torch.float32}
+    expected = model.image_segmenter.proj.half().float()
+    assert torch.equal(found.image_segmenter.proj, expected)
+
+
+def test_parts_on_another_clip_or_on_none_are_refused(model, exported, tmp_path):
+    _, parts = exported
+    with pytest.raises(ValueError, match=r'trained parts only: .*set model\.backbone\.init_cfg'):
+        load_model_weights(build(), parts)
+    other = tiny_code(seed=5)
+    torch.save(openai_state(other.backbone), tmp_path / 'other.pt')
+    found = build(backbone=dict(type='CLIP', **SIZES, init_cfg=pretrained(tmp_path / 'other.pt')))
+    with pytest.raises(ValueError, match=r'expected the CLIP that .* was trained on'):
+        load_model_weights(found, parts)
+
+
+def test_the_checksum_is_of_the_values(model):
+    clip = model.backbone.state_dict()
+    checksum = clip_checksum(clip)
+    assert clip_checksum({k: v.half() for k, v in reversed(clip.items())}) == checksum
+    changed = {k: v.clone() for k, v in clip.items()}
+    changed['visual.proj'][0, 0] += 1
+    assert clip_checksum(changed) != checksum
+
+
+@pytest.mark.parametrize('lacking', ['backbone.', 'trained'])
+def test_nothing_but_a_whole_model_is_exported(model, tmp_path, lacking):
+    keep = {
+        k: v
+        for k, v in model.state_dict().items()
+        if ('backbone.' in k) == (lacking != 'backbone.')
+    }
+    with pytest.raises(ValueError, match='expected the state dict of a CoDeSegmentor'):
+        save_trained_parts(keep, tmp_path / 'x.safetensors')
+
+
+def test_a_checkpoint_of_another_model_is_refused(model, tmp_path):
+    torch.save(
+        own_checkpoint(tiny_code(seed=0, text_segmenter=None, word_prompt=None, losses={})),
+        tmp_path / 'x.pth',
+    )
+    with pytest.raises(ValueError, match=r'lacks \d+ of its \d+ parameters'):
+        load_model_weights(build(), tmp_path / 'x.pth')
+    found = build()
+    load_model_weights(found, tmp_path / 'x.pth', strict=False)
+    release = code_release(model)
+    release['model']['masker.sim2mask.w'] = torch.ones(3)
+    torch.save(release, tmp_path / 'x.pth')
+    match = r'1 of another size \[.decode_head.similarity_to_mask.scale \(3,\) for \(\)'
+    with pytest.raises(ValueError, match=match):
+        load_model_weights(build(), tmp_path / 'x.pth')
+
+
+def test_init_cfg_of_another_form_is_refused():
+    with pytest.raises(ValueError, match='for CoDeSegmentor, but got'):
+        build(init_cfg=dict(type='Pretrained', checkpoint='x', prefix='y')).init_weights()
+
+
+def test_gelu_reaches_the_copy_of_the_last_block():
+    found = build(backbone=dict(type='CLIP', **SIZES, activation='gelu'))
+    kinds = {type(m) for name, m in found.named_modules() if name.endswith('mlp.gelu')}
+    own = {type(found.image_segmenter.block.mlp.gelu)}
+    assert own == {torch.nn.GELU}
+    assert own == kinds - {type(found.text_segmenter.transformer.resblocks[0].mlp.gelu)}
