@@ -3,7 +3,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from code_mm.datasets import sample_ledger, stream_ledger, worker_status
+from code_mm.datasets import sample_ledger
+from code_mm.datasets.captions import stream_ledger, worker_status
 from code_mm.datasets.captions.stream_ledger import StreamLedger
 from code_mm.datasets.captions.worker_status import MAX_WORKERS, WorkerStatus, rows_of, worker_row
 from code_mm.datasets.sample_ledger import Skip
