@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from tiny_model import SIZES, openai_state, tiny_clip
 
 from code_mm.weights import to_own_names
-from code_mm.weights.mmpretrain_names import to_mmpretrain_names
+from code_mm.weights.clip_layouts import to_mmpretrain_names
 
 # Those of a transformer of mmpretrain 1.3.6; compared with the real one, where it is installed, in
 # tests/test_models/test_segmentors/test_mmpretrain_backbone.py.

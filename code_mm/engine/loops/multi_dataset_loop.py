@@ -12,8 +12,7 @@ from mmengine.runner import TestLoop, ValLoop
 
 from code_mm.registry import LOOPS
 
-from ..hooks.class_names_hook import hand_over_class_names
-from ..unwrapped_model import unwrapped_model
+from ..hooks.class_names_hook import hand_over_class_names, unwrapped_model
 from .benchmark import AS_THE_MODEL, Benchmark, build_benchmarks, choose_benchmarks
 
 

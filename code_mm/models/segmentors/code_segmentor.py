@@ -77,10 +77,9 @@ class CoDeSegmentor(ZeroShotSegmentor):
 
     def init_weights(self) -> None:
         """Load CLIP and start the trainable copies from it; then the file of ``init_cfg``."""
-        init_from_files(self, self._start_from_clip)
+        init_from_files(self, self._start_copies)
 
-    def _start_from_clip(self) -> None:
-        super().init_weights()
+    def _start_copies(self) -> None:
         self.image_segmenter.copy_from(self.backbone.visual)
         if self.noun_prompt is not None:
             self.noun_prompt.copy_from(self.backbone.text)

@@ -9,7 +9,6 @@ from torch import Tensor
 from code_mm.registry import MODELS
 
 from .code_segmentor import CoDeSegmentor
-from .zero_shot_segmentor import ZeroShotSegmentor
 
 
 @MODELS.register_module()
@@ -53,7 +52,6 @@ class RegionWordAlignment(CoDeSegmentor):
             )
         return self.align(inputs, features, data_samples)
 
-    def _start_from_clip(self) -> None:
-        ZeroShotSegmentor.init_weights(self)
+    def _start_copies(self) -> None:
         if self.noun_prompt is not None:
             self.noun_prompt.copy_from(self.backbone.text)

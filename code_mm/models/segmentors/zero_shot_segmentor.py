@@ -12,7 +12,7 @@ from torch import Tensor
 
 from code_mm.ops import crop, pad_to_multiple
 from code_mm.registry import MODELS
-from code_mm.weights.filled_backbone import require_filled, watch_filling
+from code_mm.weights.model_weights import refuse_random_weights, watch_loading
 
 from ..heads import ZeroShotHead
 from .label_map import restore
@@ -42,7 +42,7 @@ class ZeroShotSegmentor(WindowedEncoderDecoder):
                 'for a post-processor'
             )
         self.size_divisor = size_divisor or getattr(self.backbone, 'patch_size', 1)
-        watch_filling(self.backbone)
+        watch_loading(self.backbone)
 
     def set_class_names(self, names: Sequence[str]) -> None:
         """Look for these classes from now on ('background' first where there is one)."""
@@ -65,7 +65,7 @@ class ZeroShotSegmentor(WindowedEncoderDecoder):
         Raises:
             RuntimeError: The backbone's ``init_cfg`` names weights, but nothing was loaded.
         """
-        require_filled(self.backbone)
+        refuse_random_weights(self.backbone)
         if self.decode_head.name_scores is None:
             return super().predict(inputs, data_samples)
         return EncoderDecoder.predict(self, inputs, data_samples)  # needs whole images

@@ -19,6 +19,7 @@ from code_mm.weights import (
     to_own_names,
 )
 from code_mm.weights.files import tensors_of
+from code_mm.weights.model_weights import pretrained_file
 from code_mm.weights.stated_clip import likely_heads
 
 __all__ = ['clip_keys', 'clip_sizes', 'init_from_clip_file', 'load_clip_weights', 'read_tensors']
@@ -77,23 +78,14 @@ def init_from_clip_file(module: BaseModule, tower: str = '') -> None:
     Raises:
         ValueError: ``init_cfg`` is not ``dict(type='Pretrained', checkpoint=...)``.
     """
-    name, init_cfg = type(module).__name__, module.init_cfg
-    if not init_cfg:
-        if not any(p.requires_grad for p in module.parameters()):
-            print_log(
-                f'the frozen {name} has no `init_cfg`: its weights are random unless a '
-                'checkpoint is loaded afterwards',
-                logger='current',
-                level=logging.WARNING,
-            )
-        return
-    keys = init_cfg.keys() if isinstance(init_cfg, dict) else ()
-    if set(keys) != {'type', 'checkpoint'} or init_cfg['type'] != 'Pretrained':
-        raise ValueError(
-            f"expected init_cfg=dict(type='Pretrained', checkpoint=...) for {name}, but got "
-            f'{init_cfg}'
+    path = pretrained_file(module)
+    if path is not None:
+        load_clip_weights(module, path, tower)
+    elif not any(parameter.requires_grad for parameter in module.parameters()):
+        _warn(
+            f'the frozen {type(module).__name__} has no `init_cfg`: its weights are random unless '
+            'a checkpoint is loaded afterwards'
         )
-    load_clip_weights(module, init_cfg['checkpoint'], tower)
 
 
 def clip_sizes(state: dict[str, Tensor]) -> dict[str, int]:
