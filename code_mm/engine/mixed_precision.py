@@ -23,7 +23,9 @@ def amp_where_available(
     same config also runs on a CPU (a trial, the tests). ``mmengine.AmpOptimWrapper`` insists.
 
     Args:
-        loss_scale, dtype, use_fsdp: Those of ``AmpOptimWrapper``.
+        loss_scale (str | float | dict): As there, like ``dtype`` and ``use_fsdp``.
+        dtype (str, optional): 'float16', 'bfloat16' or 'float64'.
+        use_fsdp (bool): Whether the gradients' scaler is that of FSDP.
         **keys: Those of ``OptimWrapper``.
     """
     if get_device() not in _FULL_PRECISION_ONLY:

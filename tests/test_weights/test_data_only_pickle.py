@@ -285,7 +285,9 @@ def write_raw(path, body, **members):
             archive.writestr(name, value)
 
 
-STORAGE = b'(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu%stQ'
+STORAGE = (
+    b'(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu%stQ'
+)
 REBUILD = b'\x80\x02}X\x01\x00\x00\x00actorch._utils\n_rebuild_tensor_v2\n(%s%s)}tRs.'
 # a text of 1 MB in the memo, again and again
 ONE_TEXT = b'\x80\x02X' + struct.pack('<I', 1 << 20) + b'a' * (1 << 20) + b'q\x00'
@@ -309,8 +311,8 @@ RAW = {
     'one number seen a billion times': REBUILD
     % (STORAGE % b'K\x01', b'K\x00J\x00\x00\x00\x40\x85K\x00\x85\x89'),
     'open brackets': b'\x80\x02' + b'(' * 300_000 + b'.',
-    'nested lists': b'\x80\x02' + b']' * 300_000 + b'a' * 299_999 + b'.',
-    'nested tuples as a key': b'\x80\x02})' + b'\x85' * 300_000 + b'K\x01s.',
+    'nested lists': b'\x80\x02' + b']' * 100_000 + b'a' * 99_999 + b'.',
+    'nested tuples as a key': b'\x80\x02})' + b'\x85' * 100_000 + b'K\x01s.',
     'millions of empty objects': b'\x80\x02(' + b'}' * 3_000_000 + b'l.',
     'one text encoded a thousand times': ONE_TEXT
     + b'0(' + b'c_codecs\nencode\nh\x00X\x06\x00\x00\x00latin1\x86R' * 1000 + b'l.',
