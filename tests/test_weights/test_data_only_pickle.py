@@ -298,7 +298,7 @@ RAW = {
     'protocol 4': b'\x80\x04\x8c\x05posix\x8c\x06system\x93\x8c\x0emkdir executed\x85R.',
     'a persistent id that is no storage': b'\x80\x02X\x0e\x00\x00\x00mkdir executedQ.',
     'the extension registry': b'\x80\x02\x82\x01.',
-    'BUILD on a function': b'\x80\x02ctorch._utils\n_rebuild_tensor_v2\n}X\x01\x00\x00\x00aK\x01sb.',
+    'BUILD on a function': b'\x80\x02ctorch._utils\n_rebuild_tensor_v2\n}U\x01aK\x01sb.',
     'BUILD on a list': b'\x80\x02]}X\x01\x00\x00\x00aK\x01sb.',
     'a call of a text': b'\x80\x02X\x01\x00\x00\x00a)R.',
     'an empty stack': b'\x80\x020.',
