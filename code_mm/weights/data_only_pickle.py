@@ -27,14 +27,17 @@ _BYTES_PER_STEP = 200  # about the size of the largest object that one opcode ma
 _MAX_DIMENSIONS = 32
 _MAX_KEY = 1 << 60  # beyond it different integers may have one hash, and tables become slow
 
+_DTYPES = {name: value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
 _STORAGES = {
-    **{'DoubleStorage': torch.float64, 'FloatStorage': torch.float32, 'HalfStorage': torch.float16},
-    **{'BFloat16Storage': torch.bfloat16, 'LongStorage': torch.int64, 'IntStorage': torch.int32},
-    **{'ShortStorage': torch.int16, 'CharStorage': torch.int8, 'ByteStorage': torch.uint8},
-    **{'BoolStorage': torch.bool, 'ComplexFloatStorage': torch.complex64},
-    'ComplexDoubleStorage': torch.complex128,
+    f'{name}Storage': _DTYPES[dtype]
+    for name, dtype in (
+        *(('Double', 'float64'), ('Float', 'float32'), ('Half', 'float16'), ('Long', 'int64')),
+        *(('Int', 'int32'), ('Short', 'int16'), ('Char', 'int8'), ('Byte', 'uint8')),
+        *(('Bool', 'bool'), ('BFloat16', 'bfloat16'), ('ComplexFloat', 'complex64')),
+        ('ComplexDouble', 'complex128'),
+    )
 }
-_NUMPY_CODE = re.compile(r'(b1|[iu][1248]|f(2|4|8|16)|c(8|16|32)|[SU]\d+)$')
+_NUMPY_CODE = re.compile(r'(b1|[iu][1248]|f(2|4|8|16)|c(8|16|32)|[SU][1-9]\d*)$')
 
 
 @dataclass(eq=False, frozen=True)
@@ -208,7 +211,7 @@ class DataUnpickler:
             self._stack.append(_Function(ScriptModule))
         elif module in ('torch', 'torch.storage') and name in _STORAGES:
             self._stack.append(_STORAGES[name])
-        elif module == 'torch' and isinstance(_DTYPES.get(name), torch.dtype):
+        elif module == 'torch' and name in _DTYPES:
             self._stack.append(_DTYPES[name])
         elif full in _FUNCTIONS:
             self._stack.append(_Function(_FUNCTIONS[full]))
@@ -253,7 +256,8 @@ class DataUnpickler:
         if isinstance(content, str):  # of Python 2
             content = content.encode('latin-1')
         dtype = _as_dtype(kind)
-        if not isinstance(content, bytes) or math.prod(shape) * dtype.itemsize != len(content):
+        sized = isinstance(content, bytes) and min(shape, default=0) >= 0
+        if not sized or math.prod(shape) * dtype.itemsize != len(content):
             raise ValueError('the size of an array is not that of its content')
         self._charge(len(content))
         array.__setstate__((1, tuple(shape), dtype, bool(fortran), content))
@@ -366,11 +370,10 @@ def _fill_history(history: HistoryBuffer, state: dict) -> None:
     history.__init__(values, counts, max(int(state['max_length']), 1))
 
 
-_DTYPES = {name: getattr(torch, name) for name in dir(torch) if name[:1].islower()}
 _FUNCTIONS = {
     'collections.OrderedDict': lambda pairs=(): OrderedDict(_pairs(pairs)),
     'collections.defaultdict': lambda *_: {},
-    'collections.Counter': lambda counts=(): dict(_pairs(dict(counts).items())),
+    'collections.Counter': lambda counts=None: dict(_pairs((counts or {}).items())),
     'builtins.set': lambda values=(): set(map(_key, values)),
     'builtins.frozenset': lambda values=(): set(map(_key, values)),
     'builtins.bytearray': lambda text='', encoding='latin1': bytearray(_bytes(text, encoding)),

@@ -1,17 +1,21 @@
-"""Names in checkpoints that earlier versions of this project wrote, and today's for them."""
+"""Parameter names of this project's earlier checkpoints, and today's for them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
+from typing import Any
 
-from torch import Tensor
+from torch import nn
 
-# What an old name begins with -> today's.
+# What an old name begins with -> what today's may begin with: the first that the model has.
 _OF_ANY = (
-    ('decode_head.text_encoder.', 'vision_language_backbone.text.'),
     ('image_segmenter.block.', 'image_segmenter.tail.block.'),
     ('image_segmenter.ln_post.', 'image_segmenter.tail.ln_post.'),
     ('image_segmenter.proj', 'image_segmenter.tail.proj'),
+    # a tower alone as backbone, or in the head
+    ('decode_head.text_encoder.', 'vision_language_backbone.text.'),
+    ('decode_head.text_encoder.', 'backbone.text.'),
+    ('backbone.', 'backbone.visual.'),
 )
 _OF_CODE = (
     ('decode_head.similarity_to_mask.', 'co_decomposition.similarity_to_mask.'),
@@ -21,7 +25,7 @@ _OF_CODE = (
     ('text_segmenter.', 'co_decomposition.text_segmenter.'),
     ('word_prompt.', 'co_decomposition.word_prompt.'),
 )
-# of a CaptionAlignedSegmentor: all that its alignment had, its own head having one more mask scale
+# Of a CaptionAlignedSegmentor, whose head had a scale and bias of its own beside the alignment's.
 _ALIGNMENT = 'alignment.'
 _OF_CAPTION_ALIGNED = (
     ('alignment.backbone.', 'vision_language_backbone.'),
@@ -30,30 +34,35 @@ _OF_CAPTION_ALIGNED = (
 )
 
 
-def rename_own(state: dict[str, Tensor], names: Collection[str]) -> dict[str, Tensor]:
-    """Give the tensors of an old checkpoint the names that a model has for them today.
+def rename_own(state: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """Give a state dict of an earlier checkpoint the names of today.
 
     Args:
-        state (dict[str, Tensor]): Tensors by name, old or new.
-        names (Collection[str]): What the model's state dict has.
+        state (dict[str, Any]): Values by name, old or new.
+        names (Collection[str]): Those of the model's state dict. What has one of them, or is in
+            no table, stays as it is, and nothing is overwritten.
 
     Returns:
-        dict[str, Tensor]: Renamed where the model has the new name, not the old one, and the
-        file has no tensor of the new name; in the order of ``state``.
+        dict[str, Any]: The same values in their order.
     """
-    names = frozenset(names)
     aligned = any(name.startswith(_ALIGNMENT) for name in state)
     table = (*_OF_ANY, *(_OF_CAPTION_ALIGNED if aligned else _OF_CODE))
     renamed = {}
     for name, value in state.items():
-        today = _renamed(name, table)
-        keep = name in names or today not in names or today in state
-        renamed[name if keep else today] = value
+        today = (new + name.removeprefix(old) for old, new in table if name.startswith(old))
+        found = next((own for own in today if own in names and own not in state), name)
+        renamed[name if name in names else found] = value
     return renamed
 
 
-def _renamed(name: str, table: Iterable[tuple[str, str]]) -> str:
-    for old, new in table:
-        if name.startswith(old):
-            return new + name.removeprefix(old)
-    return name
+def rename_own_on_loading(model: nn.Module) -> None:
+    """Let a model take earlier checkpoints however they are loaded (Runner, mmseg's tools)."""
+    model._register_load_state_dict_pre_hook(_rename_in_place, with_module=True)
+
+
+def _rename_in_place(model: nn.Module, state: dict[str, Any], prefix: str, *_) -> None:
+    own = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
+    renamed = rename_own(own, model.state_dict().keys())
+    for old, (new, value) in zip(own, renamed.items(), strict=True):
+        del state[prefix + old]
+        state[prefix + new] = value

@@ -179,10 +179,3 @@ def test_images_smaller_than_a_patch_in_evaluation_are_padded(world, tmp_path):
     runner, _ = world.runner(cfg, tmp_path)
     runner.model.init_weights()
     assert 0 <= runner.val()['mIoU'] <= 100
-
-
-def test_a_misspelt_key_is_named_by_the_tool(world, tmp_path, run_tool):
-    world.config().dump(tmp_path / 'tiny.py')
-    option = 'optim_wraper.optimizer.lr=1'
-    with pytest.raises(ValueError, match=r"optim_wraper\.optimizer.*did you mean 'optim_wrapper'"):
-        run_tool('train.py', tmp_path / 'tiny.py', '--cfg-options', option)

@@ -313,6 +313,8 @@ RAW = {
     'open brackets': b'\x80\x02' + b'(' * 300_000 + b'.',
     'nested lists': b'\x80\x02' + b']' * 100_000 + b'a' * 99_999 + b'.',
     'nested tuples as a key': b'\x80\x02})' + b'\x85' * 100_000 + b'K\x01s.',
+    'nested tuples as a counted value': b'\x80\x02ccollections\nCounter\n])'
+    + b'\x85' * 100_000 + b'K\x01\x86a\x85R.',
     'millions of empty objects': b'\x80\x02(' + b'}' * 3_000_000 + b'l.',
     'one text encoded a thousand times': ONE_TEXT
     + b'0(' + b'c_codecs\nencode\nh\x00X\x06\x00\x00\x00latin1\x86R' * 1000 + b'l.',
