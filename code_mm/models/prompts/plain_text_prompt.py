@@ -6,9 +6,10 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from code_mm.models.backbones.clip import VisionLanguageBackbone
 from code_mm.ops import l2_normalize
 from code_mm.registry import MODELS
+
+from ..backbones import VisionLanguageBackbone
 
 
 @MODELS.register_module()
