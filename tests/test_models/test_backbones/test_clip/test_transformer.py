@@ -3,7 +3,6 @@ import torch
 from torch import nn
 
 from code_mm.models.backbones.clip import ResidualAttentionBlock, SelfAttention, Transformer
-from code_mm.models.backbones.clip.transformer import QuickGELU
 
 
 @pytest.fixture
@@ -100,26 +99,6 @@ def test_reading_one_token_equals_picking_it_afterwards(pair, position, causal):
         torch.autograd.grad((result * weights).sum(), [own, *parameters]),
         torch.autograd.grad((expected * weights).sum(), [plain, *parameters]),
     )
-
-
-def test_quick_gelu_and_its_gradient():
-    x = torch.linspace(-60, 60, 241, dtype=torch.float64, requires_grad=True)
-    torch.testing.assert_close(QuickGELU()(x), x / (1 + torch.exp(-1.702 * x)))
-    assert torch.autograd.gradcheck(QuickGELU(), x)
-
-
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-def test_quick_gelu_in_half_precision(dtype):
-    x = torch.linspace(-40, 40, 161).to(dtype).requires_grad_()
-    y = QuickGELU()(x)
-    y.sum().backward()
-    assert y.dtype == x.grad.dtype == dtype
-    wide = x.detach().double().requires_grad_()
-    expected = wide * torch.sigmoid(1.702 * wide)
-    expected.sum().backward()
-    tolerance = dict(rtol=0.02, atol=0.02)
-    torch.testing.assert_close(y.double(), expected, **tolerance)
-    torch.testing.assert_close(x.grad.double(), wide.grad, **tolerance)
 
 
 @pytest.mark.parametrize(('prefix', 'texts', 'length'), [(3, 2, 4), (1, 3, 1), (5, 1, 2)])
