@@ -100,14 +100,14 @@ def to_mmpretrain_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename a CLIP for a ``ZeroShotSegmentor`` around ``mmpretrain.VisionTransformer``.
 
     The image tower becomes the backbone, its projection into the joint space the head's 1x1
-    convolution, and the text tower the head's.
+    convolution, and the rest the CLIP without an image tower that embeds class names.
 
     Args:
         state (dict[str, Tensor]): A whole CLIP under our names, see ``to_own_names``.
 
     Returns:
         dict[str, Tensor]: ``backbone.*``, ``decode_head.projection.*`` and
-        ``decode_head.text_encoder.*``.
+        ``vision_language_backbone.*``.
 
     Raises:
         ValueError: The image tower's projection is missing.
@@ -121,9 +121,9 @@ def to_mmpretrain_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     }
     for name, value in state.items():
         tower, _, rest = name.partition('.')
-        if tower == 'text':
-            renamed[f'decode_head.text_encoder.{rest}'] = value
-        elif tower == 'visual' and rest != 'proj':
+        if tower != 'visual':
+            renamed[f'vision_language_backbone.{name}'] = value
+        elif rest != 'proj':
             for theirs, ours in _MMPRETRAIN:
                 rest = rest.replace(theirs, ours)
             if rest in ('cls_token', 'pos_embed'):
