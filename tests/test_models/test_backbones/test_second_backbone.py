@@ -19,7 +19,7 @@ from code_mm.registry import MODELS, TOKENIZERS
 from code_mm.tokenizers import Tokenizer
 
 END, PADDING, UNKNOWN = 1, 2, 0
-WORDS = ['?', '.', '_', *'a and boat by fish grass house of on photo red star the'.split()]
+WORDS = '? . _ a and boat by fish grass house of on photo red star the'.split()  # noqa: SIM905
 LENGTH, CONTEXTS, WIDTH = 14, 4, 24
 NAMES = ['star', 'red boat|fish', 'house']
 CODE = code_config(backbone=dict(type='ConvolutionBackbone'))
