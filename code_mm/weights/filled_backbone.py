@@ -16,8 +16,11 @@ def require_filled(backbone: nn.Module) -> None:
     Raises:
         RuntimeError: ``init_cfg`` names weights, but nothing was loaded.
     """
-    init_cfg = getattr(backbone, 'init_cfg', None)
-    if not init_cfg or backbone.is_init or backbone._filled_by_checkpoint:
+    init_cfg = getattr(backbone, 'init_cfg', None) or {}
+    parts = init_cfg if isinstance(init_cfg, (list, tuple)) else [init_cfg]
+    if not any(part.get('checkpoint') for part in parts):
+        return  # random by intention
+    if backbone.is_init or backbone._filled_by_checkpoint:
         return
     raise RuntimeError(
         f'expected a backbone with trained weights, but this {type(backbone).__name__} still has '
