@@ -15,8 +15,8 @@ from .own_layouts import rename_own
 from .release_weights import convert_release_weights, release_layout
 from .trained_parts import CONTENT, FROZEN, complete_with_clip
 
-# CLIP's own scale is used by nothing in CoDe, and TCL's release does not have it.
-_OPTIONAL = ('backbone.logit_scale',)
+# CLIP's own scale is used by no segmentor; TCL's release and our earlier single towers lack it.
+_OPTIONAL = ('backbone.logit_scale', 'vision_language_backbone.logit_scale')
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class ModelWeights:
         if self.layout == 'trained parts':
             state = complete_with_clip(model, state, self.meta, self.source)
         report = LoadReport.compare(model, state, self.source, self.layout)
-        report.require_fit(strict, _OPTIONAL if self.layout == 'TCL release' else ())
+        report.require_fit(strict, _OPTIONAL)
         report.log()
         return state
 
