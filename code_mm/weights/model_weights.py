@@ -16,8 +16,8 @@ from .own_layouts import rename_own
 from .release_weights import convert_release_weights, release_layout
 from .trained_parts import CONTENT, FROZEN, complete_with_clip
 
-# CLIP's own scale is used by nothing in CoDe, and TCL's release does not have it.
-_OPTIONAL = ('backbone.logit_scale',)
+# CLIP's own scale is used by no segmentor; TCL's release and our earlier single towers lack it.
+_OPTIONAL = ('backbone.logit_scale', 'vision_language_backbone.logit_scale')
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class ModelWeights:
             state = complete_with_clip(model, state, self.meta, self.source)
         state = rename_own(state, model.state_dict().keys())
         report = LoadReport.compare(model, state, self.source, self.layout)
-        report.require_fit(strict, _OPTIONAL if self.layout == 'TCL release' else ())
+        report.require_fit(strict, _OPTIONAL)
         report.log()
         return state
 
@@ -174,7 +174,7 @@ def refuse_random_weights(backbone: nn.Module) -> None:
         RuntimeError: ``init_cfg`` names weights, but nothing was loaded.
     """
     init_cfg = getattr(backbone, 'init_cfg', None)
-    if not init_cfg or backbone.is_init or backbone._filled_by_checkpoint:
+    if not any(pretrained_files(init_cfg)) or backbone.is_init or backbone._filled_by_checkpoint:
         return
     raise RuntimeError(
         f'expected a backbone with trained weights, but this {type(backbone).__name__} still has '

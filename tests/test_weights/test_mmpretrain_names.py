@@ -53,9 +53,9 @@ def assert_converted(clip, converted):
         token = name in ('backbone.cls_token', 'backbone.pos_embed')
         assert backbone[name].dim() == (3 if token else value.dim()), name
         assert torch.equal(backbone[name].flatten(), value.flatten()), name
-    prefix = 'decode_head.text_encoder.'
+    prefix = 'vision_language_backbone.'
     text = {k.removeprefix(prefix): v for k, v in converted.items() if k.startswith(prefix)}
-    own = clip.text.state_dict()
+    own = {k: v for k, v in clip.state_dict().items() if not k.startswith('visual.')}
     assert text.keys() == own.keys() and all(torch.equal(text[k], own[k]) for k in own)
     features = torch.rand(2, SIZES['vision_width'], 3, 4)
     weight, bias = (converted[f'decode_head.projection.{name}'] for name in ('weight', 'bias'))

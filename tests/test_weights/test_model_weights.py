@@ -51,11 +51,6 @@ def assert_same(found, expected):
     assert all(torch.equal(value, expected[name]) for name, value in found.state_dict().items())
 
 
-def similarity_to_mask(model):
-    (found,) = (m for name, m in model.named_modules() if name.endswith('similarity_to_mask'))
-    return found
-
-
 def own_checkpoint(model):
     return dict(state_dict=model.state_dict(), meta=dict(iter=3))
 
@@ -80,32 +75,31 @@ def test_init_cfg_takes_a_checkpoint_that_has_the_clip_inside(model, tmp_path, l
 @torch.no_grad()
 def test_a_tcl_release_predicts_from_templates(model, tmp_path, logged, wrapper):
     torch.save(tcl_release(model, wrapper), tmp_path / 'tcl.pth')
-    found = build(**TCL, init_cfg=pretrained(tmp_path / 'tcl.pth'))
+    found = build(parts=TCL, init_cfg=pretrained(tmp_path / 'tcl.pth'))
     found.init_weights()
     assert 'tcl.pth (TCL release) -> CoDeSegmentor' in logged[0]
-    assert 'missing 1 (backbone.logit_scale), unexpected 2 (losses.region_' in logged[0]
+    assert 'missing 1 (backbone.logit_scale), unexpected 2 (co_decomposition.losses' in logged[0]
     expected = model.state_dict()
     for name, value in found.state_dict().items():
         assert name == 'backbone.logit_scale' or torch.equal(value, expected[name]), name
     # independent: mean over the templates of unit-length embeddings, and the segmenter's features
-    from code_mm.tokenizers import tokenize
     from code_mm.vocabulary import get_templates
 
     rows = []
     for name in NAMES:
         sentences = [t.format(name) for t in get_templates('custom')]
-        embed = model.backbone.encode_text(tokenize(sentences, SIZES['context_length']))
+        embed = model.backbone.encode_text(model.backbone.tokenize(sentences))
         mean = (embed / embed.norm(dim=1, keepdim=True)).mean(0)
         rows.append(mean / mean.norm())
     image = images(1, 32, 32)
-    features = model.image_segmenter(model.backbone.visual.trunk(image))
-    to_mask = similarity_to_mask(model)
+    features = model.image_segmenter(model.backbone.trunk(image))
+    to_mask = model.similarity_to_mask
     logits = to_mask.scale * torch.einsum('bchw,nc->bnhw', features, torch.stack(rows))
     masks = torch.sigmoid(logits + to_mask.bias)
     masks = torch.nn.functional.interpolate(masks, size=(32, 32), mode='bilinear')
     found.set_class_names(NAMES)
     torch.testing.assert_close(found.encode_decode(image, [{}]), masks, rtol=1e-4, atol=1e-5)
-    with pytest.raises(ValueError, match='expected a noun_prompt for training'):
+    with pytest.raises(ValueError, match='expected a noun_prompt'):
         found.loss(image, [])
 
 
@@ -178,7 +172,7 @@ def test_nothing_but_a_whole_model_is_exported(model, tmp_path, lacking):
 
 def test_a_checkpoint_of_another_model_is_refused(model, tmp_path):
     torch.save(
-        own_checkpoint(tiny_code(seed=0, text_segmenter=None, word_prompt=None, losses={})),
+        own_checkpoint(tiny_code(parts=dict(text_segmenter=None, word_prompt=None, losses={}))),
         tmp_path / 'x.pth',
     )
     with pytest.raises(ValueError, match=r'lacks \d+ of its \d+ parameters'):

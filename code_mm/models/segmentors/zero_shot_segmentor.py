@@ -28,7 +28,7 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
 
     Class names come from :meth:`set_class_names` (see ``ClassNamesHook``), the data set's metainfo
     or ``class_names``. They are embedded when first needed after names were set, weights were
-    loaded, or the model changed between training and evaluation.
+    loaded or moved, or the model changed between training and evaluation.
 
     With a ``CLIP`` as backbone and no training it is MaskCLIP.
 
@@ -82,6 +82,7 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
         if class_names is not None:
             self.set_class_names(class_names)
         watch_loading(self.backbone)
+        watch_loading(self._embedder)
         rename_own_on_loading(self)
 
     @property
@@ -149,9 +150,10 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
         """Label images, see ``WindowedPrediction``.
 
         Raises:
-            RuntimeError: The backbone's ``init_cfg`` names weights, but nothing was loaded.
+            RuntimeError: A backbone's ``init_cfg`` names weights, but nothing was loaded.
         """
         refuse_random_weights(self.backbone)
+        refuse_random_weights(self._embedder)
         if self.decode_head.name_scores is None:
             return super().predict(inputs, data_samples)
         return EncoderDecoder.predict(self, inputs, data_samples)  # needs whole images
@@ -204,6 +206,10 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
             raise ValueError('expected class_names, the names of the training labels; got none')
         logits = self.decode_head(inputs, self.vocabulary)
         return add_prefix(self.decode_head.loss_by_feat(logits, data_samples), 'decode')
+
+    def _apply(self, *args, **kwargs) -> ZeroShotSegmentor:
+        self._vocabulary = None  # it stays on the device, and of the type, that it was made on
+        return super()._apply(*args, **kwargs)
 
     def _load_from_state_dict(self, *args, **kwargs) -> None:
         super()._load_from_state_dict(*args, **kwargs)
