@@ -32,14 +32,13 @@ model = dict(
         layer_cfgs=dict(act_cfg=dict(type='mmpretrain.QuickGELU')),
         frozen_stages=12,
     ),
+    vision_language_backbone=dict(type='CLIP', image_tower=False),
     size_divisor=16,
     decode_head=dict(
         type='ZeroShotHead',
         in_channels=768,
         embed_dim=512,
         project=True,  # CLIP's own projection; it may also be trained on pixel labels
-        text_encoder=dict(type='code_mm.CLIPTextEncoder'),
-        templates='custom',
         similarity_to_mask=dict(
             type='SimilarityToMask', init_scale=10.0, init_bias=-2.5, learnable=False
         ),
