@@ -1,13 +1,10 @@
 """Memory, precision and time of a training step: same losses, same gradients."""
 
-import copy
 from functools import lru_cache
 
 import numpy as np
 import pytest
 import torch
-from mmengine.optim import OptimWrapper
-from mmengine.runner.activation_checkpointing import turn_on_activation_checkpointing
 from tiny_model import CAPTIONS, NOUNS, SIZES, caption_samples, images, tiny_code
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
@@ -46,44 +43,6 @@ def test_activation_checkpointing_keeps_less(frozen_block):
     torch.testing.assert_close(checkpointed, expected)
     assert state.keys() == its_state.keys()
     assert kept_less < 0.7 * kept
-
-
-@pytest.mark.filterwarnings('ignore:torch.utils.checkpoint', 'ignore:None of the inputs')
-def test_mmengines_activation_checkpointing_of_the_frozen_towers_blocks():
-    """MMEngine's key ``activation_checkpointing``: a list of modules."""
-    expected = losses_and_gradients(tiny_code())
-    model, calls = tiny_code(), []
-    blocks = model.backbone.visual.transformer.resblocks
-    blocks[0].mlp.register_forward_pre_hook(lambda *_: calls.append(torch.is_grad_enabled()))
-    names = [f'backbone.visual.transformer.resblocks.{i}' for i in range(len(blocks) - 1)]
-    turn_on_activation_checkpointing(model, names)
-    torch.testing.assert_close(losses_and_gradients(model), expected)
-    # the trunk and the highlighted images without a graph, the latter once more with one
-    assert calls == [False, False, True]
-
-
-def test_gradient_accumulation_is_the_mean_of_the_parts():
-    """``accumulative_counts``: contrast is within each part, which the joined batch exceeds."""
-    model = tiny_code()
-    parts = [losses_and_gradients(copy.deepcopy(model), seed)[1] for seed in (3, 4)]
-    learnt = {n: p for n, p in model.named_parameters() if p.requires_grad}
-    wrapper = OptimWrapper(torch.optim.SGD(learnt.values(), lr=1.0), accumulative_counts=2)
-    before = {n: p.detach().clone() for n, p in learnt.items()}
-    wrapper.initialize_count_status(model, 0, 2)
-    for seed in (3, 4):
-        torch.manual_seed(seed)
-        losses = model.loss(images(2, 32, 32), caption_samples())
-        wrapper.update_params(sum(losses.values()))
-    for name, parameter in learnt.items():
-        mean = (parts[0][name] + parts[1][name]) / 2
-        moved = before[name] - parameter.detach()
-        torch.testing.assert_close(moved, mean, atol=1e-4, rtol=1e-3, msg=lambda m, n=name: n + m)
-    joined = tiny_code()
-    torch.manual_seed(3)
-    sum(joined.loss(images(4, 32, 32), caption_samples() * 2).values()).backward()
-    contrast = 'co_decomposition.losses.region_word.logit_scale'  # more negatives
-    own = (parts[0][contrast] + parts[1][contrast]) / 2
-    assert abs(joined.get_parameter(contrast).grad - own) > 0.1 * abs(own)
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])

@@ -64,17 +64,6 @@ def test_windows_are_padded_to_whole_patches(size, padding):
     torch.testing.assert_close(scores, expected_scores(model, image, *padding))
 
 
-def test_sliding_windows_are_padded_one_by_one_and_averaged():
-    model = build(test_cfg=dict(mode='slide', crop_size=(20, 20), stride=(10, 10)))
-    model.set_class_names(NAMES)
-    image = images(1, 20, 30)
-    one, two = (expected_scores(model, image[..., x : x + 20], 2, 2, 2, 2) for x in (0, 10))
-    expected = torch.cat(
-        [one[..., :10], (one[..., 10:] + two[..., :10]) / 2, two[..., 10:]], dim=-1
-    )
-    torch.testing.assert_close(model.inference(image, metas(image)), expected)
-
-
 def test_the_post_processor_gets_the_padded_image():
     class Spy(torch.nn.Module):
         def forward(self, image, masks):
