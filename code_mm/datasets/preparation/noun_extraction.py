@@ -11,7 +11,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from code_mm.datasets.captions.caption_rows import read_rows
-from code_mm.datasets.captions.sample_fields import decode_caption, parse_fields
+from code_mm.datasets.captions.sample import decode_caption, parse_fields
 from code_mm.datasets.sample_ledger import Skip
 from code_mm.datasets.shards.shard_index import ShardLayout
 from code_mm.datasets.shards.shard_index_cache import load_or_scan

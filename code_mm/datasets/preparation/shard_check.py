@@ -92,7 +92,7 @@ class ShardCheck:
             noun_counts=np.array(notes.noun_counts, np.int32),
             num_replaced=notes.num_replaced,
             nouns=notes.nouns,
-            cache=dataset.noun_cache_counts,
+            cache={},
         )
 
 

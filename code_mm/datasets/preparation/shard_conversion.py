@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
-from code_mm.datasets.captions.caption_dataset import CaptionDataset
+from code_mm.datasets.captions.sample import checked_caption
 from code_mm.datasets.transforms import LoadCaptionImage
 from code_mm.structures.unusable_sample import UnusableSample
 
@@ -78,7 +78,7 @@ class ShardConversion:
 
     def _sample(self, pair: Pair) -> ShardSample | FailedSample:
         try:
-            caption = CaptionDataset.checked_caption(pair.caption)
+            caption = checked_caption(pair.caption)
             image = self._image(pair.image)
             extension = _extension(image)
             size = LoadCaptionImage(min_size=self.min_size)(dict(img_bytes=image))['img_shape']

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from code_mm.datasets.shards import shard_opener
-from code_mm.datasets.shards.shard_opener import ForwardFile, check_can_open, open_shard
+from code_mm.datasets.shards.shard_opener import check_can_open, open_shard
 
 CONTENT = bytes(range(256)) * 1000
 
@@ -116,7 +116,7 @@ def test_closing_early_stops_the_command():
     assert time.monotonic() - start < 5
 
 
-def test_a_store_with_errors_of_its_own(monkeypatch):
+def test_a_store_with_errors_of_its_own():
     class NoCredentials(Exception):
         pass
 
@@ -137,18 +137,18 @@ def test_what_nothing_can_read_is_said_before_the_run(monkeypatch):
         check_can_open('https://host/0.tar')
 
 
-def test_a_forward_file_skips_ahead_only(path):
-    with open(path, 'rb') as raw:
-        file = ForwardFile(raw)
+def test_a_stream_skips_ahead_only(path):
+    with open_shard(f'pipe:cat {path}') as file:
         assert file.peek(6)[:6] == CONTENT[:6]
         assert file.tell() == 0
         file.seek(3)
         assert file.read(5) == CONTENT[3:8]
         assert file.seek(3000) == file.tell() == 3000
-        assert file.read(2) == CONTENT[3000:3002]
-        with pytest.raises(OSError, match='cannot go back from byte 3002 to 5'):
+        assert file.read(100_000) == CONTENT[3000:103_000]
+        with pytest.raises(OSError, match='cannot go from byte'):
             file.seek(5)
-        assert file.seek(10**9) == len(CONTENT)
+        file.seek(10**9)
+        assert file.tell() == len(CONTENT)
         assert file.read(1) == b''
 
 
@@ -157,7 +157,7 @@ def test_a_compressed_trap_is_refused_at_16_mib(tmp_path, compress):
     (tmp_path / 'x').write_bytes(compress(bytes(2**25)))
     file = open_shard(str(tmp_path / 'x'))
     with pytest.raises(ValueError, match=r'compressed bytes grew to more than 1\d{7}: no'):
-        file.read(2**40)  # at once, as a header may ask for it
+        file.read(2**28)  # at once, as a header may ask for it
     file.close()
     noise = random.Random(0).randbytes(2**24 + 2**20)
     (tmp_path / 'x').write_bytes(gzip.compress(noise, 0))
