@@ -53,7 +53,7 @@ def test_urls_and_files_together_each_once(folder):
 
 @pytest.mark.parametrize('pattern', ['c/*.tar', 'a/{7..9}.tar', 'nothing.tar', 'a/*.zip', 'empty'])
 def test_a_pattern_without_a_file_is_named(folder, pattern):
-    with pytest.raises(ValueError, match='expected shards.*check the pattern') as error:
+    with pytest.raises(ValueError, match=r'expected shards .*check the pattern') as error:
         expand_shard_paths(['a', pattern], str(folder))
     assert repr(pattern) in str(error.value)
 
