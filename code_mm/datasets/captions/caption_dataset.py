@@ -2,12 +2,10 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from functools import cached_property
 
 from mmengine.dataset import BaseDataset
 
 from code_mm.datasets.sample_ledger import SampleLedger, Skip
-from code_mm.nouns.noun_cache import NounCache, open_noun_cache
 from code_mm.structures.unusable_sample import UNUSABLE_REASONS, UnusableSample
 
 # Characters; what follows the 77 tokens of CLIP's text tower is never seen anyway.
@@ -30,10 +28,6 @@ class CaptionDataset(BaseDataset):
         max_bad_fraction: share of unusable samples, in (0, 1], above which loading
             stops with an error (after 200 samples per process).
         max_warnings: warnings about single samples, per process.
-        noun_cache: nouns tagged once by ``tools/dataset_converters/extract_nouns.py``: None,
-            'beside' the shards or the list, or their folder. Nouns in the sample itself come
-            first, then the cache's; what neither holds is tagged on the fly and counted in
-            ``noun_cache_counts``.
         **kwargs: of :class:`mmengine.dataset.BaseDataset` (``ann_file``, ``metainfo``,
             ``data_root``, ``data_prefix``, ``indices``, ``pipeline``, ``lazy_init``, …).
     """
@@ -46,10 +40,8 @@ class CaptionDataset(BaseDataset):
         max_refetch: int = 100,
         max_bad_fraction: float = 0.5,
         max_warnings: int = 20,
-        noun_cache: str | None = None,
         **kwargs,
     ) -> None:
-        self._noun_source = noun_cache
         self.index_skips: list[Skip] = []
         self._limits = dict(max_bad_fraction=max_bad_fraction, max_warnings=max_warnings)
         self._ledger = SampleLedger(self.name, 0, **self._limits)  # checks the limits
@@ -169,16 +161,6 @@ class CaptionDataset(BaseDataset):
             for index in self._ledger.skipped_indices(reason):
                 keys.setdefault(reason, []).append(self.get_data_info(index)['sample_key'])
         return keys
-
-    @cached_property
-    def noun_cache(self) -> NounCache | None:
-        """Where nouns are looked up; it must fit the ``SelectNouns`` of the pipeline."""
-        return open_noun_cache(self._noun_source, self.pipeline.transforms)
-
-    @property
-    def noun_cache_counts(self) -> dict[str, int]:
-        """Look-ups so far in all loader workers: ``found``, ``missing``, ``changed``."""
-        return self.noun_cache.counts() if self.noun_cache else {}
 
     @property
     def num_used(self) -> int:

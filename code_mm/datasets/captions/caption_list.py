@@ -68,8 +68,6 @@ class CaptionListDataset(CaptionDataset):
         """Read the list; rows that are left out go to ``index_skips``."""
         self.index_skips = []
         required = (self.image_key, self.caption_key)
-        if self.noun_cache:
-            self.noun_cache.check([self.ann_file])
         samples = []
         for line, row in read_rows(self.ann_file, required, self.columns, self.index_skips):
             key = f'{os.path.basename(self.ann_file)}:{line}'
@@ -90,16 +88,12 @@ class CaptionListDataset(CaptionDataset):
             raise UnusableSample('missing_image', f'column {self.image_key!r} holds {image!r}')
         path = os.path.join(self.data_prefix.get('img_path', ''), image.strip())
         caption = self.checked_caption(row.get(self.caption_key))
-        sample = dict(sample_key=key, img_path=path, caption=caption)
+        sample = dict(sample_key=key, shard=self.ann_file, img_path=path, caption=caption)
         nouns = row.get(self.nouns_key) if self.nouns_key else None
         if isinstance(nouns, str):
             nouns = split_nouns(nouns)
         if nouns is not None:
             sample['nouns'] = self.checked_nouns(nouns)
-        elif self.noun_cache:
-            nouns = self.noun_cache.find(self.ann_file, key, caption)
-            if nouns is not None:
-                sample['nouns'] = nouns
         return sample
 
     def read_sample(self, info: dict) -> dict:

@@ -42,8 +42,7 @@ class ShardSamples(Sequence):
         row = position - self._ends[number] + len(shard.keys)
         image, caption, fields = shard.places[row].tolist()
         return dict(
-            shard_path=shard.path,
-            shard_row=row,
+            shard=shard.path,
             sample_key=f'{shard.name}/{shard.keys[row].decode()}',
             image_range=image,
             caption_range=caption,
@@ -120,9 +119,6 @@ class CaptionShardsDataset(CaptionDataset):
     def load_data_list(self) -> ShardSamples:
         """Index all shards; what is left out goes to ``index_skips``."""
         paths = expand_shard_paths(self.shards, self.data_root)
-        if self.noun_cache:
-            there = [path for path in paths if os.path.isfile(path)]
-            self.noun_cache.check(there, rows_wanted=True)
         indices = index_shards(paths, self.layout, self.index_dir)
         self.index_skips = [skip for index in indices for skip in index.skips]
         samples = ShardSamples([index for index in indices if len(index.keys)])
@@ -144,7 +140,7 @@ class CaptionShardsDataset(CaptionDataset):
 
     def read_sample(self, info: dict) -> dict:
         """Add ``img_bytes``, ``caption`` and, where known, ``nouns``."""
-        path = info['shard_path']
+        path = info['shard']
         fields = {}
         if self.caption_field or (self.nouns_field and info['fields_range'][1]):
             fields = parse_fields(self._reader.read(path, *info['fields_range']))
@@ -156,10 +152,5 @@ class CaptionShardsDataset(CaptionDataset):
         nouns = fields.get(self.nouns_field) if self.nouns_field else None
         if nouns is not None:
             info['nouns'] = self.checked_nouns(nouns)
-        elif self.noun_cache:
-            key = info['sample_key'].partition('/')[2]
-            nouns = self.noun_cache.find(path, key, info['caption'], info['shard_row'])
-            if nouns is not None:
-                info['nouns'] = nouns
         info['img_bytes'] = self._reader.read(path, *info['image_range'])
         return info

@@ -11,7 +11,6 @@ from code_mm.datasets.shards.shard_schedule import Part
 from code_mm.datasets.shards.shard_sizes import count_samples
 from code_mm.datasets.shards.shard_urls import expand_shard_urls, is_url, shard_name, split_missing
 from code_mm.datasets.shards.tar_stream import stream_members
-from code_mm.nouns.noun_cache import NounCache
 from code_mm.structures.unusable_sample import UnusableSample
 
 from .caption_dataset import CaptionDataset
@@ -36,7 +35,6 @@ class CaptionSource:
         caption_extension: member that is the caption, as plain text.
         caption_field: take the caption from this field of the json member instead.
         nouns_field: field of the json member with the caption's nouns. None: do not look.
-        noun_cache: folder of nouns files made by ``extract_nouns.py``, or 'beside'.
         num_samples: number of samples, where it is known but not written beside the shards.
         index_dir: folder of the indices of ``CaptionShardsDataset``, to count samples from.
 
@@ -56,7 +54,6 @@ class CaptionSource:
         caption_extension: str = 'txt',
         caption_field: str | None = None,
         nouns_field: str | None = 'nouns',
-        noun_cache: str | None = None,
         num_samples: int | None = None,
         index_dir: str | None = None,
     ) -> None:
@@ -73,25 +70,12 @@ class CaptionSource:
         )
         self.caption_field = caption_field
         self.nouns_field = nouns_field
-        self.noun_cache = noun_cache
-        self._cache: NounCache | None = None
         self._kinds = {*self.layout.image, self.layout.caption}
         if nouns_field:
             self._kinds.add(self.layout.fields)
         self._num_samples = num_samples
         self._index_dir = index_dir
         self._counted = num_samples is not None
-
-    def use_noun_cache(self, cache: NounCache | None) -> None:
-        """Look nouns up in ``cache``.
-
-        Raises:
-            FileNotFoundError: it holds none of the shards.
-            ValueError: it was made with other settings.
-        """
-        self._cache = cache
-        if cache is not None:
-            cache.check(self.shards)
 
     @property
     def num_samples(self) -> int | None:
@@ -180,7 +164,7 @@ class CaptionSource:
         """A sample as the pipeline takes it; None (counted) where something is missing."""
         key = f'{shard_name(shard)}/{members["__key__"]}'
         try:
-            sample = dict(shard_path=shard, sample_key=key, img_bytes=self._image(members))
+            sample = dict(shard=shard, sample_key=key, img_bytes=self._image(members))
             fields = {}
             if self.caption_field or (self.nouns_field and self.layout.fields in members):
                 fields = parse_fields(members[self.layout.fields])
@@ -190,8 +174,6 @@ class CaptionSource:
                 caption = decode_caption(members[self.layout.caption])
             sample['caption'] = CaptionDataset.checked_caption(caption)
             nouns = fields.get(self.nouns_field) if self.nouns_field else None
-            if nouns is None and self._cache is not None:
-                nouns = self._cache.find(shard, members['__key__'], sample['caption'])
             if nouns is not None:
                 sample['nouns'] = CaptionDataset.checked_nouns(nouns)
             return sample

@@ -9,7 +9,6 @@ from torch.utils.data import IterableDataset, get_worker_info
 from webdataset.filters import shuffle
 
 from code_mm.datasets.shards.shard_schedule import Reader, positions_after
-from code_mm.nouns.noun_cache import open_noun_cache
 from code_mm.registry import DATASETS
 from code_mm.structures.unusable_sample import UnusableSample
 
@@ -88,8 +87,6 @@ class CaptionStreamDataset(IterableDataset):
         _check_numbers(shuffle_buffer, retries, shard_timeout)
         self.pipeline = Compose(pipeline)
         self.sources = [CaptionSource(**source) for source in sources]
-        for source in self.sources:
-            source.use_noun_cache(open_noun_cache(source.noun_cache, self.pipeline.transforms))
         self.repeat = repeat
         self.shuffle_shards = shuffle_shards
         self.shuffle_buffer = shuffle_buffer
@@ -199,7 +196,7 @@ class CaptionStreamDataset(IterableDataset):
         refetched = 0
         for raw in samples:
             key = raw['sample_key']
-            self.status.set(f'preparing {raw["shard_path"]}, {key}')
+            self.status.set(f'preparing {raw["shard"]}, {key}')
             try:
                 sample = self.pipeline(raw)
                 if sample is None:

@@ -49,7 +49,7 @@ def stream(root, shards='*.tar', pipeline=(), **kwargs):
 
 
 SOURCE_KEYS = (
-    *('image_extensions', 'caption_extension', 'caption_field', 'nouns_field', 'noun_cache'),
+    *('image_extensions', 'caption_extension', 'caption_field', 'nouns_field'),
     *('num_samples', 'weight', 'name'),
 )
 
@@ -80,7 +80,7 @@ def test_samples_are_those_of_random_access(root):
     found = {sample['sample_key']: sample for sample in dataset}
     assert found.keys() == expected.keys() == KEYS
     for key, sample in found.items():
-        for field in ('caption', 'img_bytes', 'shard_path'):
+        for field in ('caption', 'img_bytes', 'shard'):
             assert sample[field] == expected[key][field]
         assert 'nouns' not in sample
     assert dataset.skipped == {}
@@ -169,7 +169,7 @@ def test_sources_are_mixed_by_weight(write_texts, tmp_path):
         for name, weight in (('a', 3), ('b', 1))
     ]
     found = islice(CaptionStreamDataset(sources, []), 2000)
-    share = np.mean(['/a/' in sample['shard_path'] for sample in found])
+    share = np.mean(['/a/' in sample['shard'] for sample in found])
     assert abs(share - 0.75) < 3 * (0.75 * 0.25 / 2000) ** 0.5  # three standard deviations
     once = CaptionStreamDataset(sources, [], repeat=False)
     assert len(list(once)) == 20  # one pass exhausts all
@@ -361,25 +361,6 @@ def test_shards_over_http(root, tmp_path):
         server.shutdown()
     assert collections.Counter(keys) == collections.Counter(KEYS)
     assert dataset.skipped == {'missing_shard': 1}  # the ninth: 404
-
-
-def test_nouns_of_the_cache(root, tmp_path):
-    from code_mm.nouns.noun_table import NounSettings, caption_checksum, write_noun_table
-
-    captions = [f'a dog and cat {i}' for i in range(12)]
-    write_noun_table(
-        str(tmp_path / '00000.nouns.parquet'),
-        [f'{i:07d}' for i in range(11)],
-        [['dog', f'cat {i}'] for i in range(11)],
-        [caption_checksum(c) if i != 3 else 0 for i, c in enumerate(captions[:11])],
-        NounSettings('textblob', 'noun', {}, []),
-    )
-    dataset = stream(root, '00000.tar', noun_cache='beside', repeat=False)
-    found = {int(s['sample_key'][-7:]): s.get('nouns') for s in dataset}
-    expected = {i: ['dog', f'cat {i}'] for i in range(12)}
-    assert found == {**expected, 3: None, 11: None}  # changed, missing: tagged by SelectNouns
-    with pytest.raises(FileNotFoundError, match=r'noun_cache: expected .*00001\.nouns'):
-        stream(root, '00001.tar', noun_cache='beside')
 
 
 def test_a_resumed_stream_goes_on_behind_what_was_read(root):
