@@ -14,7 +14,8 @@ from mmseg.models import SegDataPreProcessor
 from mmseg.registry import DATASETS
 
 PIPELINE = [
-    dict(type='SelectNouns', num_nouns=2, tagger='textblob'),
+    dict(type='LoadNouns', tagger='textblob'),
+    dict(type='SelectNouns', num_nouns=2),
     dict(type='LoadCaptionImage', min_size=16),
     dict(type='RandomResizedCrop', size=32),
     dict(type='RandomFlip', prob=0.5),
