@@ -1,5 +1,6 @@
 """One set of shards of a caption stream: what they hold, and the samples of one of them."""
 
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -8,7 +9,6 @@ from webdataset.tariterators import group_by_keys
 
 from code_mm.datasets.sample_ledger import Skip
 from code_mm.datasets.shards.shard_index import ShardLayout, missing_part
-from code_mm.datasets.shards.shard_index_cache import count_samples
 from code_mm.datasets.shards.shard_opener import check_can_open, open_shard
 from code_mm.datasets.shards.shard_paths import expand_shard_paths, is_url, shard_name
 from code_mm.datasets.shards.tar_members import tar_members
@@ -21,21 +21,15 @@ class CaptionSource:
     """The shards of one data set, for :class:`CaptionStreamDataset`.
 
     Args:
-        shards (str or Sequence[str]): One or a list of: path, brace range
-            (``'{00000..01242}.tar'``), glob, folder, URL (``https://``, ``pipe:``, ``s3://`` and
-            others of fsspec), also with braces.
+        shards (str or Sequence[str]): As of :class:`CaptionShardsDataset`, and URLs (``https://``,
+            ``pipe:``, ``s3://`` and others of fsspec), also with braces.
         data_root (str): Folder or URL before relative ``shards``.
         name (str, optional): How messages name it; default: the first shard.
         weight (float, optional): Its share of the samples, relative to the other sources'.
             Default: its number of samples, or of shards where a source's samples are not known.
-        image_extensions (Sequence[str]): Members that are images.
-        caption_extension (str): Member that is the caption, as plain text.
-        caption_field (str, optional): Take the caption from this field of the json member instead.
-        nouns_field (str, optional): Field of the json member with the caption's nouns. None: do
-            not look.
         num_samples (int, optional): Where it is known but not written beside the shards.
-        index_dir (str, optional): Folder of the indices of ``CaptionShardsDataset``, to count
-            samples from.
+        image_extensions, caption_extension, caption_field, nouns_field: As of
+            :class:`CaptionShardsDataset`.
 
     Raises:
         ValueError: No shard is there.
@@ -54,7 +48,6 @@ class CaptionSource:
         caption_field: str | None = None,
         nouns_field: str | None = 'nouns',
         num_samples: int | None = None,
-        index_dir: str | None = None,
     ) -> None:
         if weight is not None and weight <= 0:
             raise ValueError(f'expected weight > 0, but got {weight}')
@@ -70,14 +63,14 @@ class CaptionSource:
         self.caption_field = caption_field
         self.nouns_field = nouns_field
         self._num_samples = num_samples
-        self._index_dir = index_dir
 
     @cached_property
     def num_samples(self) -> int | None:
-        """Samples as given, or as counted from what lies beside the shards; None: unknown."""
+        """As given, or counted from img2dataset's ``*_stats.json`` beside each; None: unknown."""
         if self._num_samples is not None:
             return self._num_samples
-        return count_samples(self.shards, self.layout, self._index_dir)
+        sizes = [_successes(shard) for shard in self.shards]
+        return None if None in sizes else sum(sizes)
 
     def members(
         self, shard: str, damage: Callable[[str, UnusableSample], None], timeout: float | None
@@ -146,3 +139,11 @@ def source_weights(sources: Sequence[CaptionSource]) -> list[float]:
         raise ValueError(f'expected a weight for every source or for none, but got {given}')
     sizes = [source.num_samples for source in sources]
     return [len(source.shards) for source in sources] if None in sizes else sizes
+
+
+def _successes(shard: str) -> int | None:
+    try:
+        with open(f'{os.path.splitext(shard)[0]}_stats.json', encoding='utf-8') as file:
+            return int(json.load(file)['successes'])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # not there, or of another tool

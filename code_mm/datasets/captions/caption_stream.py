@@ -141,7 +141,7 @@ class CaptionStreamDataset(IterableDataset):
         if not self.repeat:
             raise TypeError(
                 f'{self.name}: expected a known number of samples, but there are shards without '
-                "img2dataset's *_stats.json or *.parquet beside them; give num_samples"
+                "img2dataset's *_stats.json beside them; give num_samples"
             )
         return _ENDLESS
 

@@ -8,8 +8,6 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from mmengine.dist import get_rank, get_world_size
 from mmengine.logging import print_log
 
@@ -17,7 +15,6 @@ from code_mm.atomic_write import atomic_write
 from code_mm.datasets.sample_ledger import Skip
 
 from .shard_index import ShardIndex, ShardLayout, scan_shard
-from .shard_paths import is_url
 
 _LOG_SECONDS = 30.0
 _FORMAT = 3  # raise it when scan_shard or the file's form changes
@@ -74,9 +71,12 @@ def load_or_scan(path: str, layout: ShardLayout, folder: str | None) -> ShardInd
     """
     if folder is None or not os.path.exists(path):
         return scan_shard(path, layout)
-    index = load_kept(path, layout, folder)
+    name = hashlib.sha256(os.path.abspath(path).encode()).hexdigest()[:16]
+    file = os.path.join(folder, f'{os.path.basename(path)}.{name}.index')
+    state = os.stat(path)
+    stamp = json.dumps([_FORMAT, state.st_size, state.st_mtime_ns, layout])
+    index = _load(file, stamp, path)
     if index is None:
-        file, stamp = _file_and_stamp(path, layout, folder)
         index = scan_shard(path, layout)
         if os.access(folder, os.W_OK):
             _save(file, stamp, index)
@@ -88,9 +88,7 @@ def keep_index(path: str, layout: ShardLayout, folder: str) -> int:
     return len(load_or_scan(path, layout, folder).keys)
 
 
-def load_kept(path: str, layout: ShardLayout, folder: str) -> ShardIndex | None:
-    """The index of a shard that is there, if ``folder`` holds an up-to-date one."""
-    file, stamp = _file_and_stamp(path, layout, folder)
+def _load(file: str, stamp: str, path: str) -> ShardIndex | None:
     try:
         with open(file, 'rb') as stream:
             head, keys, places = (np.load(stream, allow_pickle=False) for _ in range(3))
@@ -102,55 +100,9 @@ def load_kept(path: str, layout: ShardLayout, folder: str) -> ShardIndex | None:
     return ShardIndex(path, keys, places, [Skip(*skip) for skip in skips])
 
 
-def _file_and_stamp(path: str, layout: ShardLayout, folder: str) -> tuple[str, str]:
-    name = hashlib.sha256(os.path.abspath(path).encode()).hexdigest()[:16]
-    state = os.stat(path)
-    stamp = json.dumps([_FORMAT, state.st_size, state.st_mtime_ns, layout])
-    return os.path.join(folder, f'{os.path.basename(path)}.{name}.index'), stamp
-
-
 def _save(file: str, stamp: str, index: ShardIndex) -> None:
     """Three arrays one after the other, which open three times as fast as an ``npz`` file."""
     head = np.array(json.dumps([stamp, index.skips]).encode())
     with atomic_write(file) as temporary, open(temporary, 'wb') as stream:
         for array in (head, index.keys, index.places):
             np.save(stream, array, allow_pickle=False)
-
-
-def count_samples(
-    shards: Sequence[str], layout: ShardLayout, index_dir: str | None = None
-) -> int | None:
-    """Samples of all shards, from what lies beside them; None where one cannot be counted.
-
-    Looked at, in this order: the index kept in ``index_dir``, img2dataset's
-    ``00000_stats.json`` ('successes'), the rows of its ``00000.parquet`` whose status is
-    'success'. Never assumed: a shard without any of them makes the number unknown.
-
-    Args:
-        shards (Sequence[str]): Local paths and URLs.
-        layout (ShardLayout): Which members are images, captions and json.
-        index_dir (str, optional): Folder of kept indices.
-    """
-    total = 0
-    for shard in shards:
-        size = None if is_url(shard) else _count(shard, layout, index_dir)
-        if size is None:
-            return None
-        total += size
-    return total
-
-
-def _count(shard: str, layout: ShardLayout, index_dir: str | None) -> int | None:
-    if index_dir is not None and (index := load_kept(shard, layout, index_dir)) is not None:
-        return len(index.keys)
-    stem = os.path.splitext(shard)[0]
-    try:
-        with open(f'{stem}_stats.json', encoding='utf-8') as file:
-            return int(json.load(file)['successes'])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # not there, or of another tool
-    try:
-        status = pq.read_table(f'{stem}.parquet', columns=['status'])['status']
-        return status.to_pylist().count('success')
-    except (OSError, KeyError, pa.ArrowException):
-        return None

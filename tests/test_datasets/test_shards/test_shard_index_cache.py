@@ -1,12 +1,8 @@
-import json
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from code_mm.datasets.shards import shard_index_cache
 from code_mm.datasets.shards.shard_index import ShardLayout, scan_shard
-from code_mm.datasets.shards.shard_index_cache import count_samples, index_shards, load_or_scan
+from code_mm.datasets.shards.shard_index_cache import index_shards, load_or_scan
 
 LAYOUT = ShardLayout()
 
@@ -103,31 +99,3 @@ def test_progress_of_a_long_scan_is_logged(shard, monkeypatch, log):
     monkeypatch.setattr(shard_index_cache, '_LOG_SECONDS', 0.0)
     index_shards([shard] * 2, LAYOUT, None)
     assert log == ['Indexed 1 of 2 shards', 'Indexed 2 of 2 shards']
-
-
-@pytest.fixture
-def shards(write_pairs):
-    return [write_pairs(f'{n:05d}.tar', ['a dog', 'a cat', 'a car'][: n + 1]) for n in range(3)]
-
-
-def test_samples_are_counted_by_img2datasets_files_and_never_assumed(shards, tmp_path):
-    assert count_samples(['http://h/0.tar'], LAYOUT) is None
-    for number, shard in enumerate(shards):
-        assert count_samples([shard], LAYOUT) is None
-        stats = tmp_path / f'{number:05d}_stats.json'
-        stats.write_text(json.dumps(dict(count=9, successes=number + 1)))
-    assert count_samples(shards, LAYOUT) == 6
-    stats.write_text('{"suc')  # of a killed img2dataset
-    assert count_samples(shards, LAYOUT) is None
-    table = pa.table(dict(key=list('abcd'), status=['success'] * 3 + ['failed_to_download']))
-    pq.write_table(table, tmp_path / '00002.parquet')
-    assert count_samples(shards, LAYOUT) == 6
-    pq.write_table(table.drop_columns('status'), tmp_path / '00002.parquet')
-    assert count_samples(shards, LAYOUT) is None
-
-
-def test_samples_are_counted_by_the_kept_index(shards, tmp_path):
-    folder = str(tmp_path / 'index')
-    index_shards(shards, LAYOUT, folder)
-    assert count_samples(shards, LAYOUT, folder) == 6
-    assert count_samples(shards, LAYOUT._replace(caption='caption'), folder) is None

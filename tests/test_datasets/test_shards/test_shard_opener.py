@@ -1,9 +1,7 @@
 import bz2
 import gzip
-import http.server
 import lzma
 import random
-import threading
 import time
 
 import pytest
@@ -29,40 +27,14 @@ def path(tmp_path):
     return path
 
 
-@pytest.fixture
-def server(tmp_path):
-    """A web server of tmp_path; /cut/NAME closes the connection after half of the file."""
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def do_GET(self):
-            if not self.path.startswith('/cut/'):
-                return super().do_GET()
-            data = (tmp_path / self.path[5:]).read_bytes()
-            self.send_response(200)
-            self.send_header('Content-Length', str(len(data)))
-            self.end_headers()
-            self.wfile.write(data[: len(data) // 2])
-
-        def log_message(self, *args):
-            pass
-
-    def make(*args):
-        return Handler(*args, directory=str(tmp_path))
-
-    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), make) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f'http://127.0.0.1:{server.server_port}'
-        server.shutdown()
-
-
-def test_files_urls_commands_and_stores_give_the_same(path, server):
+def test_files_urls_commands_and_stores_give_the_same(path, web_server):
     import fsspec
 
     fsspec.filesystem('memory').pipe('/bucket/00000.tar', CONTENT)
     for shard in (
         str(path),
         f'file:{path}',
-        f'{server}/00000.tar',
+        f'{web_server}/00000.tar',
         f'pipe:cat {path}',
         'memory://bucket/00000.tar',
     ):
@@ -77,19 +49,19 @@ def test_compressed_shards_are_unpacked_on_the_way(tmp_path, compress, form):
     assert content_of(form.format(path)) == CONTENT
 
 
-def test_what_is_not_there_is_an_error_of_its_own_name(server, tmp_path):
+def test_what_is_not_there_is_an_error_of_its_own_name(web_server, tmp_path):
     with pytest.raises(FileNotFoundError, match='absent'):
         open_shard(str(tmp_path / 'absent.tar'))
     with pytest.raises(OSError, match='exit 22'):  # curl: 404
-        open_shard(f'{server}/absent.tar')
+        open_shard(f'{web_server}/absent.tar')
     with pytest.raises(OSError, match='exit 3'):
         open_shard('pipe:exit 3')
     with pytest.raises(FileNotFoundError):
         open_shard('memory://absent/0.tar')
 
 
-def test_a_broken_download_is_no_end(path, server):
-    file = open_shard(f'{server}/cut/00000.tar', timeout=20)
+def test_a_broken_download_is_no_end(path, web_server):
+    file = open_shard(f'{web_server}/cut/00000.tar', timeout=20)
     assert file.read(50_000) == CONTENT[:50_000]
     with pytest.raises(OSError, match='exit 18'):  # curl: partial file
         file.read(10**8)

@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from torch.utils.data import Dataset, IterableDataset
 
 from code_mm.engine.hooks import RandomStateHook
-from code_mm.engine.hooks.worker_seeds import derived_seed, seed_all
+from code_mm.engine.hooks.random_state_hook import derived_seed, seed_all
 from code_mm.registry import DATASETS, HOOKS, METRICS, MODELS
 
 ITERS = 6
