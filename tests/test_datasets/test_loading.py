@@ -183,7 +183,7 @@ def test_hostile_members_are_counted_and_cost_only_themselves(hostile, workers):
 
 def test_nothing_but_hostile_members_ends_in_words(hostile):
     config = copy.deepcopy(hostile)
-    config['pipeline'][0]['num_nouns'] = 5
+    config['pipeline'][1]['num_nouns'] = 5
     dataset = DATASETS.build(config)
     with pytest.raises(RuntimeError, match=r'no usable sample in 101 tries.*few_nouns'):
         dataset[0]
@@ -191,6 +191,6 @@ def test_nothing_but_hostile_members_ends_in_words(hostile):
 
 def test_worker_errors_reach_the_main_process(hostile):
     config = copy.deepcopy(hostile)
-    config['pipeline'][0]['num_nouns'] = 5
+    config['pipeline'][1]['num_nouns'] = 5
     with pytest.raises(RuntimeError, match=r'no usable sample in 101 tries'):
         next(iter(loader(config, 1)))
