@@ -117,7 +117,7 @@ def members(path):
         return {member.name: tar.extractfile(member).read() for member in tar}
 
 
-def test_bytes_are_copied_and_bad_pairs_named(pairs, root, image_bytes):
+def test_bytes_are_copied(pairs, root, image_bytes):
     conversion = ShardConversion(root, samples_per_shard=4)
     jobs = conversion.jobs(pairs)
     stats = [conversion.write(job) for job in jobs]
@@ -127,6 +127,16 @@ def test_bytes_are_copied_and_bad_pairs_named(pairs, root, image_bytes):
     assert first['000000003.png'] == image_bytes(3, suffix='.png')
     assert first['000000003.txt'] == b'caption 3'
     assert second['000010002.webp'] == image_bytes(6, suffix='.webp')
+    texts = [pairs[0]._replace(caption=text) for text in (' \n', None, 'a dog')]
+    status = conversion.write(conversion.jobs(texts)[0])['status_dict']
+    assert status == dict(empty_caption=1, missing_caption=1, success=1)
+
+
+def test_bad_pairs_are_named(pairs, root):
+    conversion = ShardConversion(root, samples_per_shard=4)
+    jobs = conversion.jobs(pairs)
+    for job in jobs:
+        conversion.write(job)
     failures = [(row['reason'].split(' ')[0], row['key']) for row in conversion.failures(jobs)]
     assert failures == [
         ('broken_image', '000000001'),
@@ -136,23 +146,14 @@ def test_bytes_are_copied_and_bad_pairs_named(pairs, root, image_bytes):
     ]
 
 
-def test_empty_and_missing_captions(pairs, root):
-    conversion = ShardConversion(root)
-    jobs = conversion.jobs([pairs[0]._replace(caption=text) for text in (' \n', None, 'a dog')])
-    assert conversion.write(jobs[0])['status_dict'] == dict(
-        empty_caption=1, missing_caption=1, success=1
-    )
-
-
-def test_shards_are_done_until_their_pairs_change(pairs, root):
+def test_shards_are_done_until_their_pairs_or_settings_change(pairs, root):
     conversion = ShardConversion(root, samples_per_shard=4)
-    jobs = conversion.jobs(pairs)
-    conversion.write(jobs[0])
+    conversion.write(conversion.jobs(pairs)[0])
     assert [conversion.is_done(job) for job in conversion.jobs(pairs)] == [True, False]
     changed = [pairs[0]._replace(caption='another'), *pairs[1:]]
     assert not conversion.is_done(conversion.jobs(changed)[0])
-    assert not conversion.is_done(ShardConversion(root, 3).jobs(pairs)[0])
-    assert not conversion.is_done(ShardConversion(root, 4, min_size=8).jobs(pairs)[0])
+    for settings in ((3, 16), (4, 8)):
+        assert not conversion.is_done(ShardConversion(root, *settings).jobs(pairs)[0])
 
 
 def test_shuffled_with_a_seed(pairs, root):
