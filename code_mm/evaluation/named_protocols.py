@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 
+from code_mm.datasets.benchmarks.table import BENCHMARKS
 from code_mm.vocabulary import ClassNameFile, get_templates
 
-from .published import DATASETS
+# Name -> function from a benchmark's name to what the protocol says for it.
+PROTOCOLS: dict[str, Callable[[str], dict]] = {}
 
-_BACKGROUND = ('voc21', 'context60', 'coco_object')
+
+def register_protocol(name: str) -> Callable:
+    """Decorate a function that gives a protocol's settings for a benchmark of ``BENCHMARKS``.
+
+    Its keys are ``resize``, ``window``, ``class names`` and any of ``model_protocol``; a setting
+    that it leaves out is free. A project of ``projects/`` adds its own this way.
+    """
+
+    def register(settings: Callable[[str], dict]) -> Callable[[str], dict]:
+        PROTOCOLS[name] = settings
+        return settings
+
+    return register
 
 
+@register_protocol('code')
 def _code(benchmark: str) -> dict:
     """Thesis §4.1 and the authors' release; post-processing is the method's, not the protocol's."""
     return {
         'resize': dict(scale=[2048, 448], keep_ratio=True),
         'window': dict(mode='slide', crop_size=[448, 448], stride=[224, 224]),
         'class names': 'data set',
-        'background_threshold': 0.4 if benchmark in _BACKGROUND else None,
+        'background_threshold': BENCHMARKS[benchmark].background_threshold,
         'name_scores': None,
         'templates': list(get_templates('custom')),
     }
 
 
+@register_protocol('sclip')
 def _sclip(benchmark: str) -> dict:
     """SCLIP (Wang et al., ECCV 2024), as its authors' code has it."""
     own = dict(
@@ -47,30 +63,14 @@ def _sclip(benchmark: str) -> dict:
     }
 
 
-_PROTOCOLS = dict(code=_code, sclip=_sclip)
-PROTOCOL_NAMES = tuple(_PROTOCOLS)
-
-
 def check_protocol_name(name: str | None) -> None:
     """Raise a ValueError for a name that no protocol has."""
-    if name is not None and name not in _PROTOCOLS:
-        nearest = get_close_matches(str(name), PROTOCOL_NAMES, n=1)
+    if name is not None and name not in PROTOCOLS:
+        nearest = get_close_matches(str(name), PROTOCOLS, n=1)
         hint = f'; did you mean {nearest[0]!r}?' if nearest else ''
         raise ValueError(
-            f'expected protocol to be one of {list(PROTOCOL_NAMES)} or None, but got {name!r}{hint}'
+            f'expected protocol to be one of {list(PROTOCOLS)} or None, but got {name!r}{hint}'
         )
-
-
-def protocol_settings(name: str, benchmark: str) -> dict:
-    """What a named protocol says for a benchmark of ``published.DATASETS``.
-
-    Raises:
-        ValueError: There is no such protocol or benchmark.
-    """
-    check_protocol_name(name)
-    if benchmark not in DATASETS:
-        raise ValueError(f'expected a benchmark among {list(DATASETS)}, but got {benchmark!r}')
-    return _PROTOCOLS[name](benchmark)
 
 
 def departures(name: str, benchmark: str | None, dataset: Mapping, model: Mapping) -> list[str]:
@@ -78,7 +78,7 @@ def departures(name: str, benchmark: str | None, dataset: Mapping, model: Mappin
 
     Args:
         name (str): The protocol.
-        benchmark (str, optional): Of ``published.DATASETS``; None for another data set.
+        benchmark (str, optional): Of ``BENCHMARKS``; None for another data set.
         dataset (Mapping): Its ``dataset_protocol``.
         model (Mapping): The ``model_protocol``, with ``class_names_from``.
 
@@ -97,7 +97,7 @@ def departures(name: str, benchmark: str | None, dataset: Mapping, model: Mappin
     }
     if found.get('noun_prompt') is not None and found.get('templates') is None:
         found.pop('templates')  # learnt contexts stand in for them
-    expected = protocol_settings(name, benchmark)
+    expected = PROTOCOLS[name](benchmark)
     return [
         text
         for key, value in expected.items()

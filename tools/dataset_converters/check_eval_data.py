@@ -112,8 +112,8 @@ def main() -> None:
     from rich.console import Console
     from rich.progress import track
 
-    from code_mm.evaluation.data_check import check_benchmark
-    from code_mm.evaluation.evaluated_datasets import evaluated_datasets
+    from code_mm.datasets.benchmarks.data_check import check_benchmark
+    from code_mm.datasets.benchmarks.table import evaluated_datasets
 
     console = Console(soft_wrap=True)
     wrong = 0
