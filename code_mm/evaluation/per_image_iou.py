@@ -39,8 +39,10 @@ def image_iou(
 
     Args:
         image (str): Its path, kept in the result.
-        prediction, truth, ignore_index: See ``confusion_counts``.
+        prediction (np.ndarray): (H, W) labels in [0, n).
+        truth (np.ndarray): (H, W) labels, ``ignore_index`` where nothing counts.
         classes (Sequence[str]): The n names in label order.
+        ignore_index (int): Label of the truth whose pixels are left out.
 
     Raises:
         ValueError: If the maps differ in size or a counted label is no class.

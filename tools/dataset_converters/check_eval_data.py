@@ -55,7 +55,7 @@ def write(report, folder: Path) -> list[Path]:
     import mmcv
 
     from code_mm.evaluation.result_table import write_result_table
-    from code_mm.visualization.side_by_side import draw_side_by_side
+    from code_mm.visualization import draw_side_by_side
 
     written = []
     if report.num_read:

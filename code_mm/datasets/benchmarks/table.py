@@ -23,7 +23,7 @@ class Mistake(NamedTuple):
     lacks: int | None = None
     """Nowhere this value in the files."""
     beside: tuple[str, str] | None = None
-    """Label files are missing, but are there with the first text in their name put as the second."""
+    """Label files are missing, but there are some with the second text in place of the first."""
 
     def shows(self, values: Collection[int], missing: Sequence[Path]) -> bool:
         """Whether it was made.
@@ -267,7 +267,9 @@ def evaluated_datasets(cfg: Mapping) -> dict[str, dict]:
             names = [only] if isinstance(only, str) else list(only)
             unknown = [name for name in names if name not in known]
             if unknown:
-                raise ValueError(f'only: expected benchmarks among {list(known)}, but got {unknown}')
+                raise ValueError(
+                    f'only: expected benchmarks among {list(known)}, but got {unknown}'
+                )
             pipeline = {'pipeline': shared['pipeline']} if 'pipeline' in shared else {}
             return {name: {**pipeline, **known[name]['dataset']} for name in names}
         if 'type' in shared:

@@ -1,8 +1,12 @@
 import numpy as np
 import pytest
 
-from code_mm.visualization import ComparisonRow, draw_comparison, paint_labels
-from code_mm.visualization.palette import distinct_palette
+from code_mm.visualization import (
+    ComparisonRow,
+    distinct_palette,
+    draw_comparison,
+    draw_side_by_side,
+)
 
 CLASSES = ['background', 'circle', 'square']
 PALETTE = [(0, 0, 0), (200, 0, 0), (0, 0, 200)]
@@ -21,19 +25,6 @@ def has(picture, colour):
 def blended(colour):
     """75 % of a colour over grey 100."""
     return np.round(0.25 * 100 + 0.75 * np.array(colour)).astype(int)
-
-
-def test_label_maps_lie_over_the_image_in_grey():
-    image = np.zeros((4, 8, 3), np.uint8)
-    image[..., 0] = 200  # red: its grey is 60
-    labels = np.zeros((4, 8), int)
-    labels[:, 4:] = 1
-    picture = paint_labels(image, labels, {1: (100, 20, 0)}, opacity=0.5, outline=0)
-    assert (picture[:, :4] == 60).all()
-    assert (picture[:, 4:] == [80, 40, 30]).all()
-    outlined = paint_labels(image, labels, {1: (100, 20, 0)}, opacity=0.5, outline=1)
-    assert (outlined[:, 4] == 255).all()
-    assert (outlined[1:3, 5:7] == [80, 40, 30]).all()
 
 
 def test_one_column_per_title_and_one_legend():
@@ -60,20 +51,27 @@ def test_background_and_ignored_pixels_stay_grey():
     assert has(coloured, blended(FIRST))
 
 
-def test_the_data_sets_own_colours():
-    picture = draw_comparison([row(CoDe=2)], CLASSES, PALETTE, distinct=False, panel=64)
-    assert has(picture, blended(PALETTE[2]))
-    assert has(picture[-30:], PALETTE[2])
+def test_one_image_in_the_data_sets_own_colours():
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[..., 0] = 200  # red: its grey is 60
+    truth = np.zeros((64, 64), np.uint8)
+    truth[:, 32:] = 1
+    picture = draw_side_by_side(image, truth, dict(CoDe=truth * 0 + 255), CLASSES, PALETTE, 64)
+    top = np.flatnonzero((picture[:, :64] == [200, 0, 0]).all(-1).all(1))[0]
+    shown, found, prediction = (picture[top : top + 64, left : left + 64] for left in (0, 72, 144))
+    assert (shown == [200, 0, 0]).all()
+    assert (found[:, :31] == 15).all() and (found[:, 33:] == [165, 15, 15]).all()
+    assert (found[:, 31:33] == 255).all()  # outlines
+    assert (prediction == 60).all()  # ignored
+    assert has(picture[-30:], PALETTE[1]) and not has(picture[-30:], PALETTE[2])
 
 
 def test_images_of_any_shape_keep_to_their_columns():
     rows = [row(20, 40, CoDe=1), row(80, 40, CoDe=1)]
     picture = draw_comparison(rows, CLASSES, PALETTE, panel=64)
     assert picture.shape[1] == 2 * 64 + 8
-    inside = (picture == blended(FIRST)).all(-1)
-    _, xs = np.nonzero(inside)
-    assert xs.min() >= 72
-    assert xs.max() < 136
+    _, xs = np.nonzero((picture == blended(FIRST)).all(-1))
+    assert xs.min() >= 72 and xs.max() < 136
 
 
 def test_notes_add_lines_below_their_panels():
@@ -92,6 +90,7 @@ def test_notes_add_lines_below_their_panels():
     [
         ([], 'at least one image'),
         ([row(CoDe=3)], r"'CoDe' below 3 .* but got \[3\]"),
+        ([row(CoDe=-1)], r'but got \[-1\]'),
         ([ComparisonRow(np.zeros((2, 2, 3), np.uint8), {'A': np.zeros((3, 2))})], "of 'A' with"),
         ([ComparisonRow(np.zeros((2, 2)), {})], 'expected image as a uint8'),
     ],
@@ -99,8 +98,5 @@ def test_notes_add_lines_below_their_panels():
 def test_wrong_input(rows, message):
     with pytest.raises(ValueError, match=message):
         draw_comparison(rows, CLASSES, PALETTE)
-
-
-def test_a_colour_per_class_is_needed():
     with pytest.raises(ValueError, match=r'per class \(3\), but got 2'):
         draw_comparison([row(CoDe=1)], CLASSES, PALETTE[:2])

@@ -8,10 +8,17 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from .class_colours import class_colours
-from .lettering import Colour, TextPiece, draw_legend, draw_text
-from .panels import below, check_image, panel_size, resize_image, resize_labels
-from .side_by_side import check_labels
+from .colours import class_colours, paint_labels
+from .lettering import WHITE, Colour, TextPiece, draw_legend, draw_text
+from .panels import (
+    below,
+    check_image,
+    check_labels,
+    check_palette,
+    panel_size,
+    resize_image,
+    resize_labels,
+)
 
 _GAP = 8
 _OPACITY = 0.75
@@ -26,7 +33,7 @@ class ComparisonRow:
     maps: Mapping[str, np.ndarray]
     """Column title -> (H, W) labels; a title that other rows have may be missing."""
     note: str = ''
-    """Text below the row: name, score."""
+    """Text below the image: name, score."""
     notes: Mapping[str, str] = field(default_factory=dict)
     """Column title -> text below that label map."""
 
@@ -61,8 +68,15 @@ def draw_comparison(
         ValueError: If there is no row, a label map's shape differs from its image's, a label has
             no class, or classes and palette differ in number.
     """
-    _check(rows, classes, palette, ignore_index)
-    found = {c for row in rows for m in row.maps.values() for c in np.unique(m).tolist()}
+    if not rows:
+        raise ValueError('expected at least one image to draw, but got none')
+    check_palette(classes, palette)
+    found = set()
+    for row in rows:
+        check_image(row.image)
+        for title, labels in row.maps.items():
+            check_labels(labels, row.image, len(classes), ignore_index, title)
+            found |= set(np.unique(labels).tolist())
     colours = class_colours(found - {ignore_index, background}, palette, distinct)
     titles = list(dict.fromkeys(title for row in rows for title in row.maps))
 
@@ -70,64 +84,36 @@ def draw_comparison(
     parts = [_texts(['image', *titles], panel, letter)]
     for row in rows:
         parts.append(_pictures(row, titles, colours, panel))
-        if row.note or row.notes:
-            texts = [row.note, *(row.notes.get(title, '') for title in titles)]
-            parts.append(_texts(texts, panel, letter))
-        else:
-            parts.append(np.full((_GAP, 1, 3), 255, np.uint8))
+        texts = [row.note, *(row.notes.get(title, '') for title in titles)]
+        gap = np.full((_GAP, 1, 3), 255, np.uint8)
+        parts.append(_texts(texts, panel, letter) if any(texts) else gap)
     if colours:
-        names = [classes[c] for c in colours]
-        width = max(part.shape[1] for part in parts)
-        parts.append(draw_legend(names, list(colours.values()), width, letter))
+        names = [classes[label] for label in colours]
+        parts.append(draw_legend(names, list(colours.values()), parts[0].shape[1], letter))
     return below(parts)
 
 
-def paint_labels(
+def draw_side_by_side(
     image: np.ndarray,
-    labels: np.ndarray,
-    colours: Mapping[int, Colour],
-    opacity: float = _OPACITY,
-    outline: int = 1,
+    truth: np.ndarray | None,
+    predictions: Mapping[str, np.ndarray],
+    classes: Sequence[str],
+    palette: Sequence[Colour],
+    panel: int = 256,
 ) -> np.ndarray:
-    """Lay the colours of a label map over the image in grey, with white outlines.
+    """:func:`draw_comparison` of one image, in the data set's own colours.
 
     Args:
         image (np.ndarray): (H, W, 3) uint8 RGB.
-        labels (np.ndarray): (H, W).
-        colours (Mapping[int, Colour]): RGB of the labels that are painted; others stay grey.
-        opacity (float): Of the colours, in [0, 1].
-        outline (int): Width of the outlines in pixels, 0 for none.
-
-    Returns:
-        np.ndarray: (H, W, 3) uint8 RGB.
+        truth (np.ndarray, optional): (H, W) labels; None leaves it out.
+        predictions (Mapping[str, np.ndarray]): Title -> (H, W) labels.
+        classes (Sequence[str]): Names in label order.
+        palette (Sequence[Colour]): RGB colours in label order.
+        panel (int): Width of a panel, and its greatest height, in pixels.
     """
-    grey = np.float32(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))[..., None]
-    picture = np.repeat(grey, 3, axis=2)
-    masks = {label: labels == label for label in colours}
-    for label, mask in masks.items():
-        paint = np.float32(colours[label])
-        picture[mask] = (1 - opacity) * picture[mask] + opacity * paint
-    picture = np.round(picture).astype(np.uint8)
-    for mask in masks.values() if outline else ():
-        contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(picture, contours, -1, (255, 255, 255), outline)
-    return picture
-
-
-def _check(
-    rows: Sequence[ComparisonRow],
-    classes: Sequence[str],
-    palette: Sequence[Colour],
-    ignore_index: int,
-) -> None:
-    if not rows:
-        raise ValueError('expected at least one image to draw, but got none')
-    if len(classes) != len(palette):
-        raise ValueError(f'expected a colour per class ({len(classes)}), but got {len(palette)}')
-    for row in rows:
-        check_image(row.image)
-        for title, labels in row.maps.items():
-            check_labels(title, labels, row.image, len(classes), ignore_index)
+    maps = {} if truth is None else {'truth': truth}
+    row = ComparisonRow(image, {**maps, **predictions})
+    return draw_comparison([row], classes, palette, distinct=False, panel=panel)
 
 
 def _pictures(
@@ -135,13 +121,15 @@ def _pictures(
 ) -> np.ndarray:
     size = panel_size(row.image, panel)
     shown = resize_image(row.image, size)
+    grey = cv2.cvtColor(cv2.cvtColor(shown, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     pictures = [shown]
     for title in titles:
         labels = row.maps.get(title)
         if labels is None:
             pictures.append(np.full_like(shown, 255))
         else:
-            pictures.append(paint_labels(shown, resize_labels(labels, size), colours))
+            labels = resize_labels(labels, size)
+            pictures.append(paint_labels(grey, labels, colours, _OPACITY, outline=WHITE))
     return _in_columns(pictures, panel)
 
 
