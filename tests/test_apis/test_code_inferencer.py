@@ -89,7 +89,7 @@ def test_errors_can_be_raised(inferencer, photos):
         inferencer(photos, classes=CLASSES, on_error='ignore')
     with pytest.raises(ValueError, match='batch_size >= 1'):
         inferencer(photos, classes=CLASSES, batch_size=0)
-    with pytest.raises(ValueError, match='unknown argument'):
+    with pytest.raises(TypeError, match='retrun_vis'):
         inferencer(photos, classes=CLASSES, retrun_vis=True)
     with pytest.raises(ValueError, match='expected class names, but got none'):
         inferencer(photos)

@@ -7,7 +7,12 @@ from mmengine.logging import MMLogger
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
-from code_mm.evaluation import ImageIoU, image_iou, rank_images, read_per_image_iou
+from code_mm.evaluation.per_image_iou import (
+    ImageIoU,
+    image_iou,
+    rank_images,
+    read_per_image_iou,
+)
 from code_mm.registry import METRICS
 
 CLASSES = ('cat', 'dog', 'cow')

@@ -12,6 +12,7 @@ from code_mm.evaluation.protocol import (
     dataset_protocol,
     model_protocol,
     plain,
+    setting_of,
     settings_of,
     versions,
 )
@@ -48,7 +49,7 @@ def test_all_that_changes_a_score_of_code_is_named():
     mix = found['knowledge_preserving']
     assert (mix['weight'], mix['scale'], mix['threshold']) == (0.2, 10.0, 0.25)
     assert len(mix['templates']) == 9
-    to_mask = model.decode_head.similarity_to_mask
+    to_mask = setting_of(model, 'similarity_to_mask')
     assert (found['scale'], found['bias']) == (to_mask.scale.item(), to_mask.bias.item())
 
 

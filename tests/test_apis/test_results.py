@@ -8,8 +8,7 @@ from mmseg.structures import SegDataSample
 from PIL import Image
 
 from code_mm.apis.input_images import InputImage
-from code_mm.apis.result_files import ResultFolders, label_image
-from code_mm.apis.segmentation import Segmentation
+from code_mm.apis.results import ResultFolders, Segmentation, claim_folder, label_image
 from code_mm.datasets.benchmarks.coco_masks import decode_mask
 
 LABELS = np.array([[0, 0, 2], [0, 2, 2]])
@@ -96,3 +95,16 @@ def test_label_maps_of_many_classes():
     assert few.mode == 'P' and few.convert('RGB').getpixel((1, 0)) == (255, 0, 0)
     np.testing.assert_array_equal(np.asarray(few), labels[:1])
     np.testing.assert_array_equal(np.asarray(many), labels)
+
+
+def test_a_folder_is_of_one_kind_of_run(tmp_path):
+    folder = tmp_path / 'out'
+    settings = dict(classes=('cat', 'hündchen'), threshold=None)
+    claim_folder(folder, settings)
+    claim_folder(folder, settings)
+    other = dict(settings, classes=('cat',))
+    with pytest.raises(ValueError, match=r"classes: \['cat', 'hündchen'\] there, \['cat'\] now"):
+        claim_folder(folder, other)
+    claim_folder(folder, other, overwrite=True)
+    with pytest.raises(ValueError, match='--overwrite'):
+        claim_folder(folder, settings)

@@ -10,18 +10,17 @@ from mmengine.config import Config
 from PIL import Image
 from tiny_configs import CONFIGS
 
-from code_mm.evaluation.data_check import check_benchmark
-from code_mm.evaluation.evaluated_datasets import evaluated_datasets
-from code_mm.evaluation.published_benchmarks import BENCHMARKS
+from code_mm.datasets.benchmarks.data_check import check_benchmark
+from code_mm.datasets.benchmarks.table import BENCHMARKS
 
 COUNTS = dict(
     voc21=1449, voc20=1449, cityscapes=500, coco_stuff=5000, coco_object=5000, ade20k=2000
 )
+PIPELINE = Config.fromfile(CONFIGS / '_base_/datasets/evaluation.py').test_pipeline
 
 
 def dataset_config(name, data_root):
-    cfg = Config.fromfile(CONFIGS / '_base_' / 'datasets' / f'{name}.py')
-    return dict(cfg.test_dataloader.dataset, data_root=str(data_root))
+    return dict(BENCHMARKS[name].dataset_config(), data_root=str(data_root), pipeline=PIPELINE)
 
 
 @pytest.fixture(scope='module')
@@ -201,41 +200,3 @@ def test_other_data_sets_are_refused_or_checked_by_themselves(whole):
     (problem,) = report.problems
     assert problem.startswith('labels 2 ... ') or problem.startswith('labels ')
     assert 'there are only 2 classes (0 ... 1, 255 is ignored)' in problem
-
-
-def test_the_published_numbers():
-    numbers = {b.name: tuple(b.num_images) for b in BENCHMARKS.values()}
-    assert tuple(sorted(numbers)) == tuple(sorted(NAMES))
-    for name, number in COUNTS.items():
-        assert numbers[name] == (number,)
-    for name in NAMES:  # found by the type that the config names
-        kind = dataset_config(name, '')['type']
-        assert BENCHMARKS[kind].name == name
-
-
-def test_the_data_sets_of_a_config():
-    def loader(kind):
-        return dict(batch_size=1, dataset=dict(type=kind))
-
-    one = evaluated_datasets(dict(test_dataloader=loader('ADE20KDataset'), test_cfg=dict(type='T')))
-    assert one == dict(ade20k=dict(type='ADE20KDataset'))
-    assert list(evaluated_datasets(dict(val_dataloader=loader('mmseg.A')))) == ['A']
-    with pytest.raises(ValueError, match='expected a config with test_dataloader'):
-        evaluated_datasets(dict(test_dataloader=None, model=dict()))
-
-
-@pytest.mark.parametrize('method', ['code', 'maskclip'])
-def test_the_data_sets_of_a_config_of_all(method):
-    cfg = Config.fromfile(CONFIGS / 'eval' / f'{method}_vit-b16_all.py')
-    found = evaluated_datasets(cfg)
-    assert tuple(found) == NAMES
-    for name, dataset in found.items():
-        single = Config.fromfile(CONFIGS / 'eval' / f'{method}_vit-b16_{name}.py')
-        assert dataset == single.test_dataloader.dataset
-    cfg.merge_from_dict({'test_cfg.benchmarks.voc20': None})
-    assert tuple(evaluated_datasets(cfg)) == tuple(n for n in NAMES if n != 'voc20')
-    cfg.merge_from_dict({'test_cfg.only': 'ade20k'})
-    assert list(evaluated_datasets(cfg)) == ['ade20k']
-    cfg.merge_from_dict({'test_cfg.only': ['ade20k', 'voc20']})
-    with pytest.raises(ValueError, match=r"only: .*but got \['voc20'\]"):
-        evaluated_datasets(cfg)
