@@ -18,7 +18,8 @@ from tiny_model import openai_state, tiny_clip, tiny_code
 
 from code_mm.datasets import ShapesWorldDataset
 from code_mm.datasets.shapes_world import ShapesWorld, write_evaluation
-from code_mm.evaluation import class_ious, read_per_image_iou
+from code_mm.evaluation.confusion_matrix import class_ious
+from code_mm.evaluation.per_image_iou import read_per_image_iou
 from code_mm.visualization import ComparisonRow, draw_comparison
 
 ROOT = Path(__file__).resolve().parents[2]
