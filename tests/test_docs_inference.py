@@ -34,7 +34,7 @@ def place(tmp_path_factory):
     run = folder / 'work_dirs/shapes_demo/seed_0/train'
     run.mkdir(parents=True)
     init_default_scope('mmseg')  # this fixture comes before the one of every test
-    cfg = Config.fromfile(ROOT / 'configs/shapes/code_shapes-hard_pamr.py')
+    cfg = Config.fromfile(ROOT / 'projects/shapes_world/configs/code_shapes-hard_pamr.py')
     model = MODELS.build(cfg.model)
     torch.save(dict(meta={}, state_dict=model.state_dict()), run / 'iter_600.pth')
     (run / 'last_checkpoint').write_text(str(run / 'iter_600.pth'))

@@ -11,7 +11,6 @@ from .confusion_matrix import (
 from .foreground_iou_metric import ForegroundIoUMetric
 from .image_choice import draw_images, find_images
 from .label_map_prediction import predict_label_maps
-from .noun_retrieval_metric import NounRetrievalMetric
 from .object_background_auc import ObjectBackgroundAUC
 from .per_image_iou import (
     ImageIoU,
@@ -23,18 +22,15 @@ from .per_image_iou import (
 )
 from .result_table import result_table, write_result_table
 from .saved_predictions import LabelledImage, SavedPredictions, load_truth
-from .word_mask_accuracy import WordMaskAccuracy
 
 __all__ = [
     'BestThresholdIoU',
     'ForegroundIoUMetric',
     'ImageIoU',
     'LabelledImage',
-    'NounRetrievalMetric',
     'ObjectBackgroundAUC',
     'PerImageIoU',
     'SavedPredictions',
-    'WordMaskAccuracy',
     'class_ious',
     'classes_to_show',
     'confusion_counts',

@@ -5,8 +5,9 @@ from mmengine.config import ConfigDict
 from mmseg.registry import TRANSFORMS
 from tiny_configs import load, shrink
 
+import projects.dense_clip  # noqa: F401  registers its parts
 from code_mm.evaluation.named_protocols import (
-    PROTOCOL_NAMES,
+    PROTOCOLS,
     check_protocol_name,
     departures,
     protocol_settings,
@@ -41,25 +42,33 @@ def found(config, benchmark):
 
 @pytest.mark.parametrize('benchmark', DATASETS)
 @pytest.mark.parametrize('method', ['code', 'maskclip'])
-@pytest.mark.parametrize(('name', 'folder'), [('code', 'eval'), ('sclip', 'eval_sclip')])
-def test_configs_keep_the_protocol_that_they_name(name, folder, method, benchmark):
-    config = f'{folder}/{method}_vit-b16_all.py'
+@pytest.mark.parametrize(
+    ('name', 'config'),
+    [
+        ('code', 'eval/{}_vit-b16_all.py'),
+        ('sclip', 'projects/dense_clip/configs/{}_vit-b16_sclip-protocol.py'),
+    ],
+)
+def test_configs_keep_the_protocol_that_they_name(name, config, method, benchmark):
+    config = config.format(method)
     assert load(config).protocol == name
     assert departures(name, benchmark, *found(config, benchmark)) == []
 
 
 def test_departures_are_named():
-    dataset, model = found('eval_sclip/maskclip_vit-b16_all.py', 'voc21')
+    dataset, model = found(
+        'projects/dense_clip/configs/maskclip_vit-b16_sclip-protocol.py', 'voc21'
+    )
     dataset['resize'][0]['scale'] = [2048, 448]
     model['inference']['stride'] = [56, 56]
     model['name_scores']['min_share'] = None
     model['class_names_from'] = 'data set'
     model['templates'] = ['a {}.']
-    sha256 = ClassNameFile.read('sclip_voc21').sha256
+    sha256 = protocol_settings('sclip', 'voc21')['class names']['sha256']
     assert departures('sclip', 'voc21', dataset, model) == [
         'resize.scale [2048, 448] (sclip: [2048, 336])',
         'window.stride [56, 56] (sclip: [112, 112])',
-        f"class names data set (sclip: {{'file': 'sclip_voc21.txt', 'sha256': '{sha256}'}})",
+        f"class names data set (sclip: {{'sha256': '{sha256}'}})",
         'name_scores.min_share None (sclip: 0.1)',
         'templates 1 sentences (sclip: 80 sentences)',
     ]
@@ -83,7 +92,7 @@ def test_scales_and_thresholds_of_sclip():
 
 
 def test_unknown_names():
-    assert PROTOCOL_NAMES == ('code', 'sclip')
+    assert list(PROTOCOLS) == ['code', 'sclip']
     check_protocol_name(None)
     with pytest.raises(ValueError, match=r"or None, but got 'sclp'; did you mean 'sclip'\?"):
         check_protocol_name('sclp')

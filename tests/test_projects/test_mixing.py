@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from tiny_configs import load, parts, shrink
 from tiny_model import openai_state, tiny_clip
 
-from code_mm.datasets.shapes_world import BACKGROUNDS, NOUNS
+from projects.shapes_world import BACKGROUNDS, NOUNS
 from code_mm.datasets.transforms.add_caption import AddCaption
 from code_mm.tokenizers import tokenize
 
@@ -75,7 +75,7 @@ def config(world, tmp_path):
     """``config('zero-shot-head_mit_shapes.py')``: the config on this world, at a tiny size."""
 
     def change(name, **overrides):
-        cfg = shrink(load(f'mixing/{name}'), world / 'clip.safetensors')
+        cfg = shrink(load(f'projects/mixing/configs/{name}'), world / 'clip.safetensors')
         keys = {'default_hooks.logger.interval': 1}
         for path, part in parts(cfg._cfg_dict.to_dict()):
             if part.get('data_root'):
@@ -352,7 +352,7 @@ def test_a_model_that_takes_no_names_is_told_so(runner):
     'name', ['zero-shot-head_mit-b0_ade20k.py', 'zero-shot-head_mit-b0_ade20k_unseen.py']
 )
 def test_ade20k_holds_out_one_class_in_ten(name):
-    cfg = load(f'mixing/{name}')
+    cfg = load(f'projects/mixing/configs/{name}')
     assert len(cfg.unseen_classes) == 15 and len(cfg.seen_classes) == 135
     assert not set(cfg.unseen_classes) & set(cfg.seen_classes)
     assert list(cfg.model.decode_head.class_names) == list(cfg.seen_classes)

@@ -11,11 +11,11 @@ import pytest
 from mmengine.config import Config
 from tiny_configs import load
 
-from code_mm.datasets.shapes_world import ShapesWorld, write_evaluation
+from projects.shapes_world import ShapesWorld, write_evaluation
 
 ROOT = Path(__file__).parents[2]
 PROJECT = ROOT / 'projects/protocol_effects'
-MASKCLIP = str(ROOT / 'configs/shapes/maskclip_shapes-hard.py')
+MASKCLIP = str(ROOT / 'projects/shapes_world/configs/maskclip_shapes-hard.py')
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_effects_change_something_and_are_compared_with_what_is_there(module):
         assert bool(effect.keys) == (effect.name != effects.PLAIN)
         seen.add(effect.name)
     assert {effect.group for effect in effects.EFFECTS} == {'plain', *effects.GROUPS}
-    names = load('shapes/maskclip_shapes-hard_names.py').custom_hooks[0].class_names
+    names = load('projects/shapes_world/configs/maskclip_shapes-hard_names.py').custom_hooks[0].class_names
     (hook,) = effects.by_names(effects.ALL_BACKGROUNDS)['custom_hooks']
     assert hook['class_names'] == names
 
@@ -78,7 +78,7 @@ def truth_and_prediction(data, side=None, **head):
     from mmseg.structures import SegDataSample
 
     from code_mm.apis.load_model import load_zero_shot_model
-    from code_mm.datasets import ShapesWorldDataset
+    from projects.shapes_world import ShapesWorldDataset
 
     cfg = Config.fromfile(MASKCLIP)
     cfg.model.decode_head.update(head)

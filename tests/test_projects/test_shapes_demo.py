@@ -9,7 +9,7 @@ import mmcv
 import numpy as np
 import pytest
 
-from code_mm.datasets.shapes_world import ShapesWorld, write_evaluation
+from projects.shapes_world import ShapesWorld, write_evaluation
 
 SCRIPT = Path(__file__).parents[2] / 'projects' / 'shapes_demo' / 'run.py'
 

@@ -17,7 +17,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from safetensors.torch import load_file, save_file
 
-from code_mm.datasets.shapes_world import ShapesWorld
+from projects.shapes_world import ShapesWorld
 from code_mm.tokenizers import tokenize
 
 PROJECT = Path(__file__).parents[2] / 'projects/shapes_study'

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from tiny_configs import load, shrink
 from tiny_model import SIZES, openai_state, tiny_clip
 
-from code_mm.datasets.shapes_world import ShapesWorld, write_evaluation, write_shards
+from projects.shapes_world import ShapesWorld, write_evaluation, write_shards
 from code_mm.evaluation.protocol import model_protocol
 from code_mm.registry import MODELS
 from code_mm.tokenizers import tokenize
@@ -50,7 +50,7 @@ def data(tmp_path_factory):
 
 
 def config(data, iters=3):
-    cfg = shrink(load('shapes/tcl_shapes-hard.py'), data / 'clip.safetensors')
+    cfg = shrink(load('projects/tcl/configs/tcl_shapes-hard.py'), data / 'clip.safetensors')
     loader = dict(num_workers=0, persistent_workers=False, batch_size=4)
     keys = {
         'train_cfg.max_iters': iters,
@@ -164,7 +164,7 @@ def test_class_names_are_put_into_templates(run):
 
 
 def test_the_shapes_config_differs_from_codes_in_the_method_only():
-    one, other = (load(f'shapes/{n}_shapes-hard.py') for n in ('code', 'tcl'))
+    one, other = (load(f'projects/shapes_world/configs/{n}_shapes-hard.py') for n in ('code', 'tcl'))
     same = (
         *('optim_wrapper', 'param_scheduler', 'train_cfg', 'randomness', 'val_dataloader'),
         *('test_dataloader', 'val_evaluator', 'default_hooks'),
@@ -187,7 +187,7 @@ def test_the_shapes_config_differs_from_codes_in_the_method_only():
     assert changed == [('SelectNouns', 'CaptionAsNoun'), 'TokenizeCaption']
 
 
-@pytest.mark.parametrize('name', ['tcl/tcl_cc3m-cc12m.py', 'shapes/tcl_shapes-hard.py'])
+@pytest.mark.parametrize('name', ['projects/tcl/configs/tcl_cc3m-cc12m.py', 'projects/tcl/configs/tcl_shapes-hard.py'])
 def test_the_models_have_tcls_losses(name):
     model = MODELS.build(shrink(load(name)).model)
     assert set(model.losses) == LOSSES
@@ -195,7 +195,7 @@ def test_the_models_have_tcls_losses(name):
 
 
 def test_both_data_sets_of_the_large_config_learn_from_captions():
-    cfg = load('tcl/tcl_cc3m-cc12m.py')
+    cfg = load('projects/tcl/configs/tcl_cc3m-cc12m.py')
     code = load('code_cc3m-cc12m.py')
     sets, of_code = cfg.train_dataloader.dataset.datasets, code.train_dataloader.dataset.datasets
     for one, other in zip(sets, of_code, strict=True):
