@@ -30,7 +30,8 @@ COMMANDS = [
 def place(tmp_path_factory):
     """A checkout in miniature: configs, the demo's checkpoint, photos and a video."""
     folder = tmp_path_factory.mktemp('place')
-    (folder / 'configs').symlink_to(ROOT / 'configs')
+    for name in ('configs', 'projects'):
+        (folder / name).symlink_to(ROOT / name)
     run = folder / 'work_dirs/shapes_demo/seed_0/train'
     run.mkdir(parents=True)
     init_default_scope('mmseg')  # this fixture comes before the one of every test

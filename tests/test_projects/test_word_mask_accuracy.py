@@ -3,9 +3,8 @@ import json
 import pytest
 import torch
 
-from projects.shapes_world import ShapesWorld
-from projects.shapes_world import WordMaskAccuracy
 from code_mm.tokenizers.clip_tokenizer import tokenize
+from projects.shapes_world import ShapesWorld, WordMaskAccuracy
 
 CAPTION = 'a striped red star near a boat'
 WORDS = [
