@@ -33,7 +33,6 @@ LEVELS = {
     'datasets.preparation': 7,
     'datasets': 8,
     'models.backbones': 3,
-    'models.dense_attention': 4,
     'models.prompts': 4,
     'models.segmenters': 4,
     'models.losses': 4,

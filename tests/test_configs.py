@@ -159,7 +159,9 @@ def test_every_model_is_built_by_overriding_sizes(name):
     assert sum(p.numel() for p in model.parameters()) < 4e6
 
 
-@pytest.mark.parametrize('name', ['code_cc12m.py', BASE, 'code_photo-shards.py'])
+@pytest.mark.parametrize(
+    'name', ['code_cc12m.py', BASE, 'projects/shapes_world/configs/code_photo-shards.py']
+)
 def test_the_method_computes_all_losses_and_learns_all_prompts(name):
     assert_learns(shrink(load(name)), ALL_LOSSES, PROMPTS)
 

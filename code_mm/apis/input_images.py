@@ -184,7 +184,7 @@ def _test_pipeline(cfg: Config | ConfigDict) -> list:
             return dataset.pipeline
     raise ValueError(
         'expected a test_pipeline in the config, but got none; use an evaluation config '
-        '(configs/eval, configs/shapes)'
+        '(configs/eval)'
     )
 
 

@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
 
 from code_mm.datasets.benchmarks.table import BENCHMARKS
-from code_mm.vocabulary import ClassNameFile, get_templates
-
-# Name -> function from a benchmark's name to what the protocol says for it.
-PROTOCOLS: dict[str, Callable[[str], dict]] = {}
+from code_mm.vocabulary import get_templates
 
 
-def register_protocol(name: str) -> Callable:
-    """Decorate a function that gives a protocol's settings for a benchmark of ``BENCHMARKS``.
-
-    Its keys are ``resize``, ``window``, ``class names`` and any of ``model_protocol``; a setting
-    that it leaves out is free. A project of ``projects/`` adds its own this way.
-    """
-
-    def register(settings: Callable[[str], dict]) -> Callable[[str], dict]:
-        PROTOCOLS[name] = settings
-        return settings
-
-    return register
-
-
-@register_protocol('code')
 def _code(benchmark: str) -> dict:
     """Thesis §4.1 and the authors' release; post-processing is the method's, not the protocol's."""
     return {
@@ -39,28 +21,9 @@ def _code(benchmark: str) -> dict:
     }
 
 
-@register_protocol('sclip')
-def _sclip(benchmark: str) -> dict:
-    """SCLIP (Wang et al., ECCV 2024), as its authors' code has it."""
-    own = dict(
-        voc21=dict(scale=65.0, min_score=0.1, min_share=0.1),
-        context60=dict(scale=50.0, min_score=0.1),
-        coco_object=dict(scale=50.0, min_score=0.1),
-    )
-    scores = dict(type='SoftmaxOverNames', scale=40.0, min_score=None, min_share=None)
-    file = ClassNameFile.read(f'sclip_{benchmark}')
-    return {
-        'resize': dict(
-            scale=[2048, dict(cityscapes=560, coco_stuff=448).get(benchmark, 336)], keep_ratio=True
-        ),
-        'window': dict(mode='slide', crop_size=[224, 224], stride=[112, 112]),
-        'class names': dict(file=file.source, sha256=file.sha256),
-        'background_threshold': None,
-        'name_scores': {**scores, **own.get(benchmark, {})},
-        'templates': list(get_templates('imagenet')),
-        'post_processor': None,
-        'knowledge_preserving': None,
-    }
+# Name -> function from the name of a benchmark to what the protocol says for it: ``resize``,
+# ``window``, ``class names`` and keys of ``model_protocol``. A project adds its own here.
+PROTOCOLS = dict(code=_code)
 
 
 def check_protocol_name(name: str | None) -> None:

@@ -2,7 +2,6 @@
 
 from . import (  # noqa: F401
     backbones,
-    dense_attention,
     heads,
     losses,
     post_processing,

@@ -22,7 +22,7 @@ def photos(monkeypatch):
 
 @pytest.mark.parametrize('num_workers', [0, 2])
 def test_a_few_iterations_on_real_photos(world, photos, tmp_path, num_workers):
-    cfg = shrink(load('code_photo-shards.py'), world.clip)
+    cfg = shrink(load('projects/shapes_world/configs/code_photo-shards.py'), world.clip)
     assert cfg.train_dataloader.dataset.data_root == str(photos)
     cfg.merge_from_dict(
         {

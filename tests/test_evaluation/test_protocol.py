@@ -7,6 +7,7 @@ from mmengine.dataset import BaseDataset, ConcatDataset
 from mmengine.model import BaseModule
 from tiny_model import code_config, tiny_code
 
+import projects.dense_clip  # noqa: F401  registers its parts
 from code_mm.evaluation.protocol import (
     class_names_sha256,
     dataset_protocol,

@@ -16,11 +16,10 @@ from safetensors.torch import save_file
 from tiny_configs import load, shrink
 from tiny_model import openai_state, tiny_clip, tiny_code
 
-from code_mm.datasets import ShapesWorldDataset
-from code_mm.datasets.shapes_world import ShapesWorld, write_evaluation
 from code_mm.evaluation.confusion_matrix import class_ious
 from code_mm.evaluation.per_image_iou import read_per_image_iou
 from code_mm.visualization import ComparisonRow, draw_comparison
+from projects.shapes_world import ShapesWorld, ShapesWorldDataset, write_evaluation
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNT = 4
@@ -28,7 +27,7 @@ COUNT = 4
 
 def write_config(folder, name, data):
     """A config of this project at tiny size, as a file."""
-    cfg = shrink(load(f'shapes/{name}.py'), folder / 'clip.safetensors')
+    cfg = shrink(load(f'projects/shapes_world/configs/{name}.py'), folder / 'clip.safetensors')
     keys = {
         'test_dataloader.dataset.data_root': str(data),
         'test_dataloader.dataset.level': 'easy',

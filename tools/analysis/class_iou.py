@@ -1,8 +1,8 @@
 """Draws the IoU of every class as bars, sorted, for one or several runs.
 
 Example:
-    python tools/test.py configs/shapes/code_shapes-hard.py CHECKPOINT --out maps/code
-    python tools/analysis/class_iou.py configs/shapes/code_shapes-hard.py CoDe=maps/code
+    python tools/test.py CONFIG CHECKPOINT --out maps/code
+    python tools/analysis/class_iou.py CONFIG CoDe=maps/code
 """
 
 import argparse

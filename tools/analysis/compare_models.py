@@ -2,8 +2,8 @@
 
 Example:
     python tools/analysis/compare_models.py \\
-        --model MaskCLIP configs/shapes/maskclip_shapes-hard.py none \\
-        --model CoDe configs/shapes/code_shapes-hard.py CHECKPOINT --num-images 4
+        --model MaskCLIP projects/shapes_world/configs/maskclip_shapes-hard.py none \\
+        --model CoDe projects/shapes_world/configs/code_shapes-hard.py CHECKPOINT --num-images 4
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Shows which classes a run takes for which: the most confused pairs and a picture.
 
 Example:
-    python tools/test.py configs/shapes/code_shapes-hard.py CHECKPOINT --out maps/code
-    python tools/analysis/confusion_matrix.py configs/shapes/code_shapes-hard.py maps/code
+    python tools/test.py CONFIG CHECKPOINT --out maps/code
+    python tools/analysis/confusion_matrix.py CONFIG maps/code
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Draws the images that a run segments worst and best, by their mean IoU (thesis Fig. 4.5).
 
 Example:
-    python tools/test.py configs/shapes/code_shapes-hard.py CHECKPOINT --out maps/code
-    python tools/analysis/worst_and_best.py configs/shapes/code_shapes-hard.py maps/code --num 5
+    python tools/test.py CONFIG CHECKPOINT --out maps/code
+    python tools/analysis/worst_and_best.py CONFIG maps/code --num 5
 """
 
 import argparse

@@ -1,7 +1,6 @@
 """Transforms of caption samples; each file holds one."""
 
 from .add_caption import AddCaption
-from .caption_as_noun import CaptionAsNoun
 from .load_caption_image import LoadCaptionImage
 from .pack_caption_inputs import PackCaptionInputs
 from .random_resized_crop import RandomResizedCrop
@@ -10,7 +9,6 @@ from .tokenize_caption import TokenizeCaption
 
 __all__ = [
     'AddCaption',
-    'CaptionAsNoun',
     'LoadCaptionImage',
     'PackCaptionInputs',
     'RandomResizedCrop',

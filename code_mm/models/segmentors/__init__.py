@@ -1,5 +1,4 @@
 from .caption_aligned_segmentor import CaptionAlignedSegmentor
-from .clip_pretrainer import CLIPPretrainer
 from .code_segmentor import CoDeSegmentor
 from .post_processed_segmentor import PostProcessedSegmentor
 from .region_word_alignment import RegionWordAlignment
@@ -7,7 +6,6 @@ from .windowed_encoder_decoder import WindowedEncoderDecoder
 from .zero_shot_segmentor import ZeroShotSegmentor
 
 __all__ = [
-    'CLIPPretrainer',
     'CaptionAlignedSegmentor',
     'CoDeSegmentor',
     'PostProcessedSegmentor',

@@ -5,6 +5,7 @@ from mmengine.config import ConfigDict
 from mmseg.structures import SegDataSample
 from tiny_model import images, randomise
 
+import projects.dense_clip  # noqa: F401  registers its parts
 from code_mm.models.heads import embed_class_names
 from code_mm.registry import MODELS
 from code_mm.vocabulary import EVALUATION_TEMPLATES
