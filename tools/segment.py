@@ -108,8 +108,7 @@ def segment_video(inferencer, path: Path, query, args, shares: list) -> None:
     done = {name for name in names if not args.overwrite and folders.complete(name)}
     if done:
         print(f'{len(done)} of {len(names)} frames of {path} are done already (--overwrite)')
-    read = iter(video.read, None)  # to the last frame that can be decoded
-    frames = (InputImage(f'{path.stem}/{number:06d}', frame) for number, frame in enumerate(read))
+    frames = (InputImage(f'{path.stem}/{number:06d}', frame) for number, frame in enumerate(video))
     todo = (frame for frame in frames if frame.name not in done)
     work = inferencer.segment(todo, query, args.batch_size, 'raise')
     for result in progress(work, len(names) - len(done), path.name):

@@ -206,14 +206,15 @@ def test_draw_co_decomposition(place, run, tmp_path):
         'draw_co_decomposition', 'code_shapes-hard.py', 'code.pth', *options, '--nouns', 'red star'
     )
     assert 'nouns: red star' in out
-    with pytest.raises(ValueError, match=r"lacks .*'SelectNouns'"):
+    with pytest.raises(ValueError, match=r"lacks .*'TokenizeCaption'"):
         run('draw_co_decomposition', 'maskclip_shapes-hard.py', 'none', *options)
 
 
 def test_one_benchmark_of_a_config_with_several(place, run, tmp_path):
     source = (place / 'code_shapes-hard.py').read_text()
     source += "\ntest_cfg = dict(type='MultiDatasetTestLoop', benchmarks=dict("
-    source += "easy=dict(dataset=test_dataloader['dataset'], background_threshold=0.3)))\n"
+    source += "easy=dict(dataset=test_dataloader['dataset'], background_threshold=0.3), "
+    source += "same=dict(dataset=test_dataloader['dataset'])))\n"
     (place / 'several.py').write_text(source)
     options = ['--dataset', 'easy', '--out', tmp_path]
     out = run('confusion_matrix', 'several.py', 'bad', *options)
@@ -221,7 +222,9 @@ def test_one_benchmark_of_a_config_with_several(place, run, tmp_path):
     model = ['--model', 'CoDe', 'several.py', 'code.pth', '--num-images', 1, '--panel', 64]
     run('compare_models', *model, *options[:-1], tmp_path / 'a.png')
     assert picture(tmp_path / 'a.png').shape[1] == 3 * 64 + 2 * 8
-    with pytest.raises(ValueError, match=r"--dataset to be one of \['easy'\], but got None"):
+    with pytest.raises(
+        ValueError, match=r"--dataset to be one of \['easy', 'same'\], but got None"
+    ):
         run('confusion_matrix', 'several.py', 'bad')
 
 
