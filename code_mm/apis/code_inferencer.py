@@ -34,7 +34,7 @@ class CoDeInferencer:
     """Segments photos into classes that are named in words (thesis Fig. 4.4).
 
     Follows mmseg's ``MMSegInferencer``. Class names can change with every call: the model is not
-    built again, and names that were asked for before are not embedded again.
+    built again, and names are embedded where they changed only.
 
     Args:
         model (str | Path | Config | nn.Module): Config with a ``ZeroShotSegmentor`` or
