@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,8 +17,7 @@ _BINS = 256
 _TWO_GROUPS = 0.75
 
 
-@dataclass(frozen=True)
-class ClassConfusion:
+class ClassConfusion(NamedTuple):
     """Cosine similarities of class names, as the model embeds them."""
 
     pairs: list[tuple[str, str, float]]
@@ -74,8 +73,7 @@ def _phrase_embeddings(model: nn.Module) -> Tensor:
     return model.decode_head.class_embeddings
 
 
-@dataclass(frozen=True)
-class ThresholdSuggestion:
+class ThresholdSuggestion(NamedTuple):
     """Where the best scores of all pixels fall into two groups."""
 
     threshold: float

@@ -19,18 +19,16 @@ _PUBLISHED = ', published'
 
 def result_table(
     rows: Sequence[Mapping[str, Cell]],
-    columns: Sequence[str] | None = None,
     digits: int | Mapping[str, int] = 1,
     bold_best: bool = False,
 ) -> str:
     """Write rows as a markdown table.
 
-    A list of numbers (seeds) becomes ``mean ± standard deviation``, a missing value ``-``.
+    Columns stand in order of appearance. A list of numbers (seeds) becomes ``mean ± standard
+    deviation``, a missing value ``-``.
 
     Args:
         rows (Sequence[Mapping]): Column name -> text, number or list of numbers.
-        columns (Sequence[str], optional): Which columns, in order. Default: all, in order of
-            appearance.
         digits (int | Mapping[str, int]): Decimals, for all columns or by name (1 for the others).
         bold_best (bool): Put the highest mean of each numeric column in bold.
 
@@ -38,17 +36,13 @@ def result_table(
         str: The table, without a final line break.
 
     Raises:
-        ValueError: If there are no rows, or no row has a column asked for.
+        ValueError: If there are no rows.
     """
     if not rows:
         raise ValueError('expected at least one row, but got none')
-    known = list(dict.fromkeys(name for row in rows for name in row))
-    columns = list(columns) if columns is not None else known
-    unknown = [name for name in columns if name not in known]
-    if unknown:
-        raise ValueError(f'expected columns among {known}, but got {unknown}')
-    table = {name: _column(rows, name, digits, bold_best) for name in columns}
-    lines = [columns, *zip(*table.values(), strict=True)]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = [_column(rows, name, digits, bold_best) for name in names]
+    lines = [names, *zip(*columns, strict=True)]
     return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
 
 

@@ -157,13 +157,6 @@ def test_scores_are_kept_only_where_asked_for(inferencer, photos):
     assert inferencer.model.test_cfg.get('keep_scores', True)
 
 
-def test_images_of_any_size(inferencer):
-    rng = np.random.default_rng(0)
-    images = [rng.integers(0, 256, (h, w, 3), np.uint8) for h, w in ((1, 1), (3, 70), (33, 2))]
-    result = inferencer(images, classes=CLASSES)
-    assert [p.shape for p in result['predictions']] == [(1, 1), (3, 70), (33, 2)]
-
-
 def test_mmsegs_own_functions_give_the_same(model_files, inferencer, photos):
     """init_model, inference_model and MMSegInferencer: set the class names on the model."""
     config, weights = map(str, model_files)

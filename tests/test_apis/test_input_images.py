@@ -3,7 +3,6 @@ import logging
 import cv2
 import numpy as np
 import pytest
-import torch
 from mmengine.config import ConfigDict
 from PIL import Image
 
@@ -11,7 +10,6 @@ from code_mm.apis.input_images import (
     ImagePipeline,
     InputImage,
     UnreadableImage,
-    is_single,
     list_images,
 )
 
@@ -49,11 +47,6 @@ def test_names_are_stems_and_never_the_same():
     assert images[0].shown == 'x/a.jpg' and images[2].shown == 'array 00000002'
 
 
-def test_single_or_several(photos):
-    assert is_single('a.jpg') and is_single(IMAGE) and is_single(photos / 'a.png')
-    assert not is_single(photos) and not is_single(['a.jpg']) and not is_single(str(photos))
-
-
 @pytest.mark.parametrize(
     'inputs, error, message',
     [
@@ -66,12 +59,6 @@ def test_single_or_several(photos):
 def test_mistakes_in_lists(inputs, error, message):
     with pytest.raises(error, match=message):
         list_images(inputs)
-
-
-def test_a_folder_without_images(tmp_path):
-    (tmp_path / 'a.txt').write_text('a')
-    with pytest.raises(ValueError, match=r'it has none \(1 other files\)'):
-        list_images(tmp_path)
 
 
 def test_arrays_of_every_kind(read):
@@ -127,12 +114,6 @@ def test_the_exif_orientation_is_applied(read, tmp_path):
     assert read[:12].min() > 200 and read[20:].max() < 50
 
 
-def test_of_an_animation_the_first_picture(read, tmp_path):
-    frames = [Image.new('RGB', (8, 8), colour) for colour in ('red', 'blue')]
-    frames[0].save(tmp_path / 'a.gif', save_all=True, append_images=frames[1:])
-    np.testing.assert_array_equal(read(tmp_path / 'a.gif')[0, 0], [0, 0, 255])
-
-
 @pytest.mark.parametrize(
     'name, reason',
     [
@@ -162,13 +143,6 @@ def test_the_configs_pipeline_without_annotations(cfg):
     assert packed['data_samples'].ori_shape == (24, 36)
     assert packed['data_samples'].img_shape == (12, 18)
     assert ImagePipeline(cfg, shorter_side=6).pack(WIDE, WIDE)['inputs'].shape == (3, 6, 9)
-
-
-def test_without_resizing_pixels_arrive_as_they_are():
-    cfg = ConfigDict(test_pipeline=[dict(type='LoadImageFromNDArray'), STEPS[3]])
-    floats = WIDE.astype(np.float32) - 7.25
-    packed = ImagePipeline(cfg).pack(floats, floats)
-    assert torch.equal(packed['inputs'], torch.from_numpy(floats).permute(2, 0, 1))
 
 
 @pytest.mark.parametrize(
@@ -208,9 +182,3 @@ def test_images_are_read_when_their_turn_comes():
 
     next(pipeline.batches(endless(), 3, 'raise', {}))
     assert len(read) == 4
-
-
-def test_unreadable_images_are_raised_by_name(photos):
-    pipeline = ImagePipeline(ConfigDict(test_pipeline=STEPS))
-    with pytest.raises(UnreadableImage, match=r'text\.jpg: broken_image'):
-        list(pipeline.batches(list_images([photos / 'text.jpg']), 1, 'raise', {}))

@@ -35,13 +35,6 @@ def test_shares_masks_and_scores():
         assert segmentation().scores
 
 
-def test_the_background_stays_uncoloured():
-    with_background = segmentation().overlay(opacity=1.0)
-    assert tuple(with_background[0, 0]) == (100, 100, 100)
-    assert tuple(with_background[0, -1]) == (40, 50, 60)
-    assert tuple(segmentation(threshold=None).overlay(opacity=1.0)[0, 0]) == (0, 0, 0)
-
-
 def test_files_of_one_image(tmp_path):
     folders = ResultFolders(tmp_path, json='json')
     assert folders.draws and not folders.complete('a')
@@ -77,15 +70,6 @@ def test_only_what_is_asked_for(tmp_path):
     nothing = ResultFolders('')
     assert not nothing.draws and not nothing.complete('a')
     nothing.write(segmentation(), None)
-
-
-def test_frames_go_into_a_folder_as_jpeg(tmp_path):
-    folders = ResultFolders(tmp_path, vis_suffix='.jpg')
-    result = segmentation()
-    result.input = InputImage('clip/000003', 'frame')
-    folders.write(result, np.zeros((5, 4, 3), np.uint8))
-    assert Image.open(tmp_path / 'vis/clip/000003.jpg').format == 'JPEG'
-    assert (tmp_path / 'pred/clip/000003.png').is_file()
 
 
 def test_label_maps_of_many_classes():

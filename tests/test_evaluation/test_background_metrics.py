@@ -8,7 +8,6 @@ from code_mm.evaluation.background_metrics import (
     BestThresholdIoU,
     ForegroundIoUMetric,
     ObjectBackgroundAUC,
-    score_bins,
 )
 from code_mm.registry import METRICS
 
@@ -165,14 +164,6 @@ def test_auc_in_closed_form(scores, area):
     assert metric.evaluate(1) == dict(object_auc=area)
     metric.process({}, [sample(np.zeros((1, 2, 2), np.float32), np.zeros((2, 2), int))])
     assert np.isnan(metric.evaluate(1)['object_auc'])  # no objects
-
-
-def test_bins_keep_the_order_of_floats():
-    values = [-np.inf, -3e38, -1.0, -0.5, -1e-30, 0, 1e-30, 0.5, 0.501, 1, 3e38, np.inf]
-    bins = score_bins(torch.tensor(values))
-    assert (bins[1:] > bins[:-1]).all()
-    assert bins.min() >= 0 and bins.max() < 2**20
-    assert (score_bins(torch.randn(1000).sort().values).diff() >= 0).all()
 
 
 @pytest.mark.parametrize(

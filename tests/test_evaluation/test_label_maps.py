@@ -145,11 +145,6 @@ def test_indices_names_and_paths():
     ]
 
 
-def test_a_file_beside_the_data_set(tmp_path):
-    (tmp_path / 'photo.jpg').touch()
-    assert find_images(PATHS, [str(tmp_path / 'photo.jpg')]) == [str(tmp_path / 'photo.jpg')]
-
-
 @pytest.mark.parametrize(
     ('name', 'error', 'message'),
     [

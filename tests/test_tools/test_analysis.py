@@ -118,15 +118,6 @@ def test_class_iou(place, run, tmp_path):
     assert picture(tmp_path / 'class_iou.png').shape[2] == 3
 
 
-def test_class_iou_sorted_by_difference(place, run, tmp_path):
-    options = ['--sort', 'difference', '--top', 1, '--out', tmp_path]
-    run('class_iou', 'code_shapes-hard.py', 'bad', 'good', *options)
-    rows = json.loads((tmp_path / 'class_iou.json').read_text())
-    difference = slow_ious(place, 'good') - slow_ious(place, 'bad')
-    found = [row['good'] - row['bad'] for row in rows]
-    assert found == pytest.approx([np.nanmax(difference), np.nanmin(difference)])
-
-
 def test_confusion_matrix(place, run, tmp_path):
     out = run('confusion_matrix', 'code_shapes-hard.py', 'bad', '--pairs', 3, '--out', tmp_path)
     saved = np.load(tmp_path / 'counts.npz')
@@ -241,9 +232,3 @@ def test_one_benchmark_of_a_config_with_several(place, run, tmp_path):
 def test_wrong_arguments(run, args, error, message):
     with pytest.raises(error, match=message):
         run('class_iou', *args)
-
-
-def test_a_checkpoint_of_another_model_is_refused(place, run, tmp_path):
-    torch.save(dict(state_dict={'a': torch.zeros(1)}, meta={}), tmp_path / 'other.pth')
-    with pytest.raises(ValueError, match='expected a checkpoint of this CoDeSegmentor'):
-        run('compare_models', '--model', 'A', 'code_shapes-hard.py', tmp_path / 'other.pth')

