@@ -17,8 +17,8 @@ from mmengine.runner import Runner
 from safetensors.torch import load_file
 from tiny_configs import PROJECTS
 
-from projects.shapes_world import NOUNS, ShapesWorld, write_evaluation, write_shards
 from code_mm.tokenizers import end_of_text_index, tokenize
+from projects.shapes_world import NOUNS, ShapesWorld, write_evaluation, write_shards
 
 WEIGHTS = PROJECTS / 'shapes_world' / 'weights' / 'small_clip_shapes.safetensors'
 TEMPLATES = (  # thesis §4.1

@@ -16,10 +16,9 @@ from safetensors.torch import save_file
 from tiny_configs import load, shrink
 from tiny_model import openai_state, tiny_clip, tiny_code
 
-from projects.shapes_world import ShapesWorldDataset
-from projects.shapes_world import ShapesWorld, write_evaluation
 from code_mm.evaluation import class_ious, read_per_image_iou
 from code_mm.visualization import ComparisonRow, draw_comparison
+from projects.shapes_world import ShapesWorld, ShapesWorldDataset, write_evaluation
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNT = 4
