@@ -22,9 +22,7 @@ from projects.shapes_world import MuonAdamW, NounRetrievalMetric, clip_pretrain_
 from projects.shapes_world.clip_pretrain_batches import CLIPPretrainBatches
 from projects.shapes_world.clip_pretrainer import (
     CLIPPretrainer,
-    _encode_window,
     multi_positive_info_nce,
-    text_positives,
 )
 
 CLIP = dict(
@@ -56,13 +54,6 @@ def _samples(texts, **meta):
     return samples
 
 
-def test_equal_texts_count_once_and_fit_every_image_that_has_them():
-    star, boat, fish = [1, 2], [3, 4], [3, 9]
-    texts, fits = text_positives(torch.tensor([[star, boat], [boat, boat], [fish, star]]))
-    assert texts.tolist() == [star, boat, fish]
-    assert fits.tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 1]]
-
-
 def test_loss_against_a_slow_loop():
     torch.manual_seed(0)
     image, text = (F.normalize(torch.randn(3, 8), dim=1) for _ in range(2))
@@ -77,15 +68,6 @@ def test_loss_against_a_slow_loop():
             expected -= fits[i, j] / fits[:, j].sum() * to_image / 3
     loss = multi_positive_info_nce(image, text, fits, torch.tensor(5.0))
     assert torch.isclose(loss, expected / 2)
-
-
-def test_a_window_of_the_whole_grid_is_the_ordinary_encoder():
-    model = _model()
-    image = torch.randn(2, 3, 32, 32)
-    whole = F.normalize(model.clip.encode_image(image), dim=1)
-    torch.testing.assert_close(model.embed_images(image), whole)
-    windowed = F.normalize(_encode_window(model.clip.visual, image, (0, 0)), dim=1)
-    torch.testing.assert_close(windowed, whole)
 
 
 def test_a_window_takes_its_own_positions():
@@ -111,34 +93,6 @@ def test_a_small_vocabulary_gives_the_embeddings_of_the_full_one():
     fish = int(tokenize('fish')[0, 1])
     with pytest.raises(ValueError, match=f'got token {fish}; add its word to vocabulary'):
         small.embed_texts(tokenize(['a fish'], 12))
-
-
-def test_training_learns_a_toy_pairing_and_predict_ranks_it():
-    model = _model(vocabulary=WORDS, nouns=['star', 'heart'], template='{}')
-    image = torch.cat([torch.full((1, 3, 32, 32), -1.0), torch.full((1, 3, 32, 32), 1.0)])
-    image = image[[0, 1, 0]]
-    samples = _samples(['star', 'heart', 'star'])
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    first = None
-    for _ in range(40):
-        losses = model(image, samples, mode='loss')
-        first = first or losses['loss_contrastive'].item()
-        optimizer.zero_grad()
-        losses['loss_contrastive'].backward()
-        optimizer.step()
-    # 'star' fits two images: the entropy of its target is the floor
-    floor = math.log(2) / 4
-    assert losses['loss_contrastive'].item() < floor + 0.2 * (first - floor)
-    assert losses['top1'] == 1
-    scores = torch.stack([s.noun_scores for s in model(image, samples, mode='predict')])
-    assert scores.argmax(1).tolist() == [0, 1, 0]
-    with pytest.raises(RuntimeError, match="mode 'loss' or 'predict', but got 'tensor'"):
-        model(image, samples, mode='tensor')
-
-
-def test_a_frozen_clip_is_refused():
-    with pytest.raises(ValueError, match=r'clip\.frozen=False'):
-        MODELS.build(dict(type='CLIPPretrainer', clip={**CLIP, 'frozen': True}))
 
 
 def _gradients(state, image, texts):
@@ -199,21 +153,6 @@ def test_a_batch_depends_on_seed_and_iteration_only():
     assert torch.equal(a['inputs'], b['inputs'])
     assert [s.caption for s in a['data_samples']] == [s.caption for s in b['data_samples']]
     assert not torch.equal(a['inputs'], c['inputs'])
-
-
-def test_nouns_of_a_batch_share_a_template_and_a_window():
-    data = _batches(template_share=0.0)
-    for index in (0, 1, 3):
-        samples = data[index]['data_samples']
-        windows = {s.position_window for s in samples}
-        assert len(windows) == 1 and max(windows.pop()) <= 2
-        options = [
-            tokenize([t.format(s.object_nouns[0]) for s in samples], 40)
-            for t in ('{}', 'a {}.', 'the {}.')
-        ]
-        ids = torch.stack([s.positive_ids for s in samples])
-        assert ids.shape == (8, 1, 40)
-        assert sum(torch.equal(ids[:, 0], option) for option in options) == 1
 
 
 def test_an_image_has_all_its_nouns_as_texts():

@@ -4,8 +4,6 @@ Everything is the config's, at the sizes of tiny_configs.py.
 """
 
 import copy
-import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +20,6 @@ from safetensors.torch import save_file
 from tiny_configs import load, parts, shrink
 from tiny_model import openai_state, tiny_clip
 
-from code_mm.datasets.transforms.add_caption import AddCaption
 from code_mm.tokenizers import tokenize
 from projects.shapes_world import BACKGROUNDS, NOUNS
 
@@ -335,24 +332,3 @@ def test_ade20k_holds_out_one_class_in_ten():
     assert list(cfg.model.decode_head.class_names) == list(cfg.seen_classes)
     assert cfg.train_dataloader.dataset.metainfo.classes == cfg.seen_classes
     assert 'metainfo' not in cfg.test_dataloader.dataset
-
-
-def test_the_page_turns_cocos_captions_into_a_list(tmp_path, monkeypatch):
-    page = (ROOT / 'projects' / 'mixing' / 'README.md').read_text()
-    (snippet,) = re.findall(r'```python\n(import json.*?)```', page, re.DOTALL)
-    coco = dict(
-        images=[dict(id=7, file_name='a.jpg'), dict(id=8, file_name='b.jpg')],
-        annotations=[
-            dict(image_id=8, caption='a star'),
-            dict(image_id=7, caption='a boat'),
-            dict(image_id=8, caption='a red star'),
-        ],
-    )
-    monkeypatch.chdir(tmp_path)
-    Path('captions_train2017.json').write_text(json.dumps(coco))
-    Path('data/coco_stuff164k').mkdir(parents=True)
-    exec(snippet, {})
-    add = AddCaption('data/coco_stuff164k/captions_train2017.jsonl')
-    image = 'data/coco_stuff164k/images/train2017/{}.jpg'
-    assert add(dict(img_path=image.format('a')))['caption'] == 'a boat'
-    assert add(dict(img_path=image.format('b')))['caption'] in ('a star', 'a red star')

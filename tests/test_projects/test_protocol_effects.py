@@ -35,16 +35,6 @@ def test_effects_change_something_and_are_compared_with_what_is_there():
     assert {effect.group for effect in effects.EFFECTS} == {'plain', *effects.GROUPS}
 
 
-@pytest.mark.parametrize('only', ['threshold', 'background', 'averaging', 'scoring'])
-def test_groups_come_with_what_they_are_compared_with(only):
-    chosen = run.chosen_effects([only])
-    names = [effect.name for effect in chosen]
-    assert all(effect.against in names for effect in chosen)
-    assert any(effect.group == only for effect in chosen)
-    with pytest.raises(ValueError, match=r"--only among .* but got \['treshold'\]"):
-        run.chosen_effects(['treshold'])
-
-
 def truth_and_prediction(data, side=None, **head):
     """Label maps of MaskCLIP, made without a Runner, and the true ones."""
     import mmcv
@@ -132,22 +122,6 @@ def test_the_error_of_a_difference(tmp_path):
     np.savez(tmp_path / 'c.npz', intersect=first[:9], union=union[:9])
     with pytest.raises(ValueError, match=r'the same images, but got \[9, 200\]'):
         areas.difference_error(tmp_path / 'a.npz', tmp_path / 'c.npz')
-
-
-def test_scoring_at_the_size_of_the_input():
-    from mmcv.transforms import Compose
-
-    steps = effects.pipeline(32, at_input_size=True)
-    steps = steps['test_dataloader.dataset.pipeline'][2:-1]
-    results = Compose([dict(step, type=step['type']) for step in steps])(
-        dict(
-            img=np.zeros((64, 48, 3), np.uint8),
-            gt_seg_map=np.zeros((64, 48), np.uint8),
-            seg_fields=['gt_seg_map'],
-            ori_shape=(64, 48),
-        )
-    )
-    assert results['ori_shape'] == results['gt_seg_map'].shape == (32, 24)
 
 
 def results_by_hand():
