@@ -29,24 +29,24 @@ def model_protocol(model: nn.Module) -> dict:
         prompt, how CLIP is read densely (by module), scale and bias, window, post-processing,
         knowledge-preserving mix, name scores.
     """
-    head = getattr(model, 'decode_head', None)
     protocol = dict(type=type(model).__name__, inference=plain(getattr(model, 'test_cfg', None)))
     for name in ('mean', 'std'):
         value = getattr(getattr(model, 'data_preprocessor', None), name, None)
         protocol[f'image_{name}'] = plain(None if value is None else value.flatten())
-    if not hasattr(head, 'background_threshold'):  # classes are trained, not named
+    if not hasattr(model, 'set_class_names'):  # classes are trained, not named
         return protocol
-    noun_prompt = getattr(model, 'noun_prompt', None)
+    names = list(setting_of(model, 'class_names') or ())
+    noun_prompt = setting_of(model, 'noun_prompt')
     learnt_contexts = getattr(noun_prompt, 'num_contexts', 0) > 0
-    to_mask = head.similarity_to_mask
+    to_mask = setting_of(model, 'similarity_to_mask')
     return dict(
         protocol,
-        class_names=list(head.class_names or ()),
-        class_names_sha256=class_names_sha256(head.class_names or ()),
-        background_threshold=head.background_threshold,
+        class_names=names,
+        class_names_sha256=class_names_sha256(names),
+        background_threshold=setting_of(model, 'background_threshold'),
         noun_prompt=settings_of(noun_prompt),
         # with learnt contexts, sentences are used by the knowledge-preserving mix only
-        templates=None if learnt_contexts else list(head.templates),
+        templates=None if learnt_contexts else list(setting_of(model, 'templates')),
         dense_attention={
             name.removesuffix('.dense_attention'): settings_of(part)
             for name, part in model.named_modules()
@@ -54,12 +54,19 @@ def model_protocol(model: nn.Module) -> dict:
         },
         scale=to_mask.scale.item(),
         bias=to_mask.bias.item(),
-        post_processor=settings_of(
-            getattr(model, 'post_processor', None) or getattr(head, 'post_processor', None)
-        ),
-        knowledge_preserving=settings_of(head.knowledge_preserving),
-        name_scores=settings_of(getattr(head, 'name_scores', None)),
+        **{
+            name: settings_of(setting_of(model, name))
+            for name in ('post_processor', 'knowledge_preserving', 'name_scores')
+        },
     )
+
+
+def setting_of(model: nn.Module, name: str):
+    """A setting of a zero-shot segmentor, its own or its head's; None where neither has one."""
+    for part in (model, getattr(model, 'decode_head', None)):
+        if getattr(part, name, None) is not None:
+            return getattr(part, name)
+    return None
 
 
 def dataset_protocol(dataset) -> dict:
