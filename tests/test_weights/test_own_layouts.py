@@ -9,6 +9,7 @@ from mmengine.runner import load_checkpoint, save_checkpoint
 from tiny_model import RESNET, SIZES, build, co_decomposition, tiny_code
 
 from code_mm.weights.model_weights import load_model_weights
+from code_mm.weights.own_layouts import rename_own
 
 PROJECTED = dict(type='ZeroShotHead', in_channels=64, embed_dim=32, project=True)
 
@@ -122,3 +123,16 @@ def test_todays_names_stay_and_strange_ones_are_still_told(kind):
     assert all(torch.equal(v, old.state_dict()[k]) for k, v in model.state_dict().items())
     with pytest.raises(RuntimeError, match=r'Unexpected key.*"noun_promt\.contexts"'):
         model.load_state_dict({**old.state_dict(), 'noun_promt.contexts': torch.zeros(1)})
+
+
+def test_nothing_is_overwritten():
+    both = {'losses.a': 1, 'co_decomposition.losses.a': 2, 'x': 3}
+    assert rename_own(both, ['co_decomposition.losses.a']) == both
+    assert rename_own({'losses.b': 1}, ['co_decomposition.losses.a']) == {'losses.b': 1}
+
+
+def test_of_two_scales_the_alignments_is_taken():
+    """The head of a segmentor that learns from captions, too, had one that nothing trained."""
+    state = {f'{of}decode_head.similarity_to_mask.scale': of for of in ('', 'alignment.')}
+    found = rename_own(state, ['co_decomposition.similarity_to_mask.scale'])
+    assert found['co_decomposition.similarity_to_mask.scale'] == 'alignment.'

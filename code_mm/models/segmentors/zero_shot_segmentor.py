@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from code_mm.ops import crop, pad_to_multiple
 from code_mm.registry import MODELS
 from code_mm.vocabulary import Vocabulary, embed_vocabulary, get_templates, split_names
-from code_mm.weights.filled_backbone import require_filled, watch_filling
+from code_mm.weights.model_weights import refuse_random_weights, watch_loading
 from code_mm.weights.own_layouts import rename_own_on_loading
 
 from ..backbones import VisionLanguageBackbone
@@ -81,8 +81,8 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
         self.class_names, self.background_threshold = None, _checked(background_threshold)
         if class_names is not None:
             self.set_class_names(class_names)
-        watch_filling(self.backbone)
-        watch_filling(self._embedder)
+        watch_loading(self.backbone)
+        watch_loading(self._embedder)
         rename_own_on_loading(self)
 
     @property
@@ -152,8 +152,8 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
         Raises:
             RuntimeError: A backbone's ``init_cfg`` names weights, but nothing was loaded.
         """
-        require_filled(self.backbone)
-        require_filled(self._embedder)
+        refuse_random_weights(self.backbone)
+        refuse_random_weights(self._embedder)
         if self.decode_head.name_scores is None:
             return super().predict(inputs, data_samples)
         return EncoderDecoder.predict(self, inputs, data_samples)  # needs whole images

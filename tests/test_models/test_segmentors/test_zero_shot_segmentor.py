@@ -7,6 +7,7 @@ from mmseg.structures import SegDataSample
 from tiny_model import RESNET, SIZES, images, metas, tiny_code
 from tiny_model import build as build_config
 
+import projects.dense_clip  # noqa: F401  registers its parts
 from code_mm.models.segmentors import zero_shot_segmentor
 from code_mm.registry import MODELS
 from code_mm.vocabulary import EVALUATION_TEMPLATES, embed_in_templates, embed_vocabulary
