@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-DEMO_CONFIG = ROOT / 'configs/shapes/code_shapes-hard_pamr.py'
+DEMO_CONFIG = ROOT / 'projects/shapes_world/configs/code_shapes-hard_pamr.py'
 DEMO_RUN = 'work_dirs/shapes_demo/seed_*/train/last_checkpoint'
 DEMO_SIDE = 64  # pixels of the images that it was trained on
 NO_MODEL = """no model was given, and the demo's is not there. Three ways to one:

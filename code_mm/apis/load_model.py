@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
@@ -62,8 +60,10 @@ def load_zero_shot_model(
     check_type(cfg.model.type)
     model = MODELS.build(cfg.model)
     if weights is None:
-        with _without_parameter_list():
-            model.init_weights()
+        logger = MMLogger.get_current_instance()
+        logger.addFilter(_is_no_parameter)
+        model.init_weights()
+        logger.removeFilter(_is_no_parameter)
     else:
         load_model_weights(model, weights)
     model.cfg = cfg
@@ -82,16 +82,6 @@ def check_type(model: str | type | nn.Module) -> None:
         )
 
 
-@contextmanager
-def _without_parameter_list() -> Iterator[None]:
+def _is_no_parameter(record: logging.LogRecord) -> bool:
     """MMEngine logs where every single parameter comes from; here what was loaded is enough."""
-
-    def keep(record: logging.LogRecord) -> bool:
-        return ' - torch.Size(' not in record.getMessage()
-
-    logger = MMLogger.get_current_instance()
-    logger.addFilter(keep)
-    try:
-        yield
-    finally:
-        logger.removeFilter(keep)
+    return ' - torch.Size(' not in record.getMessage()

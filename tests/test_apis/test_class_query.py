@@ -7,6 +7,7 @@ from code_mm.apis.class_query import (
     make_query,
     parse_class_names,
 )
+from code_mm.evaluation.protocol import setting_of
 
 
 @pytest.mark.parametrize(
@@ -93,14 +94,14 @@ def test_colours_put_the_background_first():
 
 def test_classes_are_set_only_where_they_changed(monkeypatch):
     model = tiny_code().eval()
-    ClassQuery(('cat', 'dog'), None).put_to(model)
-    assert model.decode_head.class_names == ['cat', 'dog'] and model.num_classes == 2
-    ClassQuery(('cat', 'dog'), 0.3).put_to(model)
-    assert model.decode_head.class_names == ['background', 'cat', 'dog']
+    ClassQuery(('cat', 'dog'), None).ask(model)
+    assert list(setting_of(model, 'class_names')) == ['cat', 'dog'] and model.num_classes == 2
+    ClassQuery(('cat', 'dog'), 0.3).ask(model)
+    assert list(setting_of(model, 'class_names')) == ['background', 'cat', 'dog']
     calls = []
     monkeypatch.setattr(model, 'set_class_names', calls.append)
-    ClassQuery(('cat', 'dog'), 0.3).put_to(model)
+    ClassQuery(('cat', 'dog'), 0.3).ask(model)
     assert calls == []
-    ClassQuery(('cat', 'dog'), 0.4).put_to(model)
-    assert model.decode_head.background_threshold == 0.4
+    ClassQuery(('cat', 'dog'), 0.4).ask(model)
+    assert setting_of(model, 'background_threshold') == 0.4
     assert calls == [('background', 'cat', 'dog')]

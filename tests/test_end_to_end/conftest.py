@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from tiny_configs import load, shrink
 from tiny_model import openai_state, tiny_clip
 
-from code_mm.datasets.shapes_world import ShapesWorld, write_evaluation, write_shards
+from projects.shapes_world import ShapesWorld, write_evaluation, write_shards
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,7 +10,7 @@ from mmseg.apis import inference_model, init_model
 from tiny_configs import load, shrink
 from tiny_model import tiny_clip, tiny_code
 
-from code_mm.datasets.shapes_world import ShapesWorld, write_evaluation
+from projects.shapes_world import ShapesWorld, write_evaluation
 
 COUNT = 2
 

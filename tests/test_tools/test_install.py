@@ -107,7 +107,7 @@ def test_every_target_installs_first(target):
     expected = {
         'test': '-m pytest -n 2 ',
         'lint': '-m ruff check',
-        'demo': 'projects/shapes_demo/run.py',
-        'pretrain': 'tools/pretrain_clip.sh',
+        'demo': 'projects/shapes_world/demo.py',
+        'pretrain': 'projects/shapes_world/pretrain.sh',
     }
     assert expected[target] in second

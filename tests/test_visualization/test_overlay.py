@@ -52,12 +52,6 @@ def test_small_images_are_enlarged():
     assert tuple(picture[319, 479]) == (0, 0, 200)
 
 
-def test_thin_images_have_room_for_the_legend():
-    image = np.full((600, 2, 3), 100, np.uint8)
-    picture = draw_overlay(image, np.ones((600, 2), int), CLASSES, PALETTE)
-    assert picture.shape[1] >= 12 * 14
-
-
 @pytest.mark.parametrize(
     'share, text',
     [(0, '0 %'), (1, '100 %'), (0.34, '34 %'), (0.0072, '0.7 %'), (0.0004, '<0.1 %')],
@@ -70,7 +64,7 @@ def test_shares(share, text):
     'change, message',
     [
         (dict(labels=np.zeros((3, 3), int)), r'shape of the image \(8, 12\), but got \(3, 3\)'),
-        (dict(labels=np.full((8, 12), 3)), r'labels in 0 .. 2, but got 3 .. 3'),
+        (dict(labels=np.full((8, 12), 3)), r'below 3 .* but got \[3\]'),
         (dict(palette=PALETTE[:2]), r'colour per class \(3\), but got 2'),
         (dict(opacity=1.2), 'opacity in'),
         (dict(image=np.zeros((8, 12), np.uint8)), r'uint8 array \(H, W, 3\)'),

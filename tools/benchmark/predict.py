@@ -147,8 +147,10 @@ def measure_images(args, model, device, dtype) -> dict:
 
     import code_mm.datasets  # noqa: F401
 
-    cfg = Config.fromfile(ROOT / 'configs' / '_base_' / 'benchmarks.py')
-    scale = next(t.scale for t in cfg.benchmark_pipeline if t.type == 'Resize')
+    configs = ROOT / 'configs' / '_base_'
+    cfg = Config.fromfile(configs / 'benchmarks.py')
+    pipeline = Config.fromfile(configs / 'datasets' / 'evaluation.py').test_pipeline
+    scale = next(t.scale for t in pipeline if t.type == 'Resize')
     scale = (100 * args.shorter_side, args.shorter_side) if args.shorter_side else tuple(scale)
     result = {}
     for name in args.benchmarks:

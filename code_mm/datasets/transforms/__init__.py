@@ -1,8 +1,8 @@
 """Transforms of caption samples; each file holds one."""
 
 from .add_caption import AddCaption
-from .caption_as_noun import CaptionAsNoun
 from .load_caption_image import LoadCaptionImage
+from .load_nouns import LoadNouns
 from .pack_caption_inputs import PackCaptionInputs
 from .random_resized_crop import RandomResizedCrop
 from .select_nouns import SelectNouns
@@ -10,8 +10,8 @@ from .tokenize_caption import TokenizeCaption
 
 __all__ = [
     'AddCaption',
-    'CaptionAsNoun',
     'LoadCaptionImage',
+    'LoadNouns',
     'PackCaptionInputs',
     'RandomResizedCrop',
     'SelectNouns',

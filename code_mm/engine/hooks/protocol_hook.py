@@ -9,10 +9,10 @@ from pathlib import Path
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
 
-from code_mm.evaluation.benchmark_table import benchmark_rows, benchmark_table
+from code_mm.datasets.benchmarks.table import PUBLISHED, SOURCE, benchmark_of
 from code_mm.evaluation.named_protocols import check_protocol_name, departures
 from code_mm.evaluation.protocol import dataset_protocol, model_protocol, plain, versions
-from code_mm.evaluation.published import PUBLISHED, SOURCE, benchmark_of
+from code_mm.evaluation.result_table import benchmark_rows, benchmark_table
 from code_mm.registry import HOOKS
 from code_mm.weights import weights_sha256
 from code_mm.weights.model_weights import pretrained_files
@@ -31,7 +31,7 @@ class ProtocolHook(Hook):
 
     Args:
         published (Sequence[str]): Methods whose published mIoU is shown; the names are those of
-            ``code_mm.evaluation.published.PUBLISHED``.
+            ``code_mm.datasets.benchmarks.table.PUBLISHED``.
 
     The protocol's own name, 'code' or 'sclip', is the config's top-level key ``protocol``. It is
     checked: settings that depart from the named protocol are listed behind the name.

@@ -98,8 +98,7 @@ class MultiDatasetLoop:
         if meta is not None:
             self.evaluator.dataset_meta = self.runner.visualizer.dataset_meta = meta
         head = getattr(model, 'decode_head', None)
-        holder = model if hasattr(model, 'background_threshold') else head
-        own_threshold = getattr(holder, 'background_threshold', None)
+        own_threshold = getattr(model, 'background_threshold', None)
         own_scores = getattr(head, 'name_scores', None)
         threshold = benchmark.background_threshold
         try:

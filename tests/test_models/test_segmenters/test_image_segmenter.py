@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 from tiny_model import images, randomise, tiny_clip
 
+import projects.dense_clip  # noqa: F401  registers its parts
 from code_mm.models.segmenters import ImageSegmenter
 from code_mm.registry import MODELS
 

@@ -6,8 +6,8 @@ from mmengine.config import Config
 from tiny_model import SIZES, build, code_config, images, tiny_clip
 
 from code_mm.models.backbones.clip import DenseAttention
-from code_mm.models.dense_attention import NeighbourhoodAttention
 from code_mm.registry import MODELS
+from projects.dense_clip import NeighbourhoodAttention
 
 READINGS = {
     'MaskCLIP': dict(type='SelfOnlyAttention'),
