@@ -46,7 +46,7 @@ def model_protocol(model: nn.Module) -> dict:
         background_threshold=setting_of(model, 'background_threshold'),
         noun_prompt=settings_of(noun_prompt),
         # with learnt contexts, sentences are used by the knowledge-preserving mix only
-        templates=None if learnt_contexts else list(setting_of(model, 'templates')),
+        templates=None if learnt_contexts else list(setting_of(model, 'templates') or ()),
         dense_attention={
             name.removesuffix('.dense_attention'): settings_of(part)
             for name, part in model.named_modules()
