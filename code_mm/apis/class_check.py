@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .class_query import ClassQuery
 from .code_inferencer import CoDeInferencer
@@ -54,7 +54,7 @@ def confusable_class_names(
     if len(words) < 2:
         raise ValueError(f'expected at least two class names to compare, but got {words}')
     ClassQuery(words, None).ask(model)
-    embeddings = _phrase_embeddings(model).float().cpu()
+    embeddings = model.vocabulary.embeddings.float().cpu()
     by_class = embeddings.split([len(word.split('|')) for word in words])
     pairs = [
         (words[i], words[j], float((by_class[i] @ by_class[j].T).max()))
@@ -64,13 +64,6 @@ def confusable_class_names(
     pairs.sort(key=lambda pair: -pair[2])
     limit = torch.tensor([pair[2] for pair in pairs]).quantile(quantile)
     return ClassConfusion(pairs, float(limit))
-
-
-def _phrase_embeddings(model: nn.Module) -> Tensor:
-    """Unit-length embeddings [phrases, c] of all class names and synonyms, in their order."""
-    if hasattr(model, 'vocabulary'):
-        return model.vocabulary.embeddings
-    return model.decode_head.class_embeddings
 
 
 class ThresholdSuggestion(NamedTuple):

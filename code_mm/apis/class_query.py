@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from code_mm.evaluation.protocol import setting_of
 from code_mm.visualization.colours import distinct_palette
 from code_mm.visualization.lettering import Colour
 
@@ -43,10 +42,10 @@ class ClassQuery:
 
     def ask(self, model: nn.Module) -> None:
         """Let a ``ZeroShotSegmentor`` look for these classes, unless it does already."""
-        threshold = setting_of(model, 'background_threshold')
-        asked = tuple(setting_of(model, 'class_names') or ()), threshold
-        embedded = getattr(model.decode_head, 'class_embeddings', True) is not None
-        if asked != (self.names, self.background_threshold) or not embedded:
+        if (model.class_names, model.background_threshold) != (
+            self.names,
+            self.background_threshold,
+        ):
             model.set_background_threshold(self.background_threshold)
             model.set_class_names(self.names)
 

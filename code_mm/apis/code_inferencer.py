@@ -15,7 +15,6 @@ from mmseg.visualization import SegLocalVisualizer
 from rich.progress import track
 from torch import nn
 
-from code_mm.evaluation.protocol import setting_of
 from code_mm.visualization.lettering import Colour
 
 from .class_query import ClassQuery, make_query
@@ -86,9 +85,7 @@ class CoDeInferencer:
         init_default_scope(self.cfg.get('default_scope', 'mmseg'))
         self.pipeline = ImagePipeline(self.cfg, shorter_side)
         self.show_progress = show_progress
-        self._configured = [
-            setting_of(self.model, name) for name in ('class_names', 'background_threshold')
-        ]
+        self._configured = self.model.class_names, self.model.background_threshold
         self._asked, self._palette = (classes, background, background_threshold), palette
         if classes is not None:
             self.query()  # mistakes are named at once

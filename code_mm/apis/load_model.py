@@ -10,10 +10,10 @@ from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from code_mm.engine.checkpoint_check import names_pretrained_weights, require_checkpoint
 from code_mm.models.segmentors import ZeroShotSegmentor
 from code_mm.registry import MODELS
-from code_mm.weights.model_weights import load_model_weights
+from code_mm.weights.files import require_file
+from code_mm.weights.model_weights import load_model_weights, pretrained_files
 
 
 def load_config(model: str | Path | dict) -> Config | ConfigDict:
@@ -50,8 +50,8 @@ def load_zero_shot_model(
         ValueError: The weights do not fit, or there are none.
     """
     if weights is not None:
-        require_checkpoint(str(weights))
-    elif not names_pretrained_weights(cfg.model):
+        require_file(weights)
+    elif not any(pretrained_files(cfg.model)):
         raise ValueError(
             'expected weights, but got none, and the config names none either (init_cfg); give a '
             'checkpoint as the second argument'

@@ -35,38 +35,28 @@ def model_protocol(model: nn.Module) -> dict:
         protocol[f'image_{name}'] = plain(None if value is None else value.flatten())
     if not hasattr(model, 'set_class_names'):  # classes are trained, not named
         return protocol
-    names = list(setting_of(model, 'class_names') or ())
-    noun_prompt = setting_of(model, 'noun_prompt')
-    learnt_contexts = getattr(noun_prompt, 'num_contexts', 0) > 0
-    to_mask = setting_of(model, 'similarity_to_mask')
+    names = list(model.class_names or ())
+    learnt_contexts = getattr(model.noun_prompt, 'num_contexts', 0) > 0
     return dict(
         protocol,
         class_names=names,
         class_names_sha256=class_names_sha256(names),
-        background_threshold=setting_of(model, 'background_threshold'),
-        noun_prompt=settings_of(noun_prompt),
+        background_threshold=model.background_threshold,
+        noun_prompt=settings_of(model.noun_prompt),
         # with learnt contexts, sentences are used by the knowledge-preserving mix only
-        templates=None if learnt_contexts else list(setting_of(model, 'templates') or ()),
+        templates=None if learnt_contexts else list(model.templates),
         dense_attention={
             name.removesuffix('.dense_attention'): settings_of(part)
             for name, part in model.named_modules()
             if name.endswith('.dense_attention')
         },
-        scale=to_mask.scale.item(),
-        bias=to_mask.bias.item(),
+        scale=model.similarity_to_mask.scale.item(),
+        bias=model.similarity_to_mask.bias.item(),
         **{
-            name: settings_of(setting_of(model, name))
+            name: settings_of(getattr(model.decode_head, name))
             for name in ('post_processor', 'knowledge_preserving', 'name_scores')
         },
     )
-
-
-def setting_of(model: nn.Module, name: str):
-    """A setting of a zero-shot segmentor, its own or its head's; None where neither has one."""
-    for part in (model, getattr(model, 'decode_head', None)):
-        if getattr(part, name, None) is not None:
-            return getattr(part, name)
-    return None
 
 
 def dataset_protocol(dataset) -> dict:

@@ -49,3 +49,8 @@ def patch_convolution(image: Tensor, weight: Tensor) -> Tensor:
         Tensor: [b, o, H // side, W // side].
     """
     return _PatchConvolution.apply(image, weight)
+
+
+def patch_convolution_reference(image: Tensor, weight: Tensor) -> Tensor:
+    """The plain form of :func:`patch_convolution`."""
+    return F.conv2d(image, weight, stride=weight.shape[-2:])

@@ -15,8 +15,9 @@ import platform
 from pathlib import Path
 
 import torch
-from mmengine.runner import CheckpointLoader
 from safetensors.torch import save_file
+
+from code_mm.weights import read_checkpoint
 
 
 def parse_args() -> argparse.Namespace:
@@ -103,10 +104,7 @@ def measure(config: str, state: dict) -> dict:
 
 def main() -> None:
     args = parse_args()
-    # MMEngine's allow-list covers what its hooks put beside the tensors; without this variable it
-    # would fall back to executing a pickle.
-    os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
-    checkpoint = CheckpointLoader.load_checkpoint(str(args.checkpoint), map_location='cpu')
+    checkpoint = read_checkpoint(args.checkpoint)
     weights = checkpoint['state_dict']
     state = openai_state(weights, args.vocab_size, getattr(torch, args.dtype))
     # figures are of the weights as written

@@ -100,9 +100,7 @@ def run_tool():
     def run(script, *args):
         with pytest.MonkeyPatch.context() as patch:
             patch.syspath_prepend(ROOT / 'tools')
-            # what the tools set, to be undone
-            patch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
-            patch.setenv('LOCAL_RANK', '0')
+            patch.setenv('LOCAL_RANK', '0')  # what the tools set, to be undone
             patch.setattr(sys, 'argv', [script, *map(str, args)])
             runpy.run_path(str(ROOT / 'tools' / script), run_name='__main__')
 

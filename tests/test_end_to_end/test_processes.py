@@ -25,11 +25,6 @@ def free_port():
         return str(probe.getsockname()[1])
 
 
-def metrics(work_dir):
-    (file,) = work_dir.glob('2*/2*.json')
-    return {k: v for k, v in json.loads(file.read_text()).items() if 'time' not in k}
-
-
 def losses(work_dir):
     """Losses of every iteration from the log that a Runner writes."""
     (file,) = work_dir.glob('2*/vis_data/scalars.json')
@@ -60,16 +55,6 @@ def test_two_processes_train(files, run_script):
     for values in written:
         assert len(values) == 10  # nine losses and their sum
         assert all(map(math.isfinite, values.values()))
-
-
-def test_two_processes_measure_what_one_does(files, checkpoint, run_tool, run_script):
-    """Three images in two processes: the one that is dealt twice counts once."""
-    run_tool('test.py', files / 'tiny.py', checkpoint, '--work-dir', files / 'test_one')
-    options = ('--work-dir', files / 'test_two')
-    run_script('dist_test.sh', files / 'tiny.py', checkpoint, 2, *options, PORT=free_port())
-    found = metrics(files / 'test_one')
-    assert 0 <= found['mIoU'] <= 100
-    assert metrics(files / 'test_two') == found
 
 
 def test_a_checkpoint_of_another_model_is_refused(files, checkpoint, run_tool, world):

@@ -139,18 +139,12 @@ def load_model(cfg, checkpoint: str, name: str):
     from mmengine.logging import MMLogger
     from runner_options import build_runner
 
-    from code_mm.engine.checkpoint_check import (
-        names_pretrained_weights,
-        read_local_files_inertly,
-        require_checkpoint,
-    )
+    from code_mm.weights.model_weights import pretrained_files
 
-    read_local_files_inertly()
     from_config = checkpoint == 'none'
     if not from_config:
-        require_checkpoint(checkpoint)
         cfg.load_from = checkpoint
-    elif not names_pretrained_weights(cfg.model):
+    elif not any(pretrained_files(cfg.model)):
         raise ValueError(f'expected a checkpoint, but {cfg.filename} names no weights itself')
     cfg.resume = False
     cfg.log_level = 'WARNING'

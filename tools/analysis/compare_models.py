@@ -87,7 +87,6 @@ def meta_of(args: argparse.Namespace, dataset) -> dict:
 def name_classes(segmentor, cfg, args: argparse.Namespace, meta: dict) -> int:
     """Tell a model what to look for; by how much its labels lie below those of the picture."""
     from code_mm.apis.class_query import make_query
-    from code_mm.evaluation.protocol import setting_of
 
     if not hasattr(segmentor, 'set_class_names'):  # trained for its classes
         return 0
@@ -95,8 +94,7 @@ def name_classes(segmentor, cfg, args: argparse.Namespace, meta: dict) -> int:
     if 'background_threshold' in benchmark:
         segmentor.set_background_threshold(benchmark['background_threshold'])
     if args.classes:
-        threshold = setting_of(segmentor, 'background_threshold')
-        query = make_query(args.classes, configured_threshold=threshold)
+        query = make_query(args.classes, configured_threshold=segmentor.background_threshold)
         segmentor.set_class_names(list(query.names))
         return int(query.background_threshold is None)
     hooks = [h for h in cfg.get('custom_hooks', []) if h['type'].endswith('ClassNamesHook')]

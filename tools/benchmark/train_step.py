@@ -143,7 +143,7 @@ def build_step(args):
     from mmengine.optim import build_optim_wrapper
     from timing import unit_of
 
-    from code_mm.engine.freed_memory import keep_freed_memory
+    from code_mm.engine.every_run import keep_freed_memory
 
     device, dtype = prepare(args)
     if device.type == 'cpu' and not args.release_memory:

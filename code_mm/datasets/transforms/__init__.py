@@ -2,6 +2,7 @@
 
 from .add_caption import AddCaption
 from .load_caption_image import LoadCaptionImage
+from .load_nouns import LoadNouns
 from .pack_caption_inputs import PackCaptionInputs
 from .random_resized_crop import RandomResizedCrop
 from .select_nouns import SelectNouns
@@ -10,6 +11,7 @@ from .tokenize_caption import TokenizeCaption
 __all__ = [
     'AddCaption',
     'LoadCaptionImage',
+    'LoadNouns',
     'PackCaptionInputs',
     'RandomResizedCrop',
     'SelectNouns',

@@ -57,6 +57,7 @@ model = dict(
     ),
 )
 
+load_nouns = dict(type='LoadNouns')
 select_nouns = dict(type='SelectNouns', num_nouns=2)
 tokenize = dict(
     type='TokenizeCaption',
@@ -76,7 +77,7 @@ labelled_captioned_dataset = dict(
         dict(
             type='AddCaption',
             ann_file='data/shapes_mixing/captions_training.jsonl',
-            transforms=[select_nouns, tokenize],
+            transforms=[load_nouns, select_nouns, tokenize],
         ),
         crop,
         flip,
@@ -88,6 +89,7 @@ captioned_dataset = dict(
     data_root='data/shapes_mixing',
     shards='shards/*.tar',
     pipeline=[
+        load_nouns,
         select_nouns,
         dict(type='LoadCaptionImage', min_size=8),
         crop,
@@ -97,7 +99,7 @@ captioned_dataset = dict(
     ],
 )
 labelled_dataset = dict(_base_.train_dataset, indices=-1000)
-del similarity_to_mask, select_nouns, tokenize, crop, flip
+del similarity_to_mask, load_nouns, select_nouns, tokenize, crop, flip
 train_dataloader = dict(
     dataset=dict(
         _delete_=True,

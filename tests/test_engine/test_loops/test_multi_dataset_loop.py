@@ -203,13 +203,11 @@ def test_means_of_what_all_have():
 def run_small(folder, options):
     from mmengine.runner import Runner
 
-    import code_mm.registry  # noqa: F401
-    from code_mm.engine.cpu_processes import start_cpu_processes
+    import code_mm  # noqa: F401
 
     conftest = load_conftest()
     cfg = conftest.config(folder, **options)
     cfg.launcher = 'pytorch'
-    start_cpu_processes(cfg)
     return dict(Runner.from_cfg(cfg).test())
 
 

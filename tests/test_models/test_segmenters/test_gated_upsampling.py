@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from code_mm.models.segmenters import GatedUpsampling, LayerNorm2d
+from code_mm.models.segmenters import GatedUpsampling
 
 
 def slow_layer_norm(x, weight, bias, eps=1e-5):
@@ -44,14 +44,6 @@ def layer():
         layer.norm.weight.copy_(torch.rand(3) + 0.5)
         layer.norm.bias.copy_(torch.randn(3))
     return layer
-
-
-def test_layer_norm_2d_normalises_the_channels_of_every_location():
-    norm = LayerNorm2d(4).double()
-    torch.nn.init.uniform_(norm.weight)
-    torch.nn.init.uniform_(norm.bias)
-    x = torch.randn(2, 4, 3, 2, dtype=torch.double)
-    torch.testing.assert_close(norm(x), slow_layer_norm(x, norm.weight, norm.bias))
 
 
 def test_against_a_slow_computation(layer):

@@ -18,7 +18,7 @@ from tiny_configs import load
 from tiny_model import SIZES, images, tiny_clip
 
 from code_mm.registry import MODELS
-from code_mm.weights.mmpretrain_names import to_mmpretrain_names
+from code_mm.weights.clip_layouts import to_mmpretrain_names
 
 NAMES = ['star', 'boat', 'fish']
 

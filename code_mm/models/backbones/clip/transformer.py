@@ -10,28 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from code_mm.ops import quick_gelu
+
 
 class QuickGELU(nn.Module):
     """The sigmoid approximation of GELU that OpenAI's CLIP was trained with."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return _QuickGELU.apply(x)
-
-
-class _QuickGELU(torch.autograd.Function):
-    """``x sigmoid(a x) = silu(a x) / a`` with the fused SiLU; nothing but x is kept."""
-
-    FACTOR = 1.702
-
-    @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return F.silu(_QuickGELU.FACTOR * x, inplace=True).div_(_QuickGELU.FACTOR)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        return torch.ops.aten.silu_backward(grad, _QuickGELU.FACTOR * x)
+        return quick_gelu(x)
 
 
 # Order of the rows of ``in_proj_weight``.
