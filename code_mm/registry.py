@@ -48,3 +48,5 @@ HOOKS = _child_of(MMSEG_HOOKS, 'code_mm.engine')
 LOOPS = _child_of(MMSEG_LOOPS, 'code_mm.engine')
 METRICS = _child_of(MMSEG_METRICS, 'code_mm.evaluation')
 VISUALIZERS = _child_of(MMSEG_VISUALIZERS, 'code_mm.visualization')
+# MMSegmentation has no registry for these.
+TOKENIZERS = _child_of(Registry('tokenizer', scope='mmseg'), 'code_mm.tokenizers')

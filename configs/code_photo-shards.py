@@ -26,7 +26,7 @@ train_dataloader = dict(
         ]
     ),
 )
-model = dict(losses=dict(area=dict(prior=0.25)))
+model = dict(co_decomposition=dict(losses=dict(area=dict(prior=0.25))))
 
 max_iters = 20
 optim_wrapper = dict(

@@ -7,8 +7,9 @@ from mmseg.structures import SegDataSample
 from code_mm.models import segmentors  # noqa: F401
 from code_mm.nouns import token_labels
 from code_mm.registry import MODELS
-from code_mm.tokenizers import tokenize
+from code_mm.tokenizers import CLIPTokenizer
 from code_mm.vocabulary import get_templates
+from code_mm.weights.own_layouts import rename_own
 from code_mm.weights.release_weights import convert_release_name, convert_release_weights
 
 # Our names of the release's loss terms.
@@ -50,26 +51,33 @@ def losses(constants, sync):
     return dict(
         knowledge_guided=dict(type='KnowledgeGuidedLoss', loss_weight=constants['w_kg']),
         region_feature=dict(type='RegionInfoNCELoss', loss_weight=inner),
-        region_image=dict(type='InfoNCELoss', loss_weight=inner),
-        feature_variation=dict(type='TotalVariationLoss', loss_weight=constants['w_tv']),
-        mask_variation=dict(type='TotalVariationLoss', loss_weight=constants['w_tv']),
+        region_image=dict(type='InfoNCELoss', text='nouns', loss_weight=inner),
+        feature_variation=dict(
+            type='TotalVariationLoss', of='features', loss_weight=constants['w_tv']
+        ),
+        mask_variation=dict(type='TotalVariationLoss', of='masks', loss_weight=constants['w_tv']),
         area=dict(
             type='AreaLoss',
+            of='own_masks',
             prior=constants['pos_area'],
             loss_weight=constants['w_pos_area'],
             sync=sync,
         ),
         negative_area=dict(
-            type='AreaLoss', prior=0.0, loss_weight=constants['w_neg_area'], sync=sync
+            type='AreaLoss',
+            of='negative_area',
+            prior=0.0,
+            loss_weight=constants['w_neg_area'],
+            sync=sync,
         ),
         word_segmentation=dict(
             type='TextSegmentationLoss', loss_weight=constants['w_tseg'], sync=sync
         ),
-        region_word=dict(type='InfoNCELoss', loss_weight=constants['w_hcl']),
+        region_word=dict(type='InfoNCELoss', text='text_embed', loss_weight=constants['w_hcl']),
     )
 
 
-def model_config(index, prompt_size, text=True, sync=True, **head):
+def model_config(index, prompt_size, text=True, sync=True, background_threshold=None, **head):
     """Config of the CoDe segmentor; ``text=False`` leaves the text decomposition out."""
     constants = index['model_constants']
     masker = constants['masker']
@@ -79,28 +87,29 @@ def model_config(index, prompt_size, text=True, sync=True, **head):
     return dict(
         type='CoDeSegmentor',
         backbone=dict(type='CLIP', **clip_sizes(index)),
-        decode_head=dict(
-            type='ZeroShotHead',
+        image_segmenter=dict(type='ImageSegmenter', num_upsamplings=masker['decoder']['n_layers']),
+        co_decomposition=dict(
+            type='CoDecomposition',
+            noun_prompt=dict(type='NounContextPrompt', num_contexts=constants['n_ctx']),
             similarity_to_mask=dict(
                 type='SimilarityToMask',
                 init_scale=masker['sim2mask']['init_w'],
                 init_bias=masker['sim2mask']['init_b'],
                 temperature=masker['sim2mask']['gumbel_tau'],
             ),
-            **head,
+            region_prompt=dict(type='RegionHighlightingPrompt', image_size=prompt_size),
+            text_segmenter=dict(
+                type='TextSegmenter',
+                num_layers=constants['text_decoder']['layers'],
+                text_heads=constants['text_decoder']['heads'],
+            )
+            if text
+            else None,
+            word_prompt=dict(type='WordHighlightingPrompt') if text else None,
+            losses=parts,
         ),
-        noun_prompt=dict(type='NounContextPrompt', num_contexts=constants['n_ctx']),
-        image_segmenter=dict(type='ImageSegmenter', num_upsamplings=masker['decoder']['n_layers']),
-        text_segmenter=dict(
-            type='TextSegmenter',
-            num_layers=constants['text_decoder']['layers'],
-            heads=constants['text_decoder']['heads'],
-        )
-        if text
-        else None,
-        word_prompt=dict(type='WordHighlightingPrompt') if text else None,
-        region_prompt=dict(type='RegionHighlightingPrompt', image_size=prompt_size),
-        losses=parts,
+        decode_head=dict(type='ZeroShotHead', **head),
+        background_threshold=background_threshold,
         test_cfg=ConfigDict(mode='whole'),
     )
 
@@ -132,7 +141,7 @@ def caption_samples(index, captions, nouns, all_nouns, templates, labels=None):
             where there are fewer than k * b.
         labels: token labels [b, l]; computed where None.
     """
-    length = index['tiny_clip']['context_length']
+    tokenizer, length = CLIPTokenizer(), index['tiny_clip']['context_length']
     noun_length = length - index['model_constants']['n_ctx']
     sentences = get_templates('imagenet')
     samples = []
@@ -140,13 +149,15 @@ def caption_samples(index, captions, nouns, all_nouns, templates, labels=None):
         chosen = [slot[i] for slot in nouns]
         picked = [templates[(j * len(captions) + i) % len(templates)] for j in range(len(nouns))]
         sample = SegDataSample(metainfo=dict(caption=caption, selected_nouns=chosen))
-        ids = tokenize([caption], length)[0]
-        own = labels[i] if labels is not None else token_labels(ids, all_nouns[i], chosen)
+        ids = tokenizer.tokenize(caption, length)[0]
+        own = (
+            labels[i] if labels is not None else token_labels(ids, all_nouns[i], chosen, tokenizer)
+        )
         sample.set_field(ids, 'caption_ids')
         sample.set_field(own, 'token_labels')
-        sample.set_field(tokenize(chosen, noun_length), 'noun_ids')
+        sample.set_field(tokenizer.tokenize(chosen, noun_length), 'noun_ids')
         guides = [sentences[t].format(noun) for t, noun in zip(picked, chosen, strict=True)]
-        sample.set_field(tokenize(guides, length), 'guide_ids')
+        sample.set_field(tokenizer.tokenize(guides, length), 'guide_ids')
         samples.append(sample)
     return samples
 
@@ -155,12 +166,18 @@ def fix_noise(model, uniform_noise, columns=0):
     """Let the hard masks use given noise [n, m, h, w]; own nouns begin at column ``columns``."""
     pair = torch.arange(len(uniform_noise))
     own = uniform_noise[pair, pair + columns, None]
-    model.decode_head.similarity_to_mask.sample_noise = lambda similarity: own
+    model.similarity_to_mask.sample_noise = lambda similarity: own
+
+
+def own_name(model, released_name):
+    """Our name of a parameter of the release."""
+    names = dict(model.named_parameters())
+    return next(iter(rename_own({convert_release_name(released_name): None}, names)))
 
 
 def own_parameter(model, released_name):
     """Our parameter of a name in the release."""
-    return dict(model.named_parameters())[convert_release_name(released_name)]
+    return dict(model.named_parameters())[own_name(model, released_name)]
 
 
 def own_gradient(model, released_name, like):

@@ -7,7 +7,7 @@ from mmseg.structures import SegDataSample
 import code_mm.models  # noqa: F401
 from code_mm.nouns import token_labels
 from code_mm.registry import MODELS
-from code_mm.tokenizers import tokenize
+from code_mm.tokenizers import CLIPTokenizer
 
 SIZES = dict(
     embed_dim=32,
@@ -28,13 +28,13 @@ SELECTED = (('grass', 'star'), ('boat', 'house'))
 LOSSES = dict(
     knowledge_guided=dict(type='KnowledgeGuidedLoss', loss_weight=8.0),
     region_feature=dict(type='RegionInfoNCELoss', loss_weight=0.1),
-    region_image=dict(type='InfoNCELoss', loss_weight=0.1),
-    feature_variation=dict(type='TotalVariationLoss', loss_weight=1.0),
-    mask_variation=dict(type='TotalVariationLoss', loss_weight=1.0),
-    area=dict(type='AreaLoss', prior=0.25, loss_weight=0.5),
-    negative_area=dict(type='AreaLoss', prior=0.0, loss_weight=0.05),
+    region_image=dict(type='InfoNCELoss', text='nouns', loss_weight=0.1),
+    feature_variation=dict(type='TotalVariationLoss', of='features', loss_weight=1.0),
+    mask_variation=dict(type='TotalVariationLoss', of='masks', loss_weight=1.0),
+    area=dict(type='AreaLoss', of='own_masks', prior=0.25, loss_weight=0.5),
+    negative_area=dict(type='AreaLoss', of='negative_area', prior=0.0, loss_weight=0.05),
     word_segmentation=dict(type='TextSegmentationLoss', loss_weight=1.0),
-    region_word=dict(type='InfoNCELoss', loss_weight=0.5),
+    region_word=dict(type='InfoNCELoss', text='text_embed', loss_weight=0.5),
 )
 
 
@@ -59,23 +59,47 @@ def tiny_clip(seed=0, **sizes):
     return build(dict(type='CLIP', **{**SIZES, **sizes}), seed)
 
 
+class Step:
+    """Stands for a ``CoDecompositionStep`` with given values."""
+
+    def __init__(self, **values):
+        vars(self).update(values)
+
+    def value(self, name):
+        return getattr(self, name)
+
+
 def openai_state(clip):
     """The weights of a CLIP under OpenAI's names: the text tower stands at the top level."""
     return {k.removeprefix('text.'): v.clone() for k, v in clip.state_dict().items()}
 
 
-def code_config(**keys):
-    """Config of the tiny CoDe segmentor; ``keys`` replace those of the top level."""
+def co_decomposition(**keys):
+    """Config of the tiny ``CoDecomposition``."""
+    config = dict(
+        type='CoDecomposition',
+        noun_prompt=dict(type='NounContextPrompt', num_contexts=CONTEXTS),
+        region_prompt=dict(type='RegionHighlightingPrompt', image_size=32),
+        text_segmenter=dict(type='TextSegmenter'),
+        word_prompt=dict(type='WordHighlightingPrompt'),
+        losses=LOSSES,
+    )
+    return {**config, **keys}
+
+
+def code_config(parts=None, **keys):
+    """Config of the tiny CoDe segmentor.
+
+    Args:
+        parts: Keys that replace those of its ``co_decomposition``.
+        **keys: Keys that replace those of the top level.
+    """
     config = dict(
         type='CoDeSegmentor',
         backbone=dict(type='CLIP', **SIZES),
-        decode_head=dict(type='ZeroShotHead'),
-        noun_prompt=dict(type='NounContextPrompt', num_contexts=CONTEXTS),
         image_segmenter=dict(type='ImageSegmenter'),
-        text_segmenter=dict(type='TextSegmenter'),
-        region_prompt=dict(type='RegionHighlightingPrompt', image_size=32),
-        word_prompt=dict(type='WordHighlightingPrompt'),
-        losses=LOSSES,
+        co_decomposition=co_decomposition(**(parts or {})),
+        decode_head=dict(type='ZeroShotHead'),
         test_cfg=dict(mode='whole'),
     )
     return ConfigDict({**config, **keys})
@@ -88,15 +112,15 @@ def tiny_code(seed=0, **keys):
 
 def caption_samples(captions=CAPTIONS, nouns=NOUNS, selected=SELECTED):
     """Samples as the transforms make them."""
-    length = SIZES['context_length']
+    tokenizer, length = CLIPTokenizer(), SIZES['context_length']
     samples = []
     for caption, all_nouns, chosen in zip(captions, nouns, selected, strict=True):
-        ids = tokenize([caption], length)[0]
+        ids = tokenizer.tokenize(caption, length)[0]
         fields = dict(
             caption_ids=ids,
-            token_labels=token_labels(ids, list(all_nouns), list(chosen)),
-            noun_ids=tokenize(chosen, length - CONTEXTS),
-            guide_ids=tokenize([f'a photo of a {noun}.' for noun in chosen], length),
+            token_labels=token_labels(ids, list(all_nouns), list(chosen), tokenizer),
+            noun_ids=tokenizer.tokenize(chosen, length - CONTEXTS),
+            guide_ids=tokenizer.tokenize([f'a photo of a {noun}.' for noun in chosen], length),
         )
         sample = SegDataSample(metainfo=dict(sample_key=caption[:6], caption=caption))
         for name, value in fields.items():

@@ -2,6 +2,7 @@
 
 from . import (  # noqa: F401
     backbones,
+    co_decomposition,
     dense_attention,
     heads,
     losses,

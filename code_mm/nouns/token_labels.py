@@ -6,13 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from code_mm.tokenizers.clip_tokenizer import encode
+from code_mm.tokenizers import Tokenizer
 
 IGNORED = -1
 UNSELECTED_NOUN = 0
 
 
-def token_labels(caption_ids: Tensor, nouns: Sequence[str], selected: Sequence[str]) -> Tensor:
+def token_labels(
+    caption_ids: Tensor, nouns: Sequence[str], selected: Sequence[str], tokenizer: Tokenizer
+) -> Tensor:
     """The text segmenter's pseudo label of every position of a caption (thesis §3.2.2).
 
     −1 (ignored) everywhere but at tokens of nouns: 0 at those of nouns that were
@@ -27,20 +29,20 @@ def token_labels(caption_ids: Tensor, nouns: Sequence[str], selected: Sequence[s
     earlier ones. What truncation cut away, or never was there, gets no label.
 
     Args:
-        caption_ids: ids of the caption, int64, shape ``(l,)``, from
-            :func:`code_mm.tokenizers.clip_tokenizer.tokenize`.
-        nouns: all nouns of the caption.
-        selected: the ``k`` nouns drawn for this visit.
+        caption_ids (Tensor): Ids of the caption, int64 [l].
+        nouns (Sequence[str]): All nouns of the caption.
+        selected (Sequence[str]): The k nouns drawn for this visit.
+        tokenizer (Tokenizer): The one that made the ids.
 
     Returns:
-        Labels in ``[-1, k]``, int64, shape ``(l,)``.
+        Tensor: Labels in [-1, k], int64 [l].
     """
     ids = caption_ids.tolist()
     labels = [IGNORED] * len(ids)
     names_and_labels = [(noun, UNSELECTED_NOUN) for noun in nouns]
     names_and_labels += [(noun, slot) for slot, noun in enumerate(selected, start=1)]
     for name, label in names_and_labels:
-        pattern = encode(name)
+        pattern = tokenizer.encode(name)
         for start in _occurrences(ids, pattern):
             labels[start : start + len(pattern)] = [label] * len(pattern)
     return torch.from_numpy(np.array(labels, np.int64))  # new_tensor takes several times as long

@@ -1,5 +1,6 @@
 """Strings in, token ids out."""
 
-from .clip_tokenizer import clean_text, encode, end_of_text_index, token_texts, tokenize
+from .clip_tokenizer import CLIPTokenizer, clean_text
+from .tokenizer import Tokenizer
 
-__all__ = ['clean_text', 'encode', 'end_of_text_index', 'token_texts', 'tokenize']
+__all__ = ['CLIPTokenizer', 'Tokenizer', 'clean_text']

@@ -1,4 +1,4 @@
-"""CLIP's byte-pair tokenizer: strings in, token ids in the encoder's form out.
+"""CLIP's byte-pair tokenizer.
 
 The vocabulary and the merging are :mod:`mmseg.utils.tokenizer`'s. Its special
 tokens carry other names than CLIP's, so a text that spells out CLIP's own
@@ -8,11 +8,13 @@ tokens carry other names than CLIP's, so a text that spells out CLIP's own
 from collections.abc import Sequence
 from functools import lru_cache
 
-import numpy as np
 import regex
-import torch
 from mmseg.utils.tokenizer import SimpleTokenizer, basic_clean, whitespace_clean
 from torch import Tensor
+
+from code_mm.registry import TOKENIZERS
+
+from .tokenizer import Tokenizer
 
 START_OF_TEXT = '<|startoftext|>'
 END_OF_TEXT = '<|endoftext|>'
@@ -27,7 +29,7 @@ _MAX_WORD_BYTES = 77 * 32
 _MAX_CACHED_TEXTS = 2**15
 
 
-class ClipTokenizer(SimpleTokenizer):
+class _BytePairs(SimpleTokenizer):
     """MMSegmentation's CLIP tokenizer with CLIP's names for the special tokens."""
 
     def __init__(self) -> None:
@@ -65,98 +67,47 @@ class ClipTokenizer(SimpleTokenizer):
 
 
 @lru_cache(maxsize=1)
-def clip_tokenizer() -> ClipTokenizer:
-    """The tokenizer of this process (built on first use, it takes ~0.1 s)."""
-    return ClipTokenizer()
-
-
-def encode(text: str) -> list[int]:
-    """Token ids of one text, without start, end and padding.
-
-    Args:
-        text: any string; it is lower-cased, its unicode mended and its HTML
-            entities resolved as CLIP does.
-
-    Returns:
-        Ids in ``[0, 49408)``; empty for a blank text.
-    """
-    return list(_encode(text))
+def _byte_pairs() -> _BytePairs:
+    """The vocabulary of this process (built on first use, it takes ~0.1 s)."""
+    return _BytePairs()
 
 
 @lru_cache(maxsize=_MAX_CACHED_TEXTS)
 def _encode(text: str) -> tuple[int, ...]:
-    return tuple(clip_tokenizer().encode(text))
+    return tuple(_byte_pairs().encode(text))
 
 
-def tokenize(texts: str | Sequence[str], context_length: int = 77, truncate: bool = True) -> Tensor:
-    """Token ids in the form in which CLIP's text tower takes them.
+@TOKENIZERS.register_module()
+class CLIPTokenizer(Tokenizer):
+    """CLIP's: lower case, unicode mended, HTML entities resolved; 49408 ids.
 
-    A row is ``[start] tokens [end] 0 0 …``. A text that does not fit is cut, and
-    its last id is then the end token, so that every row has one:
-    ``tokenize('a dog', 4) -> [[49406, 320, 1929, 49407]]``.
-
-    Args:
-        texts: one text or ``n`` texts.
-        context_length: number of positions ``l``, at least 2 (start and end).
-        truncate: cut texts that do not fit; False: raise an error, as for words that a user asks
-            for and that are not to be dropped in silence.
-
-    Returns:
-        Ids, int64, of shape ``(n, l)``.
-
-    Raises:
-        ValueError: ``context_length`` is too small, or a text is too long and not to be cut.
+    ``tokenize('a dog', 4) -> [[49406, 320, 1929, 49407]]``. All instances of a process share the
+    vocabulary and what it remembers.
     """
-    if context_length < 2:
-        raise ValueError(
-            f'expected context_length >= 2 (start and end token), but got {context_length}'
-        )
-    texts = [texts] if isinstance(texts, str) else texts
-    tokenizer = clip_tokenizer()
-    rows = np.zeros((len(texts), context_length), np.int64)
-    for row, text in zip(rows, texts, strict=True):
-        ids = _encode(text)
-        if not truncate and len(ids) > context_length - 2:
-            raise ValueError(
-                f"expected texts that fit the model's text context, but {text!r} takes "
-                f'{len(ids)} tokens where {context_length - 2} fit; use a shorter phrase'
-            )
-        end = min(len(ids), context_length - 2) + 1
-        row[0], row[1:end], row[end] = tokenizer.start_id, ids[: end - 1], tokenizer.end_id
-    return torch.from_numpy(rows)
 
+    start_ids = (49406,)
+    end_id = 49407
 
-def end_of_text_index(ids: Tensor) -> Tensor:
-    """Position of the first end-of-text token, where CLIP reads its embedding.
+    def encode(self, text: str) -> list[int]:
+        return list(_encode(text))
 
-    The end token has the highest id of the vocabulary, hence the arg-max. A text
-    that itself contains a literal ``<|endoftext|>`` ends there.
+    def text_lengths(self, ids: Tensor) -> Tensor:
+        """Positions up to and with the first end token: ids [..., l] -> int64 [...].
 
-    Args:
-        ids: token ids, shape ``(..., l)``.
+        The end token has the highest id, also in a vocabulary that was cut to the tokens in use,
+        hence the arg-max. A text that spells out ``<|endoftext|>`` ends there.
+        """
+        return ids.argmax(-1) + 1
 
-    Returns:
-        Positions in ``[0, l)``, int64, shape ``(...)``.
-    """
-    return ids.argmax(-1)
+    def token_texts(self, ids: Tensor | Sequence[int]) -> list[str]:
+        """What each token stands for; joined, the strings give the cleaned text back.
 
-
-def token_texts(ids: Tensor | Sequence[int]) -> list[str]:
-    """What each token stands for, for printing a caption token by token.
-
-    Joined, the strings give the cleaned text back (with a blank after each word);
-    bytes of a character that several tokens share show as replacement characters.
-
-    Args:
-        ids: token ids of one text, shape ``(l,)``; all of them are translated,
-            padding included (cut with :func:`end_of_text_index` first).
-    """
-    tokenizer = clip_tokenizer()
-    ids = ids.tolist() if isinstance(ids, Tensor) else ids
-    special = (tokenizer.start_id, tokenizer.end_id)
-    return [
-        tokenizer.decoder[token] if token in special else tokenizer.decode([token]) for token in ids
-    ]
+        Bytes of a character that several tokens share show as replacement characters.
+        """
+        pairs = _byte_pairs()
+        special = (*self.start_ids, self.end_id)
+        ids = ids.tolist() if isinstance(ids, Tensor) else ids
+        return [pairs.decoder[i] if i in special else pairs.decode([i]) for i in ids]
 
 
 def clean_text(text: str) -> str:

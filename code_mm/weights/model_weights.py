@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .files import read_checkpoint, tensors_of
 from .load_report import LoadReport
+from .own_layouts import rename_own
 from .release_weights import convert_release_weights, release_layout
 from .trained_parts import CONTENT, FROZEN, complete_with_clip
 
@@ -67,7 +68,7 @@ class ModelWeights:
         Raises:
             ValueError: The file does not fit the model.
         """
-        state = self.state
+        state = rename_own(self.state, model.state_dict().keys())
         if self.layout == 'trained parts':
             state = complete_with_clip(model, state, self.meta, self.source)
         report = LoadReport.compare(model, state, self.source, self.layout)

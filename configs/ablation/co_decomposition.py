@@ -2,4 +2,6 @@
 
 _base_ = '../code_cc3m-cc12m.py'
 
-model = dict(region_prompt=dict(learnable=False), word_prompt=dict(learnable=False))
+model = dict(
+    co_decomposition=dict(region_prompt=dict(learnable=False), word_prompt=dict(learnable=False))
+)

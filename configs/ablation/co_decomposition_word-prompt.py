@@ -2,4 +2,4 @@
 
 _base_ = '../code_cc3m-cc12m.py'
 
-model = dict(region_prompt=dict(learnable=False))
+model = dict(co_decomposition=dict(region_prompt=dict(learnable=False)))

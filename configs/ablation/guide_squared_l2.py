@@ -2,4 +2,4 @@
 
 _base_ = '../code_cc3m-cc12m.py'
 
-model = dict(losses=dict(knowledge_guided=dict(mode='squared_l2')))
+model = dict(co_decomposition=dict(losses=dict(knowledge_guided=dict(mode='squared_l2'))))

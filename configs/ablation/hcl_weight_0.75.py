@@ -2,4 +2,4 @@
 
 _base_ = '../code_cc3m-cc12m.py'
 
-model = dict(losses=dict(region_word=dict(loss_weight=0.75)))
+model = dict(co_decomposition=dict(losses=dict(region_word=dict(loss_weight=0.75))))

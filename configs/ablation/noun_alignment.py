@@ -2,4 +2,4 @@
 
 _base_ = '../code_cc3m-cc12m.py'
 
-model = dict(alignment_text='noun')
+model = dict(co_decomposition=dict(losses=dict(region_word=dict(text='nouns'))))

@@ -2,4 +2,4 @@
 
 _base_ = '../code_cc3m-cc12m.py'
 
-model = dict(losses=dict(word_segmentation=dict(pseudo_label='argmax')))
+model = dict(co_decomposition=dict(losses=dict(word_segmentation=dict(pseudo_label='argmax'))))

@@ -3,8 +3,10 @@
 _base_ = '../code_cc3m-cc12m.py'
 
 model = dict(
-    text_segmenter=None,
-    word_prompt=None,
-    region_prompt=dict(learnable=False),
-    losses=dict(word_segmentation=None, region_word=None),
+    co_decomposition=dict(
+        text_segmenter=None,
+        word_prompt=None,
+        region_prompt=dict(learnable=False),
+        losses=dict(word_segmentation=None, region_word=None),
+    )
 )

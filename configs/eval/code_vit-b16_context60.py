@@ -6,7 +6,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(decode_head=dict(background_threshold=0.4))
+model = dict(background_threshold=0.4)
 test_cfg = dict(type='TestLoop')
 val_dataloader, val_evaluator = None, None
 custom_hooks = [dict(type='ClassNamesHook')]

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from code_mm.datasets.shapes_world import ShapesWorld
 from code_mm.registry import DATASETS
-from code_mm.tokenizers import tokenize
+from code_mm.tokenizers import CLIPTokenizer
 
 _BLANK = np.array([124, 116, 104], np.uint8)  # the mean colour, which is 0 to the network
 _CELL = 2  # pixels; region masks of 64-pixel images have 32 x 32 cells
@@ -82,7 +82,7 @@ class CutOutBatches(Dataset):
         if rng.random() < self.template_share:
             templates = get_predefined_templates('imagenet')
         template = templates[rng.integers(len(templates))]
-        ids = tokenize([template.format(noun) for noun in nouns], self.context_length)
+        ids = CLIPTokenizer().tokenize([template.format(noun) for noun in nouns], self.context_length)
         samples = []
         for noun, row in zip(nouns, ids, strict=True):
             sample = SegDataSample(metainfo={'caption': template.format(noun)})

@@ -10,7 +10,7 @@ from mmcv.transforms import BaseTransform
 from code_mm.datasets.shapes_world.captions import CAPTION_WORDS
 from code_mm.datasets.shapes_world.vocabulary import BACKGROUNDS, COLOURS, NOUNS, TEXTURES
 from code_mm.registry import TRANSFORMS
-from code_mm.tokenizers.clip_tokenizer import encode
+from code_mm.tokenizers import CLIPTokenizer
 
 _NAMES = {*NOUNS, *BACKGROUNDS}
 _ADJECTIVES = {*COLOURS, *TEXTURES, 'small', 'big', 'little', 'large'}
@@ -32,7 +32,7 @@ class TrueWordLabels(BaseTransform):
         selected = results['selected_nouns']
         position = 1  # behind the start token
         for word, owner in owners(results['caption']):
-            end = position + len(encode(word))
+            end = position + len(CLIPTokenizer().encode(word))
             if end >= len(labels):  # the end token needs a place, too
                 break
             labels[position:end] = selected.index(owner) + 1 if owner in selected else 0

@@ -4,12 +4,13 @@ import math
 import re
 
 import pytest
+from tiny_model import Step
 
 from code_mm.models.losses import InfoNCELoss, RegionInfoNCELoss
 from code_mm.ops.similarity import NORMALIZE_EPS
 
 CASE = '03_contrastive'
-LOSSES = {'infonce': InfoNCELoss, 'ext_infonce': RegionInfoNCELoss}
+LOSSES = {'infonce': lambda: InfoNCELoss('nouns'), 'ext_infonce': RegionInfoNCELoss}
 
 
 @pytest.mark.parametrize('kind', LOSSES)
@@ -22,7 +23,7 @@ def test_loss_and_gradients(golden, kind):
         module.logit_scale.data.copy_(tensors[f'{name}.logit_scale'])
         image = tensors[f'{name}.image_emb'].requires_grad_()
         text = tensors[f'{name}.text_emb'].requires_grad_()
-        loss = module(image, text)
+        loss = module(Step(region_embed=image, pooled=image, nouns=text))
         loss.backward()
         golden.assert_close(loss, tensors[f'{name}.loss'], CASE, what=f'{name}.loss')
         grads = {'image_emb': image, 'text_emb': text, 'logit_scale': module.logit_scale}
@@ -40,8 +41,8 @@ def test_constants(golden):
             ('clamp', r'<= ([0-9.]+)'),
         )
     )
-    for loss in LOSSES.values():
-        module = loss()
+    for build in LOSSES.values():
+        module = build()
         assert module.logit_scale.item() == pytest.approx(math.log(1 / temperature), rel=1e-6)
         assert module.max_scale == clamp
     assert constants['l2_normalise_eps'] == NORMALIZE_EPS

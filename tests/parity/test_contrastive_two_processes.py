@@ -9,6 +9,7 @@ import re
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny_model import Step
 
 from code_mm.models.losses import InfoNCELoss, RegionInfoNCELoss
 from code_mm.ops import rank
@@ -16,12 +17,12 @@ from code_mm.ops import rank
 CASE = '04_contrastive_2proc'
 
 
-def _loss_and_gradients(loss_type, inputs):
+def _loss_and_gradients(kind, inputs):
     own = inputs[rank()]
-    module = loss_type()
+    module = InfoNCELoss('nouns') if kind == 'infonce' else RegionInfoNCELoss()
     module.logit_scale.data.copy_(own['logit_scale'])
     image, text = (own[key].clone().requires_grad_() for key in ('image_emb', 'text_emb'))
-    loss = module(image, text)
+    loss = module(Step(region_embed=image, pooled=image, nouns=text))
     loss.backward()
     grads = {'image_emb': image, 'text_emb': text, 'logit_scale': module.logit_scale}
     return loss.detach(), {key: leaf.grad for key, leaf in grads.items()}
@@ -33,7 +34,7 @@ def results(golden, run_in_two_processes):
     tensors = golden.tensors(CASE)
     world_size = 1 + max(int(re.match(r'rank(\d+)\.', key).group(1)) for key in tensors)
     results = {}
-    for kind, loss_type in (('infonce', InfoNCELoss), ('ext_infonce', RegionInfoNCELoss)):
+    for kind in ('infonce', 'ext_infonce'):
         expected = [
             {
                 key.removeprefix(f'rank{r}.{kind}.'): value
@@ -42,7 +43,7 @@ def results(golden, run_in_two_processes):
             }
             for r in range(world_size)
         ]
-        ours = run_in_two_processes(_loss_and_gradients, loss_type, expected, world_size=world_size)
+        ours = run_in_two_processes(_loss_and_gradients, kind, expected, world_size=world_size)
         results[kind] = expected, ours
     return results
 

@@ -43,9 +43,9 @@ def test_class_embeddings(golden):
     expected, strings = golden.tensors(entry), entry['strings']
     model = _model(golden, strings['classes'], strings['kp_templates'], False, 0.3)
     entry_tolerance = golden.case('08_clip')
-    head = model.decode_head
-    golden.assert_close(head.class_embeddings, expected['text_emb'], entry_tolerance)
-    golden.assert_close(head.frozen_class_embeddings, expected['kp_text_emb'], entry_tolerance)
+    vocabulary = model.vocabulary
+    golden.assert_close(vocabulary.embeddings, expected['text_emb'], entry_tolerance)
+    golden.assert_close(vocabulary.template_embeddings, expected['kp_text_emb'], entry_tolerance)
 
 
 def test_custom_templates_are_the_releases(golden):

@@ -11,12 +11,12 @@ from released_model import (
     LOSS_NAMES,
     build_released_model,
     caption_samples,
-    convert_release_name,
     fix_noise,
+    own_name,
 )
 
 SCHEDULE = Path(__file__).parents[2] / 'configs' / '_base_' / 'schedules' / 'code_50k.py'
-BLOCK = 'image_segmenter.block.'
+BLOCK = 'image_segmenter.tail.block.'
 
 
 @pytest.fixture
@@ -80,8 +80,8 @@ def test_weight_decay_groups(golden, schedule, phase):
     }
     groups = golden.index['case15']['trainable_parameters_by_weight_decay'][phase]
     rate = golden.index['case15']['adamw']['weight_decay']
-    expected = {convert_release_name(name): rate for name in groups['decay_0p05']}
-    expected |= {convert_release_name(name): 0.0 for name in groups['decay_0']}
+    expected = {own_name(model, name): rate for name in groups['decay_0p05']}
+    expected |= {own_name(model, name): 0.0 for name in groups['decay_0']}
     assert decay == expected
 
 
@@ -103,7 +103,7 @@ def test_six_optimiser_steps(golden, schedule):
 
     for step in entry['steps']:
         i = step['step']
-        model.image_segmenter.block.requires_grad_(step['phase'] == 2)
+        model.image_segmenter.tail.block.requires_grad_(step['phase'] == 2)
         assert wrapper.param_groups[0]['lr'] == pytest.approx(step['lr'], rel=1e-9)
         samples = caption_samples(
             golden.index,

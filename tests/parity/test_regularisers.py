@@ -1,5 +1,7 @@
 """Golden case 5: total variation, area prior, masked pooling."""
 
+from tiny_model import Step
+
 from code_mm.models.losses import AreaLoss, TotalVariationLoss
 from code_mm.ops import masked_pooling
 from code_mm.ops.masked_pooling import POOLING_EPS
@@ -10,7 +12,7 @@ CASE = '05_regularisers'
 def test_total_variation(golden):
     tensors = golden.tensors(CASE)
     x = tensors['tv.x'].requires_grad_()
-    loss = TotalVariationLoss()(x)
+    loss = TotalVariationLoss('x')(Step(x=x))
     loss.backward()
     golden.assert_close(loss, tensors['tv.loss'], CASE, what='tv.loss')
     golden.assert_close(x.grad, tensors['tv.grad_x'], CASE, what='tv.grad_x')
@@ -21,7 +23,7 @@ def test_area(golden):
     for key in ('pos_prior', 'neg_prior'):
         prior = entry['constants'][key]
         mask = tensors['area.mask'].clone().requires_grad_()
-        loss = AreaLoss(prior)(mask)
+        loss = AreaLoss('mask', prior)(Step(mask=mask))
         loss.backward()
         name = f'prior{prior:g}'
         golden.assert_close(loss, tensors[f'area.loss_{name}'], entry, what=name)

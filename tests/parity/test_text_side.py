@@ -3,11 +3,12 @@
 import pytest
 import torch
 from released_model import build_released_model
+from tiny_model import Step
 
 from code_mm.models.losses import knowledge_guided_loss
 from code_mm.nouns import token_labels
 from code_mm.ops import l2_normalize
-from code_mm.tokenizers import end_of_text_index, tokenize
+from code_mm.tokenizers import CLIPTokenizer
 from code_mm.vocabulary import get_templates
 
 
@@ -21,19 +22,19 @@ def test_noun_prompts(golden, model):
     entry = golden.case('09_noun_prompts')
     expected, strings = golden.tensors(entry), entry['strings']
     length = golden.index['tiny_clip']['context_length']
-    text = model.backbone.text
-    ids = tokenize(strings['flat'], length - entry['constants']['n_ctx'])
+    backbone = model.backbone
+    ids = backbone.tokenize(strings['flat'], length - entry['constants']['n_ctx'])
     assert ids.equal(expected['ids_ctx61'])
     golden.assert_close(model.noun_prompt.contexts, expected['ctx'], entry)
-    nouns = model.noun_prompt(ids, text)
+    nouns = model.noun_prompt(ids, backbone)
     golden.assert_close(nouns, expected['embedding'], entry)
 
-    sentences = tokenize(strings['kg_sentences'], length)
+    sentences = backbone.tokenize(strings['kg_sentences'])
     assert sentences.equal(expected['kg_sentence_ids'])
     templates = get_templates('imagenet')
     pairs = zip(strings['kg_template_indices'], strings['flat'], strict=False)
     assert strings['kg_sentences'] == [templates[i].format(noun) for i, noun in pairs]
-    guide = l2_normalize(text(sentences))
+    guide = l2_normalize(backbone.encode_text(sentences))
     golden.assert_close(guide, expected['kg_embedding'], entry)
     loss = knowledge_guided_loss(nouns[: len(guide)], guide, 'cosine')
     golden.assert_close(loss, expected['kg_loss'], entry)
@@ -42,11 +43,10 @@ def test_noun_prompts(golden, model):
 
 
 def test_noun_prompt_starts_from_the_word_embeddings_of_a_photo_of(golden, model):
-    text = model.backbone.text
-    model.noun_prompt.copy_from(text)
+    model.noun_prompt.copy_from(model.backbone)
     number = model.noun_prompt.num_contexts
-    ids = tokenize(['A photo of ' + ' '.join(['x'] * number)], 77)[0]
-    expected = text.token_embedding.weight[ids[1 : 1 + number]]
+    ids = model.backbone.tokenize(['A photo of ' + ' '.join(['x'] * number)], 77)[0]
+    expected = model.backbone.text.token_embedding.weight[ids[1 : 1 + number]]
     assert model.noun_prompt.contexts.equal(expected)
 
 
@@ -57,7 +57,7 @@ def test_word_masks_and_loss(golden, model, variant):
     if f'{variant}.noun_emb' not in expected:
         pytest.skip(f'the golden folder has no variant {variant}')
     nouns = expected[f'{variant}.noun_emb'].clone().requires_grad_()
-    segmenter = model.text_segmenter
+    segmenter = model.co_decomposition.text_segmenter
     hidden = expected['text_hidden_embs'].transpose(0, 1)
     words = segmenter(hidden)
     golden.assert_close(words.transpose(0, 1), expected['dense_text_emb_LND'], entry)
@@ -65,7 +65,13 @@ def test_word_masks_and_loss(golden, model, variant):
     golden.assert_close(logits, expected[f'{variant}.logits_B_J1_L'], entry)
     masks = segmenter.masks(logits)
     golden.assert_close(masks, expected[f'{variant}.probs_JB_L'], entry)
-    loss = model.losses['word_segmentation'](logits, expected[f'{variant}.labels'])
+    labels = expected[f'{variant}.labels']
+    step = Step(
+        captions=Step(token_labels=labels),
+        word_logits=logits,
+        word_positions=torch.ones_like(labels, dtype=torch.bool),
+    )
+    loss = model.co_decomposition.losses['word_segmentation'](step)
     weight = golden.index['model_constants']['w_tseg']
     golden.assert_close(loss / weight, expected[f'{variant}.tseg_loss'], entry)
     (loss / weight).backward()
@@ -77,25 +83,26 @@ def test_word_masks_and_loss(golden, model, variant):
 def test_labels_of_the_captions(golden):
     entry = golden.case('10_text_masks')
     expected, strings = golden.tensors(entry), entry['strings']
-    length = golden.index['tiny_clip']['context_length']
+    tokenizer, length = CLIPTokenizer(), golden.index['tiny_clip']['context_length']
     for i, caption in enumerate(strings['captions']):
         chosen = [slot[i] for slot in strings['nouns']]
-        labels = token_labels(tokenize([caption], length)[0], strings['all_nouns'][i], chosen)
+        ids = tokenizer.tokenize(caption, length)[0]
+        labels = token_labels(ids, strings['all_nouns'][i], chosen, tokenizer)
         golden.assert_close(labels, expected['J2.labels'][i], '06_tokenizer')
 
 
 def test_highlighted_texts(golden, model):
     entry = golden.case('10_text_masks')
     expected = golden.tensors(entry)
-    ids = tokenize(entry['strings']['captions'], golden.index['tiny_clip']['context_length'])
-    text = model.backbone.text
+    backbone, prompt = model.backbone, model.co_decomposition.word_prompt
+    ids = backbone.tokenize(entry['strings']['captions'])
     mask = expected['highlight.mask_JB_L'].clone().requires_grad_()
-    words = model.word_prompt(text.token_embedding(ids), mask, ids)
+    words = prompt(backbone.embed_tokens(ids), mask, backbone.tokenizer.word_positions(ids))
     golden.assert_close(words[:2].transpose(0, 1), expected['highlight.tokens_LND'], entry)
-    end = end_of_text_index(ids).repeat(len(mask) // len(ids))
-    embed = l2_normalize(text.encode_words(words, end))
+    lengths = backbone.text_lengths(ids).repeat(len(mask) // len(ids))
+    embed = l2_normalize(backbone.encode_words(words, lengths))
     golden.assert_close(embed, expected['highlight.embedding'], entry)
     (embed * expected['highlight.weights']).sum().backward()
     golden.assert_close(mask.grad, expected['highlight.grad_mask'], entry)
-    gradient = model.word_prompt.words.grad[:, None]
+    gradient = prompt.words.grad[:, None]
     golden.assert_close(gradient, expected['highlight.grad_bg_text'], entry)

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from code_mm.nouns import token_labels
-from code_mm.tokenizers import tokenize
+from code_mm.tokenizers import CLIPTokenizer
+
+TOKENIZER = CLIPTokenizer()
 
 
 def test_labels_of_every_caption(golden):
@@ -12,9 +14,9 @@ def test_labels_of_every_caption(golden):
     tensors = golden.tensors(case)
     length = tensors['labels'].shape[1]
     for row, text in enumerate(case['strings']):
-        ids = tokenize(text['caption'], length)[0]
+        ids = TOKENIZER.tokenize(text['caption'], length)[0]
         golden.assert_close(ids, tensors['caption_ids'][row], case, what='caption_ids')
-        labels = token_labels(ids, text['all_nouns'], text['selected'])
+        labels = token_labels(ids, text['all_nouns'], text['selected'], TOKENIZER)
         golden.assert_close(labels, tensors['labels'][row], case, what=str(text))
 
 
@@ -22,8 +24,9 @@ def batch_labels(strings, nouns_per_slot, length):
     rows = []
     for image, caption in enumerate(strings['captions']):
         selected = [slot[image] for slot in nouns_per_slot]
-        ids = tokenize(caption, length)[0]
-        rows.append(token_labels(ids, strings['all_nouns_per_caption'][image], selected))
+        ids = TOKENIZER.tokenize(caption, length)[0]
+        nouns = strings['all_nouns_per_caption'][image]
+        rows.append(token_labels(ids, nouns, selected, TOKENIZER))
     return torch.stack(rows)
 
 

@@ -52,8 +52,8 @@ class Workplace:
         model = model_config(index, prompt.shape[-1])
         model.update(type='CoDeSegmentor', data_preprocessor=self.base.model.data_preprocessor)
         model['test_cfg'] = test_cfg or dict(mode='whole')
+        model['background_threshold'] = threshold
         model['decode_head'].update(
-            background_threshold=threshold,
             knowledge_preserving=dict(weight=weight, templates=templates),
             post_processor=dict(type='PAMR') if pamr else None,
         )

@@ -1,20 +1,19 @@
 """Golden case 11: every loss, their sum and all gradients from the reference checkpoint."""
 
 import pytest
-import torch
 from released_model import (
     IMAGE_LOSSES,
     LOSS_NAMES,
     build_released_model,
     caption_samples,
-    convert_release_name,
     fix_noise,
     own_gradient,
     own_loss,
+    own_name,
 )
 
-from code_mm.ops import l2_normalize, masked_pooling
-from code_mm.structures import CaptionBatch
+from code_mm.models.co_decomposition import CoDecompositionStep
+from code_mm.ops import l2_normalize
 
 
 def _checkpoint(golden):
@@ -53,7 +52,7 @@ def test_losses_and_gradients(golden, phase):
     _assert_losses(golden, values, expected, entry)
 
     if phase == 'ust':
-        model.image_segmenter.block.requires_grad_(False)
+        model.image_segmenter.tail.block.requires_grad_(False)
     sum(values.values()).backward()
     gradients = {k.removeprefix('grad.'): v for k, v in expected.items() if k.startswith('grad.')}
     assert gradients
@@ -66,7 +65,7 @@ def test_trainable_parameters_are_the_releases(golden):
     model, values = _run(golden)
     sum(values.values()).backward()
     names = {name for name, p in model.named_parameters() if p.grad is not None}
-    assert names == {convert_release_name(name) for name in entry['trainable']}
+    assert names == {own_name(model, name) for name in entry['trainable']}
     assert names == {name for name, p in model.named_parameters() if p.requires_grad}
 
 
@@ -108,41 +107,33 @@ def test_intermediate_tensors(golden):
         strings['kg_template_indices'],
     )
     fix_noise(model, inputs['uniform_noise'])
-    captions = CaptionBatch.from_samples(samples)
+    features = model.pixel_embeddings(inputs['image'])
+    parts = model.co_decomposition
+    step = CoDecompositionStep(parts, model.backbone, inputs['image'], features, samples)
+    captions = step.captions
     golden.assert_close(captions.token_labels, inputs['pseudo_labels'], '11_train_inputs')
     golden.assert_close(captions.caption_ids, inputs['caption_ids'], '11_train_inputs')
-    nouns = model.noun_prompt(captions.noun_ids, model.backbone.text)
-    golden.assert_close(nouns, expected['noun_emb'], entry, what='nouns')
-    guide = l2_normalize(model.backbone.encode_text(captions.guide_ids))
-    golden.assert_close(guide, expected['kg_emb'], entry, what='guides')
 
-    regions = model.segment_regions(model.pixel_embeddings(inputs['image']), nouns)
-    n, b = len(nouns), len(samples)
-    golden.assert_close(regions.features, expected['decoded_feat_map'], entry, what='features')
-    golden.assert_close(regions.soft, expected['mask.soft_pos'], entry, what='soft')
-    golden.assert_close(regions.hard, expected['mask.hard_pos'], entry, what='hard')
-    soft_all = regions.soft_all.repeat(n // b, 1, 1, 1)
-    golden.assert_close(soft_all, expected['mask.soft_all'], entry, what='soft_all')
+    hidden = model.backbone.hidden_states(captions.caption_ids)
+    highlighted = parts.region_prompt(inputs['image'], step.hard_masks)
+    found = dict(
+        noun_emb=step.nouns,
+        kg_emb=l2_normalize(step.guide),
+        decoded_feat_map=step.features,
+        pooled_image_emb=step.pooled,
+        fg_image_emb_unnormalised=step.region_embed,
+        text_decoder_out_LND=parts.text_segmenter.transformer(hidden).transpose(0, 1),
+        text_logits_B_J1_L=step.word_logits,
+        text_probs_JB_L=step.word_masks,
+        highlighted_text_emb=l2_normalize(step.text_embed),
+    )
+    found['mask.soft_pos'], found['mask.hard_pos'] = step.own_masks, step.hard_masks
+    found['mask.soft_all'] = step.masks.repeat(captions.nouns_per_caption, 1, 1, 1)
+    for name, value in found.items():
+        golden.assert_close(value, expected[name], entry, what=name)
     negative = expected['mask.soft_neg'].mean()
-    golden.assert_close(regions.negative_mean(), negative, entry, what='negative')
-    pooled = masked_pooling(regions.features, regions.soft_all).repeat(n // b, 1, 1)
-    golden.assert_close(pooled, expected['pooled_image_emb'], entry, what='pooled')
-
-    highlighted = model.region_prompt(inputs['image'], regions.hard)
+    golden.assert_close(step.negative_area, negative, entry, what='negative')
     for name, value in expected.items():
         if name.startswith('fg_image_rows_'):
             rows = [int(row) for row in name.removeprefix('fg_image_rows_').split('_')]
             golden.assert_close(highlighted[rows], value, entry, what=name)
-    embed = model.backbone.encode_image(highlighted)
-    golden.assert_close(embed, expected['fg_image_emb_unnormalised'], entry, what='region embed')
-
-    hidden = model.backbone.text.hidden_states(captions.caption_ids)
-    decoded = model.text_segmenter.transformer(hidden).transpose(0, 1)
-    golden.assert_close(decoded, expected['text_decoder_out_LND'], entry, what='text decoder')
-    logits = model.segment_words(captions.caption_ids, nouns)
-    golden.assert_close(logits, expected['text_logits_B_J1_L'], entry, what='word logits')
-    masks = model.text_segmenter.masks(logits)
-    golden.assert_close(masks, expected['text_probs_JB_L'], entry, what='word masks')
-    text = l2_normalize(model.embed_highlighted(captions.caption_ids, logits))
-    golden.assert_close(text, expected['highlighted_text_emb'], entry, what='highlighted text')
-    assert torch.isfinite(text).all()

@@ -8,8 +8,8 @@ from released_model import (
     LOSS_NAMES,
     build_released_model,
     caption_samples,
-    convert_release_name,
     fix_noise,
+    own_name,
 )
 
 from code_mm.models.losses import RegionInfoNCELoss
@@ -24,8 +24,8 @@ class ReleasedRegionInfoNCELoss(RegionInfoNCELoss):
     intended value.
     """
 
-    def forward(self, region_embed, text_embed):
-        region, text = l2_normalize(region_embed), l2_normalize(text_embed)
+    def forward(self, step):
+        region, text = l2_normalize(step.pooled), l2_normalize(step.nouns)
         n = len(text)
         label = torch.arange(n) + rank() * n
         by_image = torch.einsum('nmc,mc->nm', region, gather(text))
@@ -46,10 +46,11 @@ def _rank_inputs(index, strings, tensors, r):
 def _released_step(index, checkpoint, strings, tensors):
     """Losses and gradients of this rank with the release's per-process forms."""
     model = build_released_model(index, checkpoint, sync=False)
-    own = model.losses['region_feature']
+    losses = model.co_decomposition.losses
+    own = losses['region_feature']
     released = ReleasedRegionInfoNCELoss(loss_weight=own.loss_weight)
     released.logit_scale = own.logit_scale
-    model.losses['region_feature'] = released
+    losses['region_feature'] = released
     samples, image, noise = _rank_inputs(index, strings, tensors, rank())
     fix_noise(model, noise, columns=rank() * len(noise))
     values = model.loss(image, samples)
@@ -63,6 +64,7 @@ def test_released_forms(golden, run_in_two_processes):
     tensors = golden.tensors(entry)
     checkpoint = str(golden.path(golden.case('reference_checkpoint')['file']))
     index = json.loads(json.dumps(golden.index))
+    model = build_released_model(index, checkpoint)  # for its names
     results = run_in_two_processes(_released_step, index, checkpoint, entry['strings'], tensors)
     for r, (values, gradients) in enumerate(results):
         for name, own in LOSS_NAMES.items():
@@ -74,10 +76,10 @@ def test_released_forms(golden, run_in_two_processes):
         assert names
         for name in names:
             expected = tensors[name]
-            value = gradients[convert_release_name(name.removeprefix(prefix))]
+            value = gradients[own_name(model, name.removeprefix(prefix))]
             golden.assert_close(value.reshape(expected.shape), expected, entry, 'grad', name)
     for name, norm in entry['grad_mean_norms'].items():
-        own = convert_release_name(name)
+        own = own_name(model, name)
         mean = (results[0][1][own] + results[1][1][own]) / 2
         torch.testing.assert_close(mean.norm(), torch.tensor(norm), rtol=1e-3, atol=1e-6)
 
@@ -109,7 +111,7 @@ def test_two_processes_equal_one_with_the_joined_batch(golden, run_in_two_proces
     pair = torch.arange(n)
     own = [noise[pair, pair + r * n, None] for r, (_, _, noise) in enumerate(parts)]
     own = torch.cat([noise.unflatten(0, (-1, b)) for noise in own], dim=1).flatten(0, 1)
-    model.decode_head.similarity_to_mask.sample_noise = lambda similarity: own
+    model.similarity_to_mask.sample_noise = lambda similarity: own
 
     values = model.loss(image, samples)
     for name, value in values.items():

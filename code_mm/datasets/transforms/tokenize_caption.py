@@ -6,8 +6,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from code_mm.nouns.token_labels import token_labels
-from code_mm.registry import TRANSFORMS
-from code_mm.tokenizers.clip_tokenizer import encode, tokenize
+from code_mm.registry import TOKENIZERS, TRANSFORMS
 from code_mm.vocabulary.templates import get_templates
 
 
@@ -15,8 +14,7 @@ from code_mm.vocabulary.templates import get_templates
 class TokenizeCaption(BaseTransform):
     """Turn the caption, and the nouns drawn by ``SelectNouns``, into token ids.
 
-    Without ``selected_nouns`` only the caption is tokenised (for contrastive
-    pre-training).
+    Without ``selected_nouns`` only the caption is tokenised (for contrastive pre-training).
 
     Required Keys:
 
@@ -28,7 +26,7 @@ class TokenizeCaption(BaseTransform):
 
     - caption_ids (torch.int64, (l,))
     - token_labels (torch.int64, (l,)): -1 no noun, 0 a noun that was not drawn, j the
-      j-th drawn noun (thesis §3.2.2), see :func:`code_mm.nouns.token_labels`
+      j-th drawn noun (thesis §3.2.2), see ``code_mm.nouns.token_labels``
     - noun_ids (torch.int64, (k, l_noun)): the drawn nouns by themselves
     - guide_ids (torch.int64, (k, l)): each drawn noun in a template drawn at random
     - text_lengths (dict): positions up to the last end token in noun_ids ('noun'), guide_ids
@@ -36,11 +34,12 @@ class TokenizeCaption(BaseTransform):
       without asking the device
 
     Args:
-        context_length: positions ``l`` of the text tower.
-        noun_context_length: positions ``l_noun`` for a noun by itself: those of the
-            tower without the learnable contexts of the noun prompt (77 - 16).
-        guide_templates: 'imagenet' (80 sentences), another name, or sentences with one
-            ``{}`` each, for a domain of one's own.
+        context_length (int): Positions l of the text tower.
+        noun_context_length (int): Positions l_noun for a noun by itself: those of the tower
+            without the learnable contexts of the noun prompt (77 - 16).
+        guide_templates (str | Sequence[str]): 'imagenet' (80 sentences), another name, or
+            sentences with one ``{}`` each, for a domain of one's own.
+        tokenizer (dict, optional): The backbone's, ``CLIPTokenizer`` by default.
     """
 
     def __init__(
@@ -48,6 +47,7 @@ class TokenizeCaption(BaseTransform):
         context_length: int = 77,
         noun_context_length: int = 61,
         guide_templates: str | Sequence[str] = 'imagenet',
+        tokenizer: dict | None = None,
     ) -> None:
         for name, value in dict(
             context_length=context_length, noun_context_length=noun_context_length
@@ -57,11 +57,12 @@ class TokenizeCaption(BaseTransform):
         self.context_length = context_length
         self.noun_context_length = noun_context_length
         self.guide_templates = guide_templates
+        self.tokenizer = TOKENIZERS.build(tokenizer or dict(type='CLIPTokenizer'))
         self._templates = get_templates(guide_templates)
 
     def transform(self, results: dict) -> dict:
         """Add the ids and labels."""
-        selected = results.get('selected_nouns', [])
+        selected, tokenize = results.get('selected_nouns', []), self.tokenizer.tokenize
         drawn = [self._templates[np.random.randint(len(self._templates))] for _ in selected]
         guides = [
             template.replace('{}', noun) for template, noun in zip(drawn, selected, strict=True)
@@ -72,11 +73,13 @@ class TokenizeCaption(BaseTransform):
         if selected:
             results['guide_ids'] = ids[1:]
             results['noun_ids'] = tokenize(selected, self.noun_context_length)
-            results['token_labels'] = token_labels(ids[0], results['nouns'], selected)
+            results['token_labels'] = token_labels(
+                ids[0], results['nouns'], selected, self.tokenizer
+            )
             results['text_lengths'] = dict(
-                noun=_longest(selected, self.noun_context_length),
-                guide=_longest(guides, self.context_length),
-                caption=_longest([results['caption']], self.context_length),
+                noun=int(self.tokenizer.text_lengths(results['noun_ids']).max()),
+                guide=int(self.tokenizer.text_lengths(ids[1:]).max()),
+                caption=int(self.tokenizer.text_lengths(ids[0])),
             )
         return results
 
@@ -86,8 +89,3 @@ class TokenizeCaption(BaseTransform):
             f'noun_context_length={self.noun_context_length}, '
             f'guide_templates={self.guide_templates!r})'
         )
-
-
-def _longest(texts: Sequence[str], context_length: int) -> int:
-    """Positions of the longest text with its start and end token."""
-    return min(max(len(encode(text)) for text in texts) + 2, context_length)

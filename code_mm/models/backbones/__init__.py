@@ -1,5 +1,6 @@
 """Vision-language backbones."""
 
-from .clip import CLIP, CLIPImageEncoder, CLIPTextEncoder
+from .clip import CLIP
+from .interface import ImageTail, VisionLanguageBackbone
 
-__all__ = ['CLIP', 'CLIPImageEncoder', 'CLIPTextEncoder']
+__all__ = ['CLIP', 'ImageTail', 'VisionLanguageBackbone']

@@ -1,5 +1,4 @@
-from code_mm.models.backbones.clip.dense_attention import DenseAttention, with_class_token
-from code_mm.models.backbones.clip.self_only_attention import SelfOnlyAttention
+from code_mm.models.backbones.clip import DenseAttention, SelfOnlyAttention, with_class_token
 
 from .correlative_self_attention import CorrelativeSelfAttention
 from .neighbourhood_attention import NeighbourhoodAttention, patch_gaussian

@@ -7,8 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from code_mm.registry import MODELS
-
-from .class_names import best_synonym
+from code_mm.vocabulary import Vocabulary
 
 
 @MODELS.register_module()
@@ -37,19 +36,22 @@ class SoftmaxOverNames(BaseModule):
                 raise ValueError(f'expected {name} in (0, 1) or None, but got {value}')
         self.scale, self.min_score, self.min_share = scale, min_score, min_share
 
-    def forward(self, similarity: Tensor, head: nn.Module) -> Tensor:
+    def forward(
+        self, similarity: Tensor, vocabulary: Vocabulary, similarity_to_mask: nn.Module
+    ) -> Tensor:
         """Scores of the classes of whole images.
 
         Args:
             similarity (Tensor): Cosines of all names [b, phrases, H, W].
-            head (nn.Module): The ``ZeroShotHead``, which knows how many names each class has.
+            vocabulary (Vocabulary): The classes.
+            similarity_to_mask (nn.Module): Not used.
 
         Returns:
             Tensor: [b, classes, H, W], in [0, 1].
         """
         # half precision has three digits, and the cosines are multiplied
         names = torch.softmax(self.scale * similarity.float(), dim=1)
-        scores = best_synonym(names, head.synonyms_per_class)
+        scores = vocabulary.best_synonym(names)
         if self.min_share is not None:
             scores = self._without_small_classes(scores)
         if self.min_score is not None:

@@ -6,6 +6,8 @@ from torch import Tensor, nn
 from code_mm.ops import mean_over_processes
 from code_mm.registry import MODELS
 
+from ..co_decomposition import CoDecompositionStep
+
 
 def area_loss(area: Tensor, prior: float, sync: bool = True) -> Tensor:
     """Distance of the mean area from the prior, ``|mean(area) - prior|``.
@@ -39,6 +41,7 @@ class AreaLoss(nn.Module):
     """Area prior of the region masks (L_seg^v; TCL).
 
     Args:
+        of: value of the step, 'own_masks' or 'negative_area'.
         prior: wanted mean area, in [0, 1] (0.25 for positive pairs, 0 for negative).
         sync: compare the mean of all processes, see `area_loss`.
         loss_weight: factor on the loss (0.5 for positive pairs, 0.05 for negative).
@@ -47,14 +50,15 @@ class AreaLoss(nn.Module):
         ValueError: if `prior` is not in [0, 1].
     """
 
-    def __init__(self, prior: float, sync: bool = True, loss_weight: float = 1.0) -> None:
+    def __init__(self, of: str, prior: float, sync: bool = True, loss_weight: float = 1.0) -> None:
         super().__init__()
+        self.of = of
         if not 0 <= prior <= 1:
             raise ValueError(f'expected prior in [0, 1], a share of the image, but got {prior}')
         self.prior = prior
         self.sync = sync
         self.loss_weight = loss_weight
 
-    def forward(self, area: Tensor) -> Tensor:
-        """Weighted loss, 0-d; `area` as in `area_loss`."""
-        return self.loss_weight * area_loss(area, self.prior, self.sync)
+    def forward(self, step: CoDecompositionStep) -> Tensor:
+        """Weighted loss of a training step, 0-d."""
+        return self.loss_weight * area_loss(step.value(self.of), self.prior, self.sync)

@@ -6,6 +6,8 @@ from torch import Tensor
 from code_mm.ops import l2_normalize
 from code_mm.registry import MODELS
 
+from ..co_decomposition import CoDecompositionStep
+
 MODES = ('cosine', 'squared_l2')
 
 
@@ -57,6 +59,6 @@ class KnowledgeGuidedLoss(torch.nn.Module):
         self.mode = mode
         self.loss_weight = loss_weight
 
-    def forward(self, noun_embed: Tensor, guide_embed: Tensor) -> Tensor:
-        """Weighted loss, 0-d; arguments as in `knowledge_guided_loss`."""
-        return self.loss_weight * knowledge_guided_loss(noun_embed, guide_embed, self.mode)
+    def forward(self, step: CoDecompositionStep) -> Tensor:
+        """Weighted loss of a training step, 0-d."""
+        return self.loss_weight * knowledge_guided_loss(step.nouns, step.guide, self.mode)

@@ -6,6 +6,7 @@ from torch import Tensor
 from code_mm.ops import gather, l2_normalize, rank
 from code_mm.registry import MODELS
 
+from ..co_decomposition import CoDecompositionStep
 from .info_nce import symmetric_cross_entropy
 from .logit_scale import LogitScale
 
@@ -70,6 +71,6 @@ class RegionInfoNCELoss(LogitScale):
         super().__init__(init_temperature, max_scale)
         self.loss_weight = loss_weight
 
-    def forward(self, region_embed: Tensor, text_embed: Tensor) -> Tensor:
-        """Weighted loss, 0-d; arguments as in `region_info_nce`."""
-        return self.loss_weight * region_info_nce(region_embed, text_embed, self.scale())
+    def forward(self, step: CoDecompositionStep) -> Tensor:
+        """Weighted loss of a training step, 0-d."""
+        return self.loss_weight * region_info_nce(step.pooled, step.nouns, self.scale())

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from code_mm.ops import mean_over_processes
 from code_mm.registry import MODELS
 
+from ..co_decomposition import CoDecompositionStep
+
 PSEUDO_LABELS = ('noun_tokens', 'argmax')
 
 
@@ -87,22 +89,13 @@ class TextSegmentationLoss(nn.Module):
         self.sync = sync
         self.loss_weight = loss_weight
 
-    def forward(self, logits: Tensor, token_labels: Tensor, words: Tensor | None = None) -> Tensor:
-        """Weighted loss, 0-d.
-
-        Args:
-            logits: [b, k + 1, l], case 0 = no noun.
-            token_labels: [b, l], used by 'noun_tokens': `ignore_index`, 0 for an
-                unselected noun, j for the j-th selected noun.
-            words: [b, l] bool, positions that count at all (None: every one).
-                With 'argmax', which labels padding too, this keeps it out.
-        """
-        labels = token_labels
+    def forward(self, step: CoDecompositionStep) -> Tensor:
+        """Weighted loss of a training step, 0-d; start, end and padding never count."""
+        labels = step.captions.token_labels
         if self.pseudo_label == 'argmax':
-            labels = logits.detach().argmax(1)
-        if words is not None:
-            labels = labels.masked_fill(~words, self.ignore_index)
+            labels = step.word_logits.detach().argmax(1)
+        labels = labels.masked_fill(~step.word_positions, self.ignore_index)
         loss = text_segmentation_loss(
-            logits, labels, self.none_weight, self.ignore_index, self.sync
+            step.word_logits, labels, self.none_weight, self.ignore_index, self.sync
         )
         return self.loss_weight * loss

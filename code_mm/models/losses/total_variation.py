@@ -5,6 +5,8 @@ from torch import Tensor, nn
 
 from code_mm.registry import MODELS
 
+from ..co_decomposition import CoDecompositionStep
+
 
 def total_variation(x: Tensor) -> Tensor:
     """Mean absolute difference of neighbours: ``mean |dx| + mean |dy|``.
@@ -46,13 +48,15 @@ class TotalVariationLoss(nn.Module):
     """Smoothness of the image segmenter's features and masks (L_seg^v; TCL).
 
     Args:
+        of: value of the step, 'features' or 'masks'.
         loss_weight: factor on the loss (1.0 in CoDe).
     """
 
-    def __init__(self, loss_weight: float = 1.0) -> None:
+    def __init__(self, of: str, loss_weight: float = 1.0) -> None:
         super().__init__()
+        self.of = of
         self.loss_weight = loss_weight
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Weighted loss, 0-d; `x` as in `total_variation`."""
-        return self.loss_weight * total_variation(x)
+    def forward(self, step: CoDecompositionStep) -> Tensor:
+        """Weighted loss of a training step, 0-d."""
+        return self.loss_weight * total_variation(step.value(self.of))

@@ -6,9 +6,9 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from code_mm.models.backbones.clip import CLIPTextEncoder
 from code_mm.registry import MODELS
-from code_mm.tokenizers import end_of_text_index, tokenize
+
+from ..backbones import VisionLanguageBackbone
 
 
 @MODELS.register_module()
@@ -18,13 +18,13 @@ class NounContextPrompt(BaseModule):
     The contexts are shared by all nouns and learnt (KgCoOp, Yao et al., CVPR 2023; thesis §3.2).
 
     Args:
-        width (int): Channels of the text tower's word embeddings.
+        text_width (int): Channels of the backbone's word embeddings.
         num_contexts (int): Learnt context tokens.
     """
 
-    def __init__(self, width: int, num_contexts: int = 16) -> None:
+    def __init__(self, text_width: int, num_contexts: int = 16) -> None:
         super().__init__()
-        self.contexts = nn.Parameter(torch.empty(num_contexts, width))
+        self.contexts = nn.Parameter(torch.empty(num_contexts, text_width))
         nn.init.normal_(self.contexts, std=0.02)
 
     @property
@@ -33,38 +33,39 @@ class NounContextPrompt(BaseModule):
         return len(self.contexts)
 
     @torch.no_grad()
-    def copy_from(self, text_encoder: CLIPTextEncoder) -> None:
+    def copy_from(self, backbone: VisionLanguageBackbone) -> None:
         """Start from the word embeddings that follow the start token of 'A photo of x x x ...'."""
         phrase = 'A photo of' + ' x' * self.num_contexts
-        ids = tokenize([phrase], context_length=self.num_contexts + 8)
-        ids = ids[:, 1 : 1 + self.num_contexts].to(self.contexts.device)
-        self.contexts.copy_(text_encoder.token_embedding(ids)[0])
+        start = len(backbone.tokenizer.start_ids)
+        ids = backbone.tokenize(phrase, self.num_contexts + 8)[:, start:][:, : self.num_contexts]
+        self.contexts.copy_(backbone.embed_tokens(ids.to(self.contexts.device))[0])
 
-    def check_length(self, length: int, text_encoder: CLIPTextEncoder) -> None:
+    def check_length(self, length: int, backbone: VisionLanguageBackbone) -> None:
         """Raise a ValueError where nouns of ``length`` tokens and the contexts do not fit."""
-        longest = text_encoder.context_length - self.num_contexts
+        longest = backbone.context_length - self.num_contexts
         if length > longest:
             raise ValueError(
                 f'expected noun_ids of at most {longest} tokens (the context length '
-                f'{text_encoder.context_length} less {self.num_contexts} learnt contexts), but '
+                f'{backbone.context_length} less {self.num_contexts} learnt contexts), but '
                 f'got {length}; set noun_context_length={longest} in TokenizeCaption'
             )
 
-    def forward(self, noun_ids: Tensor, text_encoder: CLIPTextEncoder) -> Tensor:
+    def forward(self, noun_ids: Tensor, backbone: VisionLanguageBackbone) -> Tensor:
         """Embed nouns.
 
         Args:
             noun_ids (Tensor): Token ids with start and end token [n, l_noun]; together with the
                 contexts they must fit the text tower.
-            text_encoder (CLIPTextEncoder): The (frozen) text tower.
+            backbone (VisionLanguageBackbone): Its (frozen) text tower embeds.
 
         Returns:
             Tensor: Unit-length noun embeddings [n, c].
         """
-        self.check_length(noun_ids.shape[1], text_encoder)
-        words = text_encoder.token_embedding(noun_ids)
+        self.check_length(noun_ids.shape[1], backbone)
+        words = backbone.embed_tokens(noun_ids)
+        start = len(backbone.tokenizer.start_ids)
         # All nouns have the start token and the contexts before them.
-        prefix = torch.cat([words[0, :1], self.contexts.to(words.dtype)])
-        end = end_of_text_index(noun_ids) - 1
-        embed = text_encoder.encode_continuations(prefix, words[:, 1:], end)
+        prefix = torch.cat([words[0, :start], self.contexts.to(words.dtype)])
+        lengths = backbone.text_lengths(noun_ids) - start
+        embed = backbone.encode_continuations(prefix, words[:, start:], lengths)
         return embed / embed.norm(dim=-1, keepdim=True)

@@ -7,7 +7,6 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from code_mm.registry import MODELS
-from code_mm.tokenizers import end_of_text_index
 
 
 @MODELS.register_module()
@@ -19,33 +18,27 @@ class WordHighlightingPrompt(BaseModule):
 
     Args:
         context_length (int): Text positions of the prompt.
-        width (int): Channels of the text tower's word embeddings.
+        text_width (int): Channels of the backbone's word embeddings.
         learnable (bool): False keeps the fill at zero (thesis Table 4.2, rows without the word
             prompt).
     """
 
-    def __init__(self, context_length: int, width: int, learnable: bool = True) -> None:
+    def __init__(self, context_length: int, text_width: int, learnable: bool = True) -> None:
         super().__init__()
-        self.words = nn.Parameter(torch.zeros(context_length, width), requires_grad=learnable)
+        self.words = nn.Parameter(torch.zeros(context_length, text_width), requires_grad=learnable)
 
-    def forward(self, words: Tensor, mask: Tensor, caption_ids: Tensor) -> Tensor:
+    def forward(self, words: Tensor, mask: Tensor, word_positions: Tensor) -> Tensor:
         """Highlight the words of n = k * b masks in b captions.
 
         Args:
-            words (Tensor): Word embeddings of the captions [b, l, width], before positions.
+            words (Tensor): Word embeddings of the captions [b, l, w], before positions.
             mask (Tensor): Soft word masks [n, l] in [0, 1], noun slot outermost.
-            caption_ids (Tensor): Token ids of the captions [b, l].
+            word_positions (Tensor): bool [b, l], False at start, end and padding.
 
         Returns:
-            Tensor: Highlighted word embeddings [n, l, width].
+            Tensor: Highlighted word embeddings [n, l, w].
         """
         mask = mask.unflatten(0, (-1, len(words)))  # k b l
-        mask = mask.masked_fill(special_positions(caption_ids), 1.0)[..., None]
+        mask = mask.masked_fill(~word_positions, 1.0)[..., None]
         fill = self.words[: words.shape[1]]
         return (mask * words + (1 - mask) * fill).flatten(0, 1)
-
-
-def special_positions(caption_ids: Tensor) -> Tensor:
-    """Mark start token, end token and all positions behind it: [b, l] -> bool [b, l]."""
-    position = torch.arange(caption_ids.shape[1], device=caption_ids.device)
-    return (position == 0) | (position >= end_of_text_index(caption_ids)[:, None])

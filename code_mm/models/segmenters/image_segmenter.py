@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from code_mm.models.backbones.clip import (
-    CLIPImageEncoder,
-    PatchTokens,
-    ResidualAttentionBlock,
-    run_checkpointed,
-)
 from code_mm.ops import l2_normalize
 from code_mm.registry import MODELS
 
+from ..backbones import VisionLanguageBackbone
+from ..backbones.clip import run_checkpointed
 from .gated_upsampling import GatedUpsampling
 
 
@@ -22,60 +20,47 @@ from .gated_upsampling import GatedUpsampling
 class ImageSegmenter(BaseModule):
     """The image segmenter of TCL (Cha et al., CVPR 2023), which CoDe uses (thesis §3.2).
 
-    A trainable copy of CLIP's last block, a gated decoder that doubles the grid
-    ``num_upsamplings`` times, and a trainable copy of CLIP's final norm and projection. It starts
-    from the dense features of ``dense_attention``: MaskCLIP's, as in TCL and CoDe, by default.
+    A trainable copy of the backbone's last block, a gated decoder that doubles the grid
+    ``num_upsamplings`` times, and a trainable copy of the backbone's projection. At the start it
+    gives the backbone's own dense features, MaskCLIP's for CLIP.
 
     Args:
-        width (int): Channels of the patch tokens.
-        heads (int): Attention heads of the block (without influence in MaskCLIP's reading).
-        embed_dim (int): Channels of the joint embedding.
+        backbone (VisionLanguageBackbone): What it starts from; not kept.
+        tail (dict, optional): Keys of ``backbone.image_tail``, such as CLIP's ``dense_attention``.
         num_upsamplings (int): Doublings of the patch grid.
         init_gate (float): Start value of the decoder's gates.
-        activation (str): CLIP's own, see ``CLIP``.
-        dense_attention (dict, optional): How the block is run, in training too, see
-            ``CLIPImageEncoder``; its own key, whatever CLIP's is.
         with_cp (bool): Activation checkpointing of the decoder: less memory, more time.
     """
 
     def __init__(
         self,
-        width: int,
-        heads: int,
-        embed_dim: int,
+        backbone: VisionLanguageBackbone,
+        tail: dict | None = None,
         num_upsamplings: int = 2,
         init_gate: float = 0.0,
-        activation: str = 'quick_gelu',
-        dense_attention: dict | None = None,
         with_cp: bool = False,
     ) -> None:
         super().__init__()
-        self.with_cp = with_cp
-        self.block = ResidualAttentionBlock(width, heads, activation)
-        self.dense_attention = MODELS.build(dense_attention or dict(type='SelfOnlyAttention'))
+        self.with_cp, self.tail_keys = with_cp, dict(tail or {})
+        self.tail = backbone.image_tail(**self.tail_keys)
         self.decoder = nn.Sequential(
-            *(GatedUpsampling(width, init_gate) for _ in range(num_upsamplings))
+            *(GatedUpsampling(self.tail.width, init_gate) for _ in range(num_upsamplings))
         )
-        self.ln_post = nn.LayerNorm(width)
-        self.proj = nn.Parameter(width**-0.5 * torch.randn(width, embed_dim))
 
     @torch.no_grad()
-    def copy_from(self, image_encoder: CLIPImageEncoder) -> None:
-        """Start from CLIP's last block, final norm and projection."""
-        self.block.load_state_dict(image_encoder.transformer.resblocks[-1].state_dict())
-        self.ln_post.load_state_dict(image_encoder.ln_post.state_dict())
-        self.proj.copy_(image_encoder.proj)
+    def copy_from(self, backbone: VisionLanguageBackbone) -> None:
+        """Start from the backbone's weights as they are now."""
+        self.tail.load_state_dict(backbone.image_tail(**self.tail_keys).state_dict())
 
-    def forward(self, trunk: PatchTokens) -> Tensor:
+    def forward(self, trunk: Any) -> Tensor:
         """Pixel-wise embedding x^v.
 
         Args:
-            trunk (PatchTokens): Tokens of the frozen blocks.
+            trunk (Any): What ``backbone.trunk`` gives.
 
         Returns:
             Tensor: Unit-length features [b, c, h, w] on the mask grid.
         """
-        dense = self.dense_attention(self.block, trunk.tokens, trunk.class_token, trunk.grid)
-        decoded = run_checkpointed(self.decoder, trunk.to_map(dense), with_cp=self.with_cp)
-        projected = self.ln_post(decoded.movedim(1, -1)) @ self.proj  # b h w c
-        return l2_normalize(projected, dim=-1).movedim(-1, 1)
+        features = self.tail.last_block(trunk)
+        decoded = run_checkpointed(self.decoder, features, with_cp=self.with_cp)
+        return l2_normalize(self.tail.project(decoded), dim=1)

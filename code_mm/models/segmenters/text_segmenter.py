@@ -18,9 +18,9 @@ class TextSegmenter(BaseModule):
     All positions attend to all, padding included, as in the authors' release.
 
     Args:
-        width (int): Channels of the text tower's states; equals those of the joint embedding,
+        text_width (int): Channels of the text tower's states; equals those of the joint embedding,
             since words are compared with noun embeddings directly.
-        heads (int): Attention heads.
+        text_heads (int): Attention heads.
         num_layers (int): Trainable blocks.
         init_scale (float): Start value of the learnable w of Eq. 3.2.
         init_bias (float): Start value of the learnable b of Eq. 3.2.
@@ -28,14 +28,14 @@ class TextSegmenter(BaseModule):
 
     def __init__(
         self,
-        width: int,
-        heads: int,
+        text_width: int,
+        text_heads: int,
         num_layers: int = 2,
         init_scale: float = 10.0,
         init_bias: float = 0.0,
     ) -> None:
         super().__init__()
-        self.transformer = Transformer(width, num_layers, heads)
+        self.transformer = Transformer(text_width, num_layers, text_heads)
         self.scale = nn.Parameter(torch.tensor(float(init_scale)))
         self.bias = nn.Parameter(torch.tensor(float(init_bias)))
 

@@ -1,8 +1,8 @@
+"""Whole models. *Segmentor* is the whole, *segmenter* one of CoDe's two parts."""
+
 from .caption_aligned_segmentor import CaptionAlignedSegmentor
 from .clip_pretrainer import CLIPPretrainer
 from .code_segmentor import CoDeSegmentor
-from .post_processed_segmentor import PostProcessedSegmentor
-from .region_word_alignment import RegionWordAlignment
 from .windowed_encoder_decoder import WindowedEncoderDecoder
 from .zero_shot_segmentor import ZeroShotSegmentor
 
@@ -10,8 +10,6 @@ __all__ = [
     'CLIPPretrainer',
     'CaptionAlignedSegmentor',
     'CoDeSegmentor',
-    'PostProcessedSegmentor',
-    'RegionWordAlignment',
     'WindowedEncoderDecoder',
     'ZeroShotSegmentor',
 ]

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import torch
+import torch.nn.functional as F
 from mmengine.dist import all_reduce
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from code_mm.registry import MODELS
+from code_mm.vocabulary import Vocabulary
 
-from .code_parts import embed_phrases
-from .region_word_alignment import RegionWordAlignment
 from .zero_shot_segmentor import ZeroShotSegmentor
 
 
@@ -33,46 +32,50 @@ class CaptionAlignedSegmentor(ZeroShotSegmentor):
     is zero. Parameters may then be unused: set ``find_unused_parameters=True``.
 
     Args:
-        alignment (dict): ``RegionWordAlignment``. Its text tower embeds the class names too, as
-            the nouns are.
+        co_decomposition (dict): ``CoDecomposition``; class names are embedded as its nouns are.
+        image_size (int, optional): Side in pixels to which images are resized for the
+            vision-language backbone; None leaves them as they are.
         **kwargs: Those of ``ZeroShotSegmentor``: an ordinary backbone, a ``ZeroShotHead`` with
-            ``project=True``, the ``class_names`` of the labels and no text tower of its own,
-            auxiliary heads for the labels.
+            ``project=True``, the ``class_names`` of the labels, a ``vision_language_backbone``
+            with both towers, auxiliary heads for the labels.
 
     Raises:
-        TypeError: ``alignment`` is something else.
-        ValueError: Head and alignment do not go together.
+        ValueError: Head and vision-language backbone do not go together.
     """
 
-    def __init__(self, *args, alignment: dict, **kwargs) -> None:
+    def __init__(
+        self, *args, co_decomposition: dict, image_size: int | None = None, **kwargs
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self.alignment = MODELS.build(alignment)
-        if not isinstance(self.alignment, RegionWordAlignment):
-            raise TypeError(
-                'expected an alignment of type RegionWordAlignment, but got '
-                f'{type(self.alignment).__name__}'
-            )
-        head, channels = self.decode_head, self.alignment.backbone.embed_dim
-        if head.channels != channels:
+        self.co_decomposition = MODELS.build({**co_decomposition, 'backbone': self._embedder})
+        self.image_size = image_size
+        if self.decode_head.channels != self._embedder.embed_dim:
             raise ValueError(
-                f'expected a decode_head with embed_dim={channels}, as the CLIP of the alignment '
-                f'has, but got {head.channels}'
+                f'expected a decode_head with embed_dim={self._embedder.embed_dim}, as the '
+                f'vision_language_backbone has, but got {self.decode_head.channels}'
             )
-        if head.text_encoder is not None:
-            raise ValueError(
-                'expected a decode_head without text_encoder, since class names are embedded as '
-                'the nouns of captions are; leave it out'
-            )
-
-    @property
-    def losses(self) -> nn.ModuleDict:
-        """The alignment's losses by name, for ``TrainingStagesHook``."""
-        return self.alignment.losses
 
     @property
     def noun_prompt(self) -> nn.Module | None:
-        """What stands before nouns and class names, for ``ProtocolHook``."""
-        return self.alignment.noun_prompt
+        """What stands before nouns and class names."""
+        return self.co_decomposition.noun_prompt
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """As in ``ZeroShotSegmentor``; in training with the learnt contexts as they are now."""
+        prompt = self.noun_prompt
+        if (
+            self.training
+            and prompt is not None
+            and any(p.requires_grad for p in prompt.parameters())
+        ):
+            self._vocabulary = None
+        return super().vocabulary
+
+    def init_weights(self) -> None:
+        """Load all parts, and start the learnt contexts from the text tower."""
+        super().init_weights()
+        self.co_decomposition.copy_from(self._embedder)
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         """Losses of labels (``decode.*``, ``aux*.*``) and of captions (``alignment.*``).
@@ -91,26 +94,16 @@ class CaptionAlignedSegmentor(ZeroShotSegmentor):
         if captioned:
             features = self.decode_head.pixel_embeddings(_take(maps, captioned))
             samples = [data_samples[i] for i in captioned]
-            aligned = self.alignment.loss(inputs[captioned], samples, features)
+            images = self._resize(inputs[captioned])
+            aligned = self.co_decomposition(self._embedder, images, features, samples)
             losses.update({f'alignment.{name}': value for name, value in aligned.items()})
         return losses
 
-    @torch.no_grad()
-    def set_class_names(self, names: Sequence[str]) -> None:
-        """Look for these classes, embedded by the alignment's text tower as its nouns are."""
-        modules = [] if self.noun_prompt is None else [self.noun_prompt]
-        text = self.alignment.backbone.text
-        self.decode_head.embed_and_set(names, text, self._embed_phrases, modules)
-        self._take_over_class_count()
-
-    @property
-    def _embed_phrases(self) -> partial:
-        return partial(
-            embed_phrases,
-            text=self.alignment.backbone.text,
-            prompt=self.noun_prompt,
-            templates=self.decode_head.templates,
-        )
+    def _resize(self, images: Tensor) -> Tensor:
+        if self.image_size is None:
+            return images
+        size = (self.image_size, self.image_size)
+        return F.interpolate(images, size, mode='bilinear', align_corners=False, antialias=True)
 
     def _label_losses(
         self,
@@ -119,7 +112,6 @@ class CaptionAlignedSegmentor(ZeroShotSegmentor):
         labelled: list[int],
         size: torch.Size,
     ) -> dict[str, Tensor]:
-        self._embed_training_classes()
         samples = [data_samples[i] for i in labelled]
         maps = _take(maps, labelled or [0])
         if not labelled:
@@ -130,19 +122,6 @@ class CaptionAlignedSegmentor(ZeroShotSegmentor):
             losses.update(self._auxiliary_head_forward_train(maps, samples))
         # an accuracy of no pixels is none
         return losses if labelled else {k: v for k, v in losses.items() if 'loss' in k}
-
-    @torch.no_grad()
-    def _embed_training_classes(self) -> None:
-        """Embed the labels' names with the learnt contexts as they are now."""
-        head, prompt = self.decode_head, self.noun_prompt
-        if not head.class_names:
-            raise ValueError(
-                'expected decode_head.class_names, the names of the training labels, but got none'
-            )
-        moves = prompt is not None and any(p.requires_grad for p in prompt.parameters())
-        if moves or head.class_embeddings is None:
-            embeddings = self._embed_phrases(head.phrases(head.class_names))
-            head.set_class_embeddings(head.class_names, embeddings)
 
     @staticmethod
     def _fewest(count: int, device: torch.device) -> int:

@@ -28,40 +28,42 @@ model = dict(
         text_layers=12,
         init_cfg=dict(type='Pretrained', checkpoint=clip_checkpoint),
     ),
-    noun_prompt=dict(type='NounContextPrompt', num_contexts=16),
     image_segmenter=dict(type='ImageSegmenter', num_upsamplings=2, init_gate=0.0),
-    text_segmenter=dict(type='TextSegmenter', num_layers=2, init_scale=10.0, init_bias=0.0),
-    region_prompt=dict(type='RegionHighlightingPrompt', image_size=224, learnable=True),
-    word_prompt=dict(type='WordHighlightingPrompt', learnable=True),
-    alignment_text='highlighted',
-    decode_head=dict(
-        type='ZeroShotHead',
+    co_decomposition=dict(
+        type='CoDecomposition',
+        noun_prompt=dict(type='NounContextPrompt', num_contexts=16),
         similarity_to_mask=dict(
             type='SimilarityToMask', init_scale=10.0, init_bias=-2.5, temperature=1.0
         ),
-        background_threshold=None,
+        region_prompt=dict(type='RegionHighlightingPrompt', image_size=224, learnable=True),
+        text_segmenter=dict(type='TextSegmenter', num_layers=2, init_scale=10.0, init_bias=0.0),
+        word_prompt=dict(type='WordHighlightingPrompt', learnable=True),
+        losses=dict(
+            knowledge_guided=dict(type='KnowledgeGuidedLoss', mode='cosine', loss_weight=8.0),
+            # L_seg^v: the image segmenter's own losses
+            region_feature=dict(type='RegionInfoNCELoss', loss_weight=0.1),
+            region_image=dict(type='InfoNCELoss', text='nouns', loss_weight=0.1),
+            feature_variation=dict(type='TotalVariationLoss', of='features', loss_weight=1.0),
+            mask_variation=dict(type='TotalVariationLoss', of='masks', loss_weight=1.0),
+            area=dict(type='AreaLoss', of='own_masks', prior=0.25, loss_weight=0.5),
+            negative_area=dict(type='AreaLoss', of='negative_area', prior=0.0, loss_weight=0.05),
+            # L_seg^t
+            word_segmentation=dict(
+                type='TextSegmentationLoss',
+                pseudo_label='noun_tokens',
+                none_weight=0.5,
+                loss_weight=1.0,
+            ),
+            # L_hcl
+            region_word=dict(type='InfoNCELoss', text='text_embed', loss_weight=0.5),
+        ),
+    ),
+    decode_head=dict(
+        type='ZeroShotHead',
         knowledge_preserving=dict(weight=0.3, scale=10.0, threshold=0.25, templates='custom'),
         post_processor=dict(type='PAMR', num_iter=10, dilations=(1, 2, 4, 8, 12, 24)),
     ),
-    losses=dict(
-        knowledge_guided=dict(type='KnowledgeGuidedLoss', mode='cosine', loss_weight=8.0),
-        # L_seg^v: the image segmenter's own losses
-        region_feature=dict(type='RegionInfoNCELoss', loss_weight=0.1),
-        region_image=dict(type='InfoNCELoss', loss_weight=0.1),
-        feature_variation=dict(type='TotalVariationLoss', loss_weight=1.0),
-        mask_variation=dict(type='TotalVariationLoss', loss_weight=1.0),
-        area=dict(type='AreaLoss', prior=0.25, loss_weight=0.5),
-        negative_area=dict(type='AreaLoss', prior=0.0, loss_weight=0.05),
-        # L_seg^t
-        word_segmentation=dict(
-            type='TextSegmentationLoss',
-            pseudo_label='noun_tokens',
-            none_weight=0.5,
-            loss_weight=1.0,
-        ),
-        # L_hcl
-        region_word=dict(type='InfoNCELoss', loss_weight=0.5),
-    ),
+    background_threshold=None,
     train_cfg=dict(),
     test_cfg=dict(mode='slide', crop_size=(448, 448), stride=(224, 224), window_batch_size=4),
 )

@@ -12,22 +12,15 @@ model = dict(
         pad_val=0,
         seg_pad_val=255,
     ),
-    backbone=dict(
-        type='CLIPImageEncoder',
-        init_cfg=dict(type='Pretrained', checkpoint=clip_checkpoint),
-    ),
+    backbone=dict(type='CLIP', init_cfg=dict(type='Pretrained', checkpoint=clip_checkpoint)),
     decode_head=dict(
         type='ZeroShotHead',
         in_channels=512,
-        text_encoder=dict(
-            type='code_mm.CLIPTextEncoder',
-            init_cfg=dict(type='Pretrained', checkpoint=clip_checkpoint),
-        ),
-        templates='custom',
         similarity_to_mask=dict(
             type='SimilarityToMask', init_scale=10.0, init_bias=-2.5, learnable=False
         ),
-        background_threshold=None,
     ),
+    templates='custom',
+    background_threshold=None,
     test_cfg=dict(mode='slide', crop_size=(448, 448), stride=(224, 224), window_batch_size=4),
 )

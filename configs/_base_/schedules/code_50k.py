@@ -43,7 +43,7 @@ custom_hooks = [
     dict(
         type='TrainingStagesHook',
         stages=[
-            dict(begin=0, freeze=['image_segmenter.block.*']),
+            dict(begin=0, freeze=['image_segmenter.tail.block.*']),
             dict(begin=stage_2_begin, freeze=[]),
         ],
     ),

@@ -1,6 +1,5 @@
 import pytest
 import torch
-
 from code_mm.models.heads.class_names import best_synonym, phrases_by_class
 
 

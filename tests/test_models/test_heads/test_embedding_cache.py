@@ -1,8 +1,7 @@
 import pytest
 import torch
-from torch import nn
-
 from code_mm.models.heads.embedding_cache import EmbeddingCache, weights_fingerprint
+from torch import nn
 
 
 class Counted:

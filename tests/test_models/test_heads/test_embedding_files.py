@@ -1,9 +1,9 @@
 import pytest
 import torch
+from code_mm.models.heads.embedding_files import EmbeddingFiles
 from tiny_model import SIZES, code_config, images, tiny_clip, tiny_code
 from torch import nn
 
-from code_mm.models.heads.embedding_files import EmbeddingFiles
 from code_mm.registry import MODELS
 
 KEY = (('cat', 'dog'), ('a {}.',), ())

@@ -1,9 +1,9 @@
 import pytest
 import torch
+from code_mm.models.segmentors.code_parts import embed_phrases
 from tiny_model import SIZES, tiny_clip
 
 from code_mm.models.prompts import PlainTextPrompt
-from code_mm.models.segmentors.code_parts import embed_phrases
 from code_mm.tokenizers import tokenize
 
 

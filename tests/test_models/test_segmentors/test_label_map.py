@@ -1,7 +1,6 @@
 import pytest
 import torch
 import torch.nn.functional as F
-
 from code_mm.models.segmentors.label_map import restore, restored_size, winning_class
 
 

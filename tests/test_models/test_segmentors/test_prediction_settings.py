@@ -1,8 +1,7 @@
 import pytest
+from code_mm.models.segmentors.prediction_settings import PredictionSettings
 from mmengine.config import ConfigDict
 from tiny_model import tiny_code
-
-from code_mm.models.segmentors.prediction_settings import PredictionSettings
 
 SLIDE = dict(mode='slide', crop_size=(32, 32), stride=(16, 16))
 

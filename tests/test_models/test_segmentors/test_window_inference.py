@@ -1,6 +1,5 @@
 import pytest
 import torch
-
 from code_mm.models.segmentors.window_inference import average_by_rows, window_starts
 
 SIZES = [(20, 20), (20, 30), (33, 41), (7, 50), (50, 7), (5, 6), (60, 21)]

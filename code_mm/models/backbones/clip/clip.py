@@ -1,23 +1,26 @@
-"""CLIP: both towers in one module."""
+"""CLIP as a vision-language backbone."""
 
 from __future__ import annotations
 
 import math
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from code_mm.registry import MODELS
+from code_mm.registry import MODELS, TOKENIZERS
 
-from .image_encoder import CLIPImageEncoder
+from ..interface import VisionLanguageBackbone
+from .image_tower import CLIPImageTail, CLIPImageTower, PatchTokens
 from .loading import init_from_clip_file
-from .text_encoder import CLIPTextEncoder
+from .text_tower import CLIPTextTower
 
 
 @MODELS.register_module()
-class CLIP(BaseModule):
-    """One CLIP that serves every use in CoDe; the defaults are ViT-B/16.
+class CLIP(VisionLanguageBackbone):
+    """CLIP (Radford et al., 2021, https://arxiv.org/abs/2103.00020); the defaults are ViT-B/16.
+
+    One CLIP serves every use in CoDe. As a mmseg backbone it gives dense features, MaskCLIP's
+    unless ``dense_attention`` says otherwise.
 
     Args:
         embed_dim (int): Channels of the joint embedding.
@@ -30,11 +33,17 @@ class CLIP(BaseModule):
         frozen (bool): Parameters never move (gradients still flow through to the inputs).
         activation (str): 'quick_gelu' (OpenAI) or 'gelu' (most CLIPs of open_clip).
         with_cp (bool): Activation checkpointing: a training step needs less memory and more time.
-        dense_attention (dict, optional): How dense features are read, see ``CLIPImageEncoder``.
+        dense_attention (dict, optional): How dense features are read, see ``CLIPImageTower``.
+        image_tower (bool): False leaves the image tower out, where only texts are embedded.
+        tokenizer (dict, optional): ``CLIPTokenizer`` by default.
         init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=path)``; the file may be
             OpenAI's archive, or in the layout of OpenAI, open_clip or Hugging Face
             (docs/weights.md).
     """
+
+    # OpenAI's; the authors' CoDe normalises by ImageNet's nevertheless (configs/_base_/models)
+    image_mean = (122.771, 116.746, 104.094)
+    image_std = (68.501, 66.632, 70.323)
 
     def __init__(
         self,
@@ -53,31 +62,41 @@ class CLIP(BaseModule):
         activation: str = 'quick_gelu',
         with_cp: bool = False,
         dense_attention: dict | None = None,
+        image_tower: bool = True,
+        tokenizer: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        self.embed_dim, self.frozen, self.activation = embed_dim, frozen, activation
-        last = (frozen, activation, with_cp)
-        self.visual = CLIPImageEncoder(
-            image_size,
-            patch_size,
-            vision_width,
-            vision_layers,
+        self.embed_dim, self.patch_size, self.activation = embed_dim, patch_size, activation
+        self.context_length, self.text_width = context_length, text_width
+        self.tokenizer = TOKENIZERS.build(tokenizer or dict(type='CLIPTokenizer'))
+        if image_tower:
+            self.visual = CLIPImageTower(
+                image_size,
+                patch_size,
+                vision_width,
+                vision_layers,
+                embed_dim,
+                vision_heads,
+                activation,
+                with_cp,
+                dense_attention,
+            )
+        self.text = CLIPTextTower(
+            context_length,
+            vocab_size,
+            text_width,
+            text_layers,
             embed_dim,
-            vision_heads,
-            *last,
-            dense_attention=dense_attention,
+            text_heads,
+            activation,
+            with_cp,
         )
-        self.text = CLIPTextEncoder(
-            context_length, vocab_size, text_width, text_layers, embed_dim, text_heads, *last
-        )
+        self.text_heads = self.text.heads
         # ln(1 / temperature), CLIP's own start value
-        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)), requires_grad=not frozen)
-
-    @property
-    def patch_size(self) -> int:
-        """Side of a patch in pixels."""
-        return self.visual.patch_size
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        if frozen:
+            self.requires_grad_(False)
 
     def init_weights(self) -> None:
         """Load the file that ``init_cfg`` names; random weights, said aloud, without one."""
@@ -85,13 +104,30 @@ class CLIP(BaseModule):
         self._is_init = True
 
     def encode_image(self, image: Tensor) -> Tensor:
-        """Embed whole images [b, 3, H, W] -> [b, c], not normalised."""
         return self.visual.encode(image)
 
-    def encode_text(self, token_ids: Tensor) -> Tensor:
-        """Embed texts given as token ids [b, l] -> [b, c], not normalised."""
-        return self.text(token_ids)
+    def trunk(self, image: Tensor) -> PatchTokens:
+        return self.visual.trunk(image)
 
-    def forward(self, image: Tensor) -> tuple[Tensor]:
-        """Dense image features as a mmseg backbone gives them: a tuple of one map [b, c, h, w]."""
-        return self.visual(image)
+    def dense(self, trunk: PatchTokens) -> Tensor:
+        return self.visual.dense(trunk)
+
+    def image_tail(self, dense_attention: dict | None = None) -> CLIPImageTail:
+        """A trainable copy of the last block, final norm and projection.
+
+        Args:
+            dense_attention (dict, optional): How the copy reads its block, see ``CLIPImageTail``.
+        """
+        return CLIPImageTail(self.visual, dense_attention)
+
+    def embed_tokens(self, ids: Tensor) -> Tensor:
+        return self.text.token_embedding(ids)
+
+    def encode_words(self, words: Tensor, lengths: Tensor) -> Tensor:
+        return self.text.encode_words(words, lengths)
+
+    def encode_continuations(self, prefix: Tensor, words: Tensor, lengths: Tensor) -> Tensor:
+        return self.text.encode_continuations(prefix, words, lengths)
+
+    def hidden_states(self, ids: Tensor) -> Tensor:
+        return self.text.hidden_states(self.embed_tokens(ids))

@@ -45,6 +45,8 @@ def load_clip_weights(module: nn.Module, path: str | Path, tower: str = '') -> L
     checkpoint = read_checkpoint(path)
     theirs = tensors_of(checkpoint)
     state = {k: v for k, v in to_own_names(theirs).items() if k.startswith(tower)}
+    if not hasattr(module, 'visual'):
+        state = {k: v for k, v in state.items() if not k.startswith('visual.')}
     own = {f'{tower}{name}': value for name, value in module.state_dict().items()}
     missing = sorted(own.keys() - state.keys())
     unexpected = sorted(state.keys() - own.keys())

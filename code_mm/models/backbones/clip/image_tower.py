@@ -1,18 +1,18 @@
-"""The image tower of CLIP, read as one embedding or densely."""
+"""The image tower of CLIP, read as one embedding or densely, and the copy that learns."""
 
 from __future__ import annotations
 
+import copy
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from code_mm.ops import patch_convolution
 from code_mm.registry import MODELS
 
-from .loading import init_from_clip_file
+from ..interface import ImageTail
 from .transformer import Transformer
 
 
@@ -35,12 +35,8 @@ class PatchTokens(NamedTuple):
         return values.transpose(1, 2).unflatten(2, self.grid)
 
 
-@MODELS.register_module()
-class CLIPImageEncoder(BaseModule):
-    """CLIP's vision transformer (Radford et al., 2021, https://arxiv.org/abs/2103.00020).
-
-    Used alone as a mmseg backbone, :meth:`forward` gives dense features, MaskCLIP's unless
-    ``dense_attention`` says otherwise. Parameters carry OpenAI's names.
+class CLIPImageTower(nn.Module):
+    """CLIP's vision transformer (Radford et al., 2021); parameters carry OpenAI's names.
 
     Args:
         image_size (int): Side of the training images in pixels; sets the position grid.
@@ -49,14 +45,10 @@ class CLIPImageEncoder(BaseModule):
         layers (int): Transformer blocks, at least 2.
         embed_dim (int): Channels of the joint embedding.
         heads (int, optional): Attention heads; ``width // 64`` (at least 1) by default.
-        frozen (bool): Take all parameters out of training.
         activation (str): 'quick_gelu' (OpenAI) or 'gelu' (most CLIPs of open_clip).
         with_cp (bool): Activation checkpointing, see ``Transformer``.
-        dense_attention (dict, optional): How the last block is read densely: ``SelfOnlyAttention``
-            (MaskCLIP, the default), ``CorrelativeSelfAttention`` (SCLIP), ``SelfSelfAttention``
-            (ClearCLIP), ``NeighbourhoodAttention`` (NACLIP) or another ``DenseAttention``.
-        init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=...)`` with the file
-            of a whole CLIP.
+        dense_attention (dict, optional): How the last block is read densely: a registered
+            ``DenseAttention``; ``SelfOnlyAttention`` (MaskCLIP) by default.
     """
 
     def __init__(
@@ -67,13 +59,11 @@ class CLIPImageEncoder(BaseModule):
         layers: int = 12,
         embed_dim: int = 512,
         heads: int | None = None,
-        frozen: bool = True,
         activation: str = 'quick_gelu',
         with_cp: bool = False,
         dense_attention: dict | None = None,
-        init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg=init_cfg)
+        super().__init__()
         if layers < 2:
             raise ValueError(f'expected at least 2 vision layers, but got {layers}')
         if image_size % patch_size:
@@ -94,17 +84,6 @@ class CLIPImageEncoder(BaseModule):
         self.ln_post = nn.LayerNorm(width)
         self.proj = nn.Parameter(scale * torch.randn(width, embed_dim))
         self.dense_attention = MODELS.build(dense_attention or dict(type='SelfOnlyAttention'))
-        if frozen:
-            self.requires_grad_(False)
-
-    def init_weights(self) -> None:
-        """Load this tower from the CLIP file that ``init_cfg`` names."""
-        init_from_clip_file(self, tower='visual.')
-        self._is_init = True
-
-    def forward(self, image: Tensor) -> tuple[Tensor]:
-        """Give the dense features as a mmseg backbone does: a tuple of one map [b, c, h, w]."""
-        return (self.dense(self.trunk(image)),)
 
     def encode(self, image: Tensor) -> Tensor:
         """Embed whole images through the class token: [b, 3, H, W] -> [b, c], not normalised."""
@@ -125,12 +104,9 @@ class CLIPImageEncoder(BaseModule):
 
     def dense(self, trunk: PatchTokens) -> Tensor:
         """Dense features from the trunk's tokens: [b, c, h, w], not normalised."""
-        return trunk.to_map(self.project(self.last_block_dense(trunk)))
-
-    def last_block_dense(self, trunk: PatchTokens) -> Tensor:
-        """The last block as ``dense_attention`` reads it: tokens [b, h * w, width]."""
-        block = self.transformer.resblocks[-1]
-        return self.dense_attention(block, trunk.tokens, trunk.class_token, trunk.grid)
+        last = self.transformer.resblocks[-1]
+        tokens = self.dense_attention(last, trunk.tokens, trunk.class_token, trunk.grid)
+        return trunk.to_map(self.project(tokens))
 
     def project(self, tokens: Tensor) -> Tensor:
         """Final norm and projection of tokens [..., width] into the joint space [..., c]."""
@@ -158,3 +134,29 @@ class CLIPImageEncoder(BaseModule):
             square.permute(2, 0, 1)[None], size=grid, mode='bicubic', align_corners=False
         )
         return torch.cat([self.positional_embedding[:1], resized[0].flatten(1).T])
+
+
+class CLIPImageTail(ImageTail):
+    """A copy of CLIP's last block, final norm and projection.
+
+    Args:
+        tower (CLIPImageTower): What is copied.
+        dense_attention (dict, optional): How the block is read, in training too; its own key,
+            whatever the tower's is.
+    """
+
+    def __init__(self, tower: CLIPImageTower, dense_attention: dict | None = None) -> None:
+        super().__init__()
+        self.width = tower.width
+        self.block = copy.deepcopy(tower.transformer.resblocks[-1])
+        self.dense_attention = MODELS.build(dense_attention or dict(type='SelfOnlyAttention'))
+        self.ln_post = copy.deepcopy(tower.ln_post)
+        self.proj = nn.Parameter(tower.proj.detach().clone())
+        self.requires_grad_(True)
+
+    def last_block(self, trunk: PatchTokens) -> Tensor:
+        tokens = self.dense_attention(self.block, trunk.tokens, trunk.class_token, trunk.grid)
+        return trunk.to_map(tokens)
+
+    def project(self, features: Tensor) -> Tensor:
+        return (self.ln_post(features.movedim(1, -1)) @ self.proj).movedim(-1, 1)

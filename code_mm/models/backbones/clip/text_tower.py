@@ -1,0 +1,75 @@
+"""The text tower of CLIP, fed with tokens or with word embeddings."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .transformer import Transformer, token_at
+
+
+class CLIPTextTower(nn.Module):
+    """CLIP's causal text transformer (Radford et al., 2021).
+
+    Args:
+        context_length (int): Text positions, at most.
+        vocab_size (int): Rows of the token embedding.
+        width (int): Channels of the tokens.
+        layers (int): Transformer blocks.
+        embed_dim (int): Channels of the joint embedding.
+        heads (int, optional): Attention heads; ``width // 64`` (at least 1) by default.
+        activation (str): 'quick_gelu' (OpenAI) or 'gelu' (most CLIPs of open_clip).
+        with_cp (bool): Activation checkpointing, see ``Transformer``.
+    """
+
+    def __init__(
+        self,
+        context_length: int = 77,
+        vocab_size: int = 49408,
+        width: int = 512,
+        layers: int = 12,
+        embed_dim: int = 512,
+        heads: int | None = None,
+        activation: str = 'quick_gelu',
+        with_cp: bool = False,
+    ) -> None:
+        super().__init__()
+        self.context_length, self.width, self.embed_dim = context_length, width, embed_dim
+        self.activation = activation
+        self.heads = heads or max(width // 64, 1)
+        self.token_embedding = nn.Embedding(vocab_size, width)
+        self.positional_embedding = nn.Parameter(0.01 * torch.randn(context_length, width))
+        self.transformer = Transformer(width, layers, self.heads, activation, with_cp)
+        self.ln_final = nn.LayerNorm(width)
+        self.text_projection = nn.Parameter(width**-0.5 * torch.randn(width, embed_dim))
+        nn.init.normal_(self.token_embedding.weight, std=0.02)
+
+    def encode_words(self, words: Tensor, lengths: Tensor) -> Tensor:
+        """See ``VisionLanguageBackbone.encode_words``."""
+        at_end = self.transformer.read(self._add_positions(words), lengths - 1, causal=True)
+        return self.ln_final(at_end) @ self.text_projection
+
+    def encode_continuations(self, prefix: Tensor, words: Tensor, lengths: Tensor) -> Tensor:
+        """:meth:`encode_words` of texts that begin alike; what they share is computed once."""
+        begun = len(prefix)
+        self._check_length(begun + words.shape[1])
+        positions = self.positional_embedding[: begun + words.shape[1]]
+        hidden = self.transformer.continue_prefix(
+            prefix + positions[:begun], words + positions[begun:]
+        )
+        return self.ln_final(token_at(hidden, lengths - 1)[:, 0]) @ self.text_projection
+
+    def hidden_states(self, words: Tensor) -> Tensor:
+        """Last hidden state of every position, before the final norm: [b, l, width]."""
+        return self.transformer(self._add_positions(words), causal=True)
+
+    def _add_positions(self, words: Tensor) -> Tensor:
+        self._check_length(words.shape[1])
+        return words + self.positional_embedding[: words.shape[1]]
+
+    def _check_length(self, length: int) -> None:
+        if length > self.context_length:
+            raise ValueError(
+                f'expected texts of at most {self.context_length} tokens, but got {length}; set '
+                'context_length in the tokenising transform'
+            )
