@@ -29,20 +29,23 @@ def conv3x3_after_upsampling(x: Tensor, weight: Tensor, bias: Tensor, residual: 
     Returns:
         Tensor: [b, o, 2h, 2w], channels last in memory.
     """
-    h, w = x.shape[-2:]
     still, rows, columns, both = _products(weight)
+    h, w = x.shape[-2:]
     x = x.movedim(1, -1)  # b h w c
     # One zero on each side: the differences across the border are part of the result.
     by_row = F.pad(x, (0, 0, 0, 0, 1, 1)).diff(dim=1)  # b h+1 w c
     by_column = F.pad(x, (0, 0, 1, 1)).diff(dim=2)  # b h w+1 c
     by_both = F.pad(by_row, (0, 0, 1, 1)).diff(dim=2)  # b h+1 w+1 c
     base = F.linear(x, still, bias) + residual.movedim(1, -1)
-    columns = [F.linear(by_column[:, :, j : j + w], columns[j]) for j in (0, 1)]
+    # chunks, whose gradients are put side by side; those of slices are zeros to be filled
+    rows = F.linear(by_row, rows).chunk(2, dim=-1)
+    columns = F.linear(by_column, columns).chunk(2, dim=-1)
+    both = F.linear(by_both, both).chunk(4, dim=-1)
     lines = []
     for i in (0, 1):  # parity of the output's row, and j of its column
-        row = base + F.linear(by_row[:, i : i + h], rows[i])
+        row = base + rows[i][:, i : i + h]
         pixels = [
-            F.linear(by_both[:, i : i + h, j : j + w], both[i, j]).add_(row).add_(columns[j])
+            (row + columns[j][:, :, j : j + w]).add_(both[2 * i + j][:, i : i + h, j : j + w])
             for j in (0, 1)
         ]
         lines.append(torch.stack(pixels, dim=3))  # b h w 2 o
@@ -50,7 +53,7 @@ def conv3x3_after_upsampling(x: Tensor, weight: Tensor, bias: Tensor, residual: 
 
 
 def _products(weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Matrices [o, c] of the nine products: [o, c], [2, o, c], [2, o, c] and [2, 2, o, c].
+    """Matrices of the nine products: [o, c], [2o, c], [2o, c] and [4o, c].
 
     Those of the differences have the parities of output row and column in front.
     """
@@ -64,7 +67,12 @@ def _products(weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         # one product lays the nine matrices out one after the other
         matrices = torch.kron(taps, taps) @ weight.reshape(o * c, 9).T
     matrices = matrices.view(3, 3, o, c)
-    return matrices[0, 0], matrices[1:, 0], matrices[0, 1:], matrices[1:, 1:]
+    return (
+        matrices[0, 0],
+        matrices[1:, 0].flatten(0, 1),
+        matrices[0, 1:].flatten(0, 1),
+        matrices[1:, 1:].flatten(0, 2),
+    )
 
 
 def conv3x3_after_upsampling_reference(
