@@ -50,3 +50,4 @@ METRICS = _child_of(MMSEG_METRICS, 'code_mm.evaluation')
 VISUALIZERS = _child_of(MMSEG_VISUALIZERS, 'code_mm.visualization')
 # MMSegmentation has no registry for these.
 TOKENIZERS = _child_of(Registry('tokenizer', scope='mmseg'), 'code_mm.tokenizers')
+TAGGERS = _child_of(Registry('tagger', scope='mmseg'), 'code_mm.nouns.taggers')

@@ -1,9 +1,12 @@
 """Small tar shards and images, made on the spot."""
 
+import functools
+import http.server
 import io
 import json
 import os
 import tarfile
+import threading
 from pathlib import Path
 
 import cv2
@@ -59,6 +62,30 @@ def write_pairs(write_tar):
         return write_tar(name, members, **kwargs)
 
     return write
+
+
+@pytest.fixture
+def web_server(tmp_path):
+    """URL of a web server of tmp_path; /cut/NAME closes the connection after half of the file."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self):
+            if not self.path.startswith('/cut/'):
+                return super().do_GET()
+            data = (tmp_path / self.path[5:]).read_bytes()
+            self.send_response(200)
+            self.send_header('Content-Length', str(len(data)))
+            self.end_headers()
+            self.wfile.write(data[: len(data) // 2])
+
+        def log_message(self, *args):
+            pass
+
+    handler = functools.partial(Handler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f'http://127.0.0.1:{server.server_port}'
+        server.shutdown()
 
 
 @pytest.fixture(scope='session')

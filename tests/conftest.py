@@ -17,6 +17,7 @@ from caption_files import (  # noqa: F401
     image_bytes,
     photo_captions,
     photo_folder,
+    web_server,
     write_pairs,
     write_tar,
 )

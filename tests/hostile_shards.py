@@ -188,3 +188,23 @@ def headers_with_untrue_sizes():
         'name_of_a_terabyte': header('b.jpg', 2**40, tarfile.GNUTYPE_LONGNAME),
         'fields_of_a_terabyte': header('b.jpg', 2**40, tarfile.XHDTYPE),
     }
+
+
+def as_stream(cfg, num_workers, sources, **dataset):
+    """Have a config train on a stream of shards; passes are short, as nothing is buffered."""
+    cfg.train_dataloader = dict(
+        batch_size=4,
+        num_workers=num_workers,
+        timeout=60 if num_workers else 0,
+        sampler=None,
+        dataset=dict(
+            type='CaptionStreamDataset',
+            sources=sources,
+            retries=0,
+            shuffle_buffer=0,
+            pipeline=cfg.train_dataloader.dataset.pipeline,
+            **dataset,
+        ),
+    )
+    cfg.default_hooks.stream_position = dict(type='StreamPositionHook', interval=10)
+    return cfg

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hostile_shards import good_jpeg
 from mmengine.config import Config
-from mmseg.registry import DATASETS
+from mmseg.registry import DATASETS, TRANSFORMS
 
 from code_mm.structures.unusable_sample import UNUSABLE_REASONS
 
@@ -23,10 +23,20 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize('snippet', re.findall(r'```python\n(.*?)```', TEXT, re.DOTALL))
+SNIPPETS = re.findall(r'```python\n(.*?)```', TEXT, re.DOTALL)
+
+
+@pytest.mark.parametrize('snippet', [text for text in SNIPPETS if text.startswith('dataset =')])
 def test_snippet_builds(snippet, monkeypatch):
     monkeypatch.setattr('shutil.which', lambda name: name)  # curl
     assert DATASETS.build(Config.fromstring(snippet, '.py').dataset) is not None
+
+
+def test_the_tagger_tags():
+    (snippet,) = (text for text in SNIPPETS if 'TAGGERS' in text)
+    exec(snippet, {})
+    config = re.search(r"`dict\(type='LoadNouns', tagger=.*`", TEXT).group().strip('`')
+    assert TRANSFORMS.build(eval(config))(dict(caption='the dog runs'))['nouns'] == ['dog']
 
 
 def test_the_table_has_every_reason():
@@ -57,6 +67,6 @@ def test_the_commands_in_their_order(tmp_path, monkeypatch, capsys):
         except SystemExit as stop:
             assert not stop.code, (command, capsys.readouterr().out[-2000:])
     assert (tmp_path / 'data/mine/00000.tar').is_file()
-    assert (tmp_path / 'data/mine/00000.nouns.parquet').is_file()
+    assert (tmp_path / 'data/mine/00000.nouns.arrow').is_file()
     assert (tmp_path / 'work_dirs/check/summary.md').is_file()
     assert 'decoding and cropping alone' in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Book-keeping of a caption dataset: what was used, what was left out, and why."""
+"""Book-keeping of caption datasets: what was used, what was left out, and why."""
 
 import logging
 from collections.abc import Sequence
@@ -6,18 +6,20 @@ from typing import NamedTuple
 
 import torch
 from mmengine.logging import print_log
+from torch.utils.data import get_worker_info
 
 from code_mm.structures.unusable_sample import UNUSABLE_REASONS, UnusableSample
 
-_NOT_VISITED = 0
-_USED = 1
-_FIRST_REASON = 2  # code of UNUSABLE_REASONS[0]
-
-# Visits of one process before a large share of unusable samples is an error.
-_MIN_VISITS = 200
+MAX_WORKERS = 256
+_USED, _SHARDS, _FAILED_SHARDS, _FIRST_REASON = 1, 2, 3, 4  # columns; 0: not visited
+_COLUMNS = _FIRST_REASON + len(UNUSABLE_REASONS)
+# not of a single sample
+_DAMAGE = ('missing_shard', 'unreadable_shard', 'truncated_shard', 'corrupt_header')
+# Visits of all workers of a process before a large share of unusable ones is an error; more for a
+# stream, which may begin in a bad shard.
+_MIN_VISITS, _MIN_STREAM_VISITS, _MIN_SHARDS = 200, 1000, 20
 _KEYS_PER_LINE = 10
-# Visits of one process before its first line of counts; ten times as many to the next.
-_FIRST_REPORT = 1000
+_FIRST_REPORT = 1000  # visits of a worker before its first line of counts; tenfold to the next
 
 
 class Skip(NamedTuple):
@@ -28,26 +30,41 @@ class Skip(NamedTuple):
     detail: str = ''
 
 
-class Ledger:
-    """What every ledger does: warn of single samples, report counts, stop where too much is bad.
+def worker_row() -> int:
+    """The row of this worker in memory that has one row per worker; 0 is the main process.
 
-    Subclasses keep the counts: ``counts``, ``num_used``.
+    Raises:
+        ValueError: There are more workers than rows.
+    """
+    info = get_worker_info()
+    row = 0 if info is None else info.id + 1
+    if row >= MAX_WORKERS:
+        raise ValueError(f'expected fewer than {MAX_WORKERS} loader workers, but got {row}')
+    return row
+
+
+class SampleLedger:
+    """Counts what all loader workers of a process use and leave out, in memory they share.
+
+    Each worker adds to its own row, so nothing needs a lock. Where the samples are numbered,
+    the verdict on each is also kept, in a byte of its own: then a sample that is met twice
+    counts once, and those left out can be named. In a stream it counts each time.
 
     Args:
-        name: how log lines name the dataset.
-        index_skips: what the index left out.
-        max_bad_fraction: share of unusable samples, in (0, 1], above which data loading
-            stops with an error.
-        max_warnings: warnings about single samples per process; further ones are
-            only counted.
+        name (str): How log lines name the dataset.
+        index_skips (Sequence[Skip]): What the index left out.
+        num_samples (int, optional): Numbered samples; None: a stream.
+        max_bad_fraction (float): Share of unusable samples, in (0, 1], above which data loading
+            stops with an error (after 200 visits, 1000 of a stream), and of shards (after 20).
+        max_warnings (int): Warnings about single samples per worker; further ones are only
+            counted.
     """
-
-    _used_ones = 'different ones'
 
     def __init__(
         self,
         name: str,
         index_skips: Sequence[Skip] = (),
+        num_samples: int | None = None,
         max_bad_fraction: float = 0.5,
         max_warnings: int = 20,
     ) -> None:
@@ -57,18 +74,80 @@ class Ledger:
         self.index_skips = list(index_skips)
         self.max_bad_fraction = max_bad_fraction
         self.max_warnings = max_warnings
-        self._visits = 0
-        self._warnings = 0
+        self._rows = torch.zeros(MAX_WORKERS, _COLUMNS, dtype=torch.int64).share_memory_()
+        self._verdicts = None
+        if num_samples is not None:
+            self._verdicts = torch.zeros(num_samples, dtype=torch.uint8).share_memory_()
+        self._visits = self._warnings = 0  # of this worker
         self._next_report = _FIRST_REPORT
 
-    def counts(self) -> dict[str, int]:
-        """Number of left-out items by reason, index and all workers together."""
-        raise NotImplementedError
+    def use(self, index: int | None = None) -> None:
+        """Note a sample that came through the pipeline."""
+        self._visit(_USED, index)
 
-    @property
-    def num_used(self) -> int:
-        """Samples that came through the pipeline, in all workers."""
-        raise NotImplementedError
+    def skip(self, key: str, problem: UnusableSample, index: int | None = None) -> None:
+        """Note an unusable sample; warn, or stop where too many are.
+
+        Raises:
+            RuntimeError: More than ``max_bad_fraction`` of the samples are unusable.
+        """
+        column = _column(problem.reason)
+        known = index is not None and int(self._verdicts[index]) == column
+        self._visit(column, index)
+        if not known:
+            self._warn(key, problem)
+        visits = self._rows.sum(0)
+        damage = () if index is not None else _DAMAGE  # of a stream: not of samples
+        bad = int(visits[_FIRST_REASON:].sum() - sum(visits[_column(r)] for r in damage))
+        total = bad + int(visits[_USED])
+        if total >= (_MIN_STREAM_VISITS if self._verdicts is None else _MIN_VISITS):
+            self._check_share(bad, total, 'samples', key, problem)
+
+    def open_shard(self) -> None:
+        """Note that a shard is going to be read."""
+        self._add(_SHARDS)
+
+    def damage(self, key: str, problem: UnusableSample) -> None:
+        """Note a fault that is none of a single sample: part of a shard, a second member."""
+        self._add(_column(problem.reason))
+        self._warn(key, problem)
+
+    def lose_shard(self, shard: str, problem: UnusableSample, count: bool = True) -> None:
+        """Note a shard that cannot be read, or not to its end; stop where too many cannot.
+
+        Args:
+            shard (str): Its name.
+            problem (UnusableSample): Why.
+            count (bool): False: only warn, as another worker counts the same shard.
+
+        Raises:
+            RuntimeError: More than ``max_bad_fraction`` of the shards cannot be read.
+        """
+        self._add(_FAILED_SHARDS)
+        if count:
+            self._add(_column(problem.reason))
+        self._warn(shard, problem)
+        failed, opened = (int(self._rows[:, column].sum()) for column in (_FAILED_SHARDS, _SHARDS))
+        if opened >= _MIN_SHARDS:
+            self._check_share(failed, opened, 'shards', shard, problem)
+
+    def _add(self, column: int) -> None:
+        self._rows.numpy()[worker_row(), column] += 1  # a tensor takes ten times as long
+
+    def _visit(self, column: int, index: int | None) -> None:
+        self._add(column)
+        if index is not None:
+            self._verdicts.numpy()[index] = column
+        self._visits += 1
+        if self._visits < self._next_report:
+            return
+        self._next_report *= 10
+        if counts := self.counts():
+            print_log(
+                f'{self.name}: {self._visits} samples read by this process, {self.num_used} '
+                f'used by all; left out so far: {counts}',
+                logger='current',
+            )
 
     def _warn(self, key: str, problem: UnusableSample) -> None:
         if self._warnings >= self.max_warnings:
@@ -83,33 +162,37 @@ class Ledger:
         )
 
     def _check_share(
-        self, bad: int, visits: int, key: str, problem: UnusableSample, items: str = 'samples'
+        self, bad: int, total: int, items: str, key: str, problem: UnusableSample
     ) -> None:
-        if bad > self.max_bad_fraction * visits:
+        if bad > self.max_bad_fraction * total:
             raise RuntimeError(
-                f'{self.name}: {bad} of {visits} {items} were unusable, more '
+                f'{self.name}: {bad} of {total} {items} were unusable, more '
                 f'than max_bad_fraction={self.max_bad_fraction}; the last one was {key}: '
                 f'{problem}. So far: {self.counts()}. Mend the data or raise max_bad_fraction'
             )
 
-    def _count_visit(self) -> None:
-        self._visits += 1
-        if self._visits < self._next_report:
-            return
-        self._next_report *= 10
-        if counts := self.counts():
-            print_log(
-                f'{self.name}: {self._visits} samples read by this process, {self.num_used} '
-                f'{self._used_ones} used by all; left out so far: {counts}',
-                logger='current',
-            )
+    def totals(self) -> list[int]:
+        """Counts of all workers, to be added up over processes; see :meth:`log_totals`."""
+        if self._verdicts is None:
+            return self._rows.sum(0).tolist()
+        return torch.bincount(self._verdicts, minlength=_COLUMNS).tolist()
 
-    def _totals(self, codes: Sequence[int]) -> dict[str, int]:
-        """Counts in the order of UNUSABLE_REASONS and those of the index, by reason, no zeros."""
-        counts = dict(zip(UNUSABLE_REASONS, codes, strict=False))
+    @property
+    def num_used(self) -> int:
+        """Samples that came through the pipeline, in all workers of this process."""
+        return self.totals()[_USED]
+
+    def counts(self, totals: Sequence[int] | None = None) -> dict[str, int]:
+        """Number of left-out items by reason, index and all workers together, no zeros."""
+        found = self.totals() if totals is None else totals
+        counts = dict(zip(UNUSABLE_REASONS, found[_FIRST_REASON:], strict=True))
         for skip in self.index_skips:
-            counts[skip.reason] = counts.get(skip.reason, 0) + 1
-        return {reason: counts[reason] for reason in UNUSABLE_REASONS if counts.get(reason)}
+            counts[skip.reason] += 1
+        return {reason: count for reason, count in counts.items() if count}
+
+    def skipped_indices(self, reason: str) -> list[int]:
+        """Numbered samples that turned out unusable for this reason when they were read."""
+        return (self._verdicts == _column(reason)).nonzero().flatten().tolist()
 
     def log_index_summary(self, size: str) -> None:
         """One log line: size of the dataset, and by reason what the index left out."""
@@ -130,63 +213,20 @@ class Ledger:
             level=logging.WARNING if parts else logging.INFO,
         )
 
+    def log_totals(self, totals: Sequence[int], num_processes: int) -> None:
+        """One log line of the counts of all processes.
 
-class SampleLedger(Ledger):
-    """One byte per sample, in memory that all loader workers share.
-
-    A worker writes the verdict on a sample into that sample's own byte, so
-    nothing needs a lock and a sample met twice counts once.
-
-    Args:
-        name: how log lines name the dataset.
-        num_samples: samples of the dataset.
-        index_skips: what the index left out.
-        **limits: of :class:`Ledger`; the share is that of one process, after 200 samples.
-    """
-
-    def __init__(
-        self, name: str, num_samples: int, index_skips: Sequence[Skip] = (), **limits
-    ) -> None:
-        super().__init__(name, index_skips, **limits)
-        self._states = torch.zeros(num_samples, dtype=torch.uint8).share_memory_()
-        self._bad_visits = 0
-
-    def use(self, index: int) -> None:
-        """Note that sample ``index`` came through the pipeline."""
-        self._states.numpy()[index] = _USED  # a tensor takes ten times as long
-        self._count_visit()
-
-    def skip(self, index: int, key: str, problem: UnusableSample) -> None:
-        """Note that sample ``index`` is unusable; warn, or stop where too many are.
-
-        Raises:
-            RuntimeError: more than ``max_bad_fraction`` of the samples are unusable.
+        Args:
+            totals (Sequence[int]): Sum of :meth:`totals` over the processes.
+            num_processes (int): How many.
         """
-        code = _FIRST_REASON + UNUSABLE_REASONS.index(problem.reason)
-        known = int(self._states[index]) == code
-        self._states[index] = code
-        self._count_visit()
-        self._bad_visits += 1
-        if not known:
-            self._warn(key, problem)
-        if self._visits >= _MIN_VISITS:
-            self._check_share(self._bad_visits, self._visits, key, problem)
+        counts = self.counts(totals)
+        print_log(
+            f'{self.name}: {totals[_USED]} samples used and {totals[_SHARDS]} shards opened by '
+            f'{num_processes} process(es)' + (f'; left out so far: {counts}' if counts else ''),
+            logger='current',
+        )
 
-    @property
-    def num_used(self) -> int:
-        """Distinct samples that came through the pipeline, in all workers."""
-        return int((self._states == _USED).sum())
 
-    def counts(self) -> dict[str, int]:
-        """Number of left-out items by reason, index and all workers together."""
-        codes = torch.bincount(self._states, minlength=_FIRST_REASON)[_FIRST_REASON:]
-        return self._totals(codes.tolist())
-
-    def skipped_indices(self, reason: str) -> list[int]:
-        """Samples that turned out unusable for this reason when they were read."""
-        code = _FIRST_REASON + UNUSABLE_REASONS.index(reason)
-        return (self._states == code).nonzero().flatten().tolist()
-
-    def log_index_summary(self, size: str | None = None) -> None:
-        """One log line: size of the dataset, and by reason what the index left out."""
-        super().log_index_summary(size or f'{len(self._states)} image-caption pairs')
+def _column(reason: str) -> int:
+    return _FIRST_REASON + UNUSABLE_REASONS.index(reason)

@@ -1,207 +1,238 @@
-"""Nouns of captions, tagged once beforehand and looked up while training."""
+"""Nouns of captions, tagged once beforehand and looked up while training.
 
+``00000.tar`` has ``00000.nouns.arrow``: an Arrow file with the columns key (sorted), nouns and
+caption_crc, and in its metadata how they were made. It is memory-mapped, so all loader workers
+and processes share the operating system's file cache, however many shards there are.
+"""
+
+import json
 import logging
 import os
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+import zlib
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from glob import escape, glob
+from typing import NamedTuple
 
+import pyarrow as pa
 import torch
 from mmengine.logging import print_log
 from torch.utils.data import get_worker_info
 
-from code_mm.datasets.shards.shard_reader import ShardReader
+from code_mm.atomic_write import atomic_write
 
-from .noun_rows import NounRows, rows_file, rows_fit
-from .noun_table import (
-    NounSettings,
-    NounTable,
-    caption_checksum,
-    nouns_file,
-    read_noun_table,
-    read_settings,
+SUFFIX = '.nouns.arrow'
+_METADATA = b'code_mm'
+_SCHEMA = pa.schema(
+    dict(key=pa.string(), nouns=pa.list_(pa.string()), caption_crc=pa.uint32()),
 )
-
-_FOUND, _MISSING, _CHANGED = range(3)
-_MAX_WORKERS = 256  # rows of the counts; each loader worker writes its own
 _HOW_TO_BUILD = 'run tools/dataset_converters/extract_nouns.py'
+_MAX_OPEN = 4096  # files mapped per process; a map takes address space and a few kilobytes
+_MAX_WORKERS = 256  # rows of the counts; each loader worker writes its own
+_OUTCOMES = ('found', 'missing', 'changed')
+
+
+class NounSettings(NamedTuple):
+    """How the nouns of a file were made.
+
+    Attributes:
+        tagger (str | dict): Name or config of the tagger, never 'auto'.
+        word_type (str): 'noun' or 'noun_phrase'.
+        versions (dict[str, str]): Of the packages that tagged.
+        source (list): What tells a changed shard or list from the one that was tagged.
+    """
+
+    tagger: str | dict
+    word_type: str
+    versions: dict[str, str]
+    source: list
+
+
+def nouns_file(source: str, folder: str | None = None) -> str:
+    """Path of the nouns file of a shard or list, beside it or in ``folder``.
+
+    Raises:
+        ValueError: If it is a URL, and there is no folder.
+    """
+    if folder is None and ('://' in source or source.startswith('pipe:')):
+        raise ValueError(
+            f"cache='beside' needs shards on this machine's disks, but got {source!r}; give the "
+            'folder of the nouns files'
+        )
+    name = source.split('?')[0].rstrip('/').rpartition('/')[2] if folder else source
+    return os.path.join(folder or '', os.path.splitext(name)[0] + SUFFIX)
+
+
+def caption_checksum(caption: str) -> int:
+    """CRC-32 of a caption without surrounding blanks: tells when it is another one."""
+    return zlib.crc32(caption.strip().encode('utf-8', 'replace'))
+
+
+def write_nouns(
+    file: str,
+    keys: Sequence[str],
+    nouns: Sequence[list[str]],
+    checksums: Sequence[int],
+    settings: NounSettings,
+) -> None:
+    """Write a nouns file; it appears complete or not at all.
+
+    Args:
+        file (str): Its path, see :func:`nouns_file`.
+        keys (Sequence[str]): Samples' names in their shard, or keys in their list; each once.
+        nouns (Sequence[list[str]]): Of each caption.
+        checksums (Sequence[int]): Of each caption, see :func:`caption_checksum`.
+        settings (NounSettings): How they were made.
+    """
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    columns = [[column[row] for row in order] for column in (keys, nouns, checksums)]
+    schema = _SCHEMA.with_metadata({_METADATA: json.dumps(settings._asdict())})
+    batch = pa.record_batch(
+        [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema
+    )
+    with atomic_write(file) as temporary, pa.ipc.new_file(temporary, schema) as writer:
+        writer.write_batch(batch)
+
+
+class NounTable:
+    """The nouns of one shard or list.
+
+    Args:
+        file (str): Its path.
+
+    Raises:
+        FileNotFoundError: If it is not there.
+        ValueError: If it is damaged, or not written by :func:`write_nouns`.
+    """
+
+    def __init__(self, file: str) -> None:
+        try:
+            with pa.memory_map(file) as mapped:  # the map stays, the open file does not
+                batch = pa.ipc.open_file(mapped).get_batch(0)
+            batch.validate(full=True)  # wrong offsets would read beyond the map
+            if batch.schema != _SCHEMA:
+                raise ValueError(f'its columns are {batch.schema.names}')
+            self.settings = NounSettings(**json.loads(batch.schema.metadata[_METADATA]))
+        except FileNotFoundError:
+            raise
+        except (pa.ArrowException, OSError, LookupError, TypeError, ValueError) as error:
+            raise ValueError(f'{file!r} is damaged or of another program: {error}') from error
+        self._keys, self._nouns, self._checksums = batch.columns
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def find(self, key: str) -> tuple[list[str], int] | None:
+        """Nouns and the caption's checksum, or None for an unknown key."""
+        row = bisect_left(self._keys, key, key=lambda scalar: scalar.as_py())
+        if row == len(self) or self._keys[row].as_py() != key:
+            return None
+        return self._nouns[row].as_py(), self._checksums[row].as_py()
+
+    def rows(self) -> Iterator[tuple[str, list[str], int]]:
+        """Key, nouns and checksum of each sample, in the order of the keys."""
+        columns = (self._keys, self._nouns, self._checksums)
+        return zip(*(column.to_pylist() for column in columns), strict=True)
 
 
 class NounCache:
     """Looks nouns up in the files that ``tools/dataset_converters/extract_nouns.py`` wrote.
 
-    A caption that the cache does not hold, or that has changed since (its checksum
-    differs), gives None, is counted and has to be tagged by the caller.
-
-    Random access (with ``row``) reads a few bytes of the shard's ``.nouns.rows`` file and
-    keeps nothing in memory, however many shards there are; any number of workers and
-    processes share the operating system's file cache. Without ``row`` a shard's nouns are
-    loaded as a whole (about 1 MB per 10 000 captions), the last ``max_shards`` are kept.
+    A caption that the cache does not hold, or that has changed since (its checksum differs), is
+    counted, the first of its kind named in a warning, and left to the caller to tag.
 
     Args:
-        folder: where the files are; None: beside each shard or list.
-        tagger: what ``SelectNouns`` asks for; a cache made with another one is an error.
-            'auto' takes any, None does not compare.
-        word_type: 'noun' or 'noun_phrase'; None does not compare.
-        max_shards: shards whose nouns are kept in memory per process.
-        max_open: files kept open per process.
+        folder (str, optional): Where the files are. Default: beside each shard or list.
+        tagger (str | dict, optional): A cache made with another one is an error. Default: any.
+        word_type (str, optional): 'noun' or 'noun_phrase'; likewise.
     """
 
     def __init__(
         self,
         folder: str | None = None,
-        *,
-        tagger: str | None = None,
+        tagger: str | dict | None = None,
         word_type: str | None = None,
-        max_shards: int = 4,
-        max_open: int = 64,
     ) -> None:
         self.folder = None if folder is None else os.path.expanduser(folder)
-        self.tagger = tagger
-        self.word_type = word_type
-        self.max_shards = max_shards
-        self._tables: OrderedDict[str, NounTable] = OrderedDict()
-        self._rows = NounRows(ShardReader(max_open), self._check)
-        self._nothing = NounTable.empty()
-        self._warned = False
+        self._wanted = dict(tagger=tagger, word_type=word_type)
+        self._tables: dict[str, NounTable | None] = {}
+        self._warned: set[str] = set()
         self._counts = torch.zeros(_MAX_WORKERS, 3, dtype=torch.int64).share_memory_()
 
-    def file_of(self, source: str) -> str:
-        """The parquet file of a shard or list: ``00000.tar`` has ``00000.nouns.parquet``."""
-        return nouns_file(source, self.folder)
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, '_tables': {}}  # not the nouns themselves
 
-    def check(self, sources: Iterable[str], rows_wanted: bool = False) -> list[str]:
-        """Say now, not in mid-run, what is wrong: returns the sources without a file, warns.
-
-        Args:
-            sources: paths or URLs of shards or lists.
-            rows_wanted: nouns will be looked up at random, by ``row``.
-
-        Raises:
-            FileNotFoundError: no source has a file.
-            ValueError: the first one was made with other settings than ``SelectNouns`` has.
-        """
-        sources = list(sources)
-        if not sources:
-            return []
-        missing = [source for source in sources if not os.path.isfile(self.file_of(source))]
-        if len(missing) == len(sources):
-            raise FileNotFoundError(
-                f'noun_cache: expected {self.file_of(sources[0])!r} to exist; {_HOW_TO_BUILD}'
-            )
-        if missing:
-            print_log(
-                f'noun_cache: {len(missing)} of {len(sources)} shards have no nouns file, the '
-                f'first is {missing[0]}; their captions are tagged on the fly. To save that, '
-                f'{_HOW_TO_BUILD}',
-                logger='current',
-                level=logging.WARNING,
-            )
-        first = next(file for file in map(self.file_of, sources) if os.path.isfile(file))
-        self._check(read_settings(first), first)
-        if rows_wanted and not rows_fit(first):
-            print_log(
-                f'noun_cache: {rows_file(first)!r}, for random access, is missing or older than '
-                f'the parquet file; looking nouns up will be slow. To make it, {_HOW_TO_BUILD}, '
-                'which tags nothing again',
-                logger='current',
-                level=logging.WARNING,
-            )
-        return missing
-
-    def nouns_of_shard(self, source: str) -> Mapping[str, list[str]]:
-        """All nouns of a shard (or list) by sample key, in the shard's order.
-
-        Empty where there is no file; ``find`` also counts and compares the captions.
-
-        Args:
-            source: path or URL of the shard; only its name counts where ``folder`` is given.
-        """
-        return self._table(source)
-
-    def find(self, source: str, key: str, caption: str, row: int | None = None) -> list[str] | None:
+    def find(self, source: str, key: str, caption: str) -> list[str] | None:
         """The nouns of one sample, or None (counted) where the cache cannot tell.
 
         Args:
-            source: path or URL of its shard or list.
-            key: its name in the shard without extension, or its key in the list.
-            caption: as read from the shard, surrounding blanks do not count.
-            row: its position in the shard's index, for random access.
+            source (str): Path or URL of its shard or list; only its name counts with ``folder``.
+            key (str): Its name in the shard without extension, or its key in the list.
+            caption (str): As it was read; surrounding blanks do not count.
+
+        Raises:
+            FileNotFoundError: If the folder holds no nouns file at all.
+            ValueError: If the file was made with another tagger or word type.
         """
-        entry = None if row is None else self._rows.entry(self.file_of(source), key, row)
+        table = self._table(source)
+        entry = None if table is None else table.find(key)
         if entry is None:
-            entry = self._table(source).entry(key)
-        if entry is None:
-            return self._count(_MISSING)
+            self._warn('missing', f'{source}/{key} has no nouns')
+            return self._count('missing')
         nouns, checksum = entry
-        if checksum is not None and checksum != caption_checksum(caption):
-            self._warn(source, key)
-            return self._count(_CHANGED)
-        self._count(_FOUND)
+        if checksum != caption_checksum(caption):
+            self._warn('changed', f'the caption of {source}/{key} is not the one that was tagged')
+            return self._count('changed')
+        self._count('found')
         return nouns
 
     def counts(self) -> dict[str, int]:
         """Look-ups so far in all loader workers: ``found``, ``missing``, ``changed``."""
-        total = self._counts.sum(0).tolist()
-        return dict(zip(('found', 'missing', 'changed'), total, strict=True))
+        return dict(zip(_OUTCOMES, self._counts.sum(0).tolist(), strict=True))
 
-    def _table(self, source: str) -> NounTable:
+    def _table(self, source: str) -> NounTable | None:
         if source not in self._tables:
-            file = self.file_of(source)
-            if not os.path.isfile(file):
-                return self._nothing
-            table = read_noun_table(file)
-            self._check(table.settings, file)
-            while len(self._tables) >= self.max_shards:
-                self._tables.popitem(last=False)
-            self._tables[source] = table
-        self._tables.move_to_end(source)
+            while len(self._tables) >= _MAX_OPEN:
+                del self._tables[next(iter(self._tables))]
+            self._tables[source] = self._open(nouns_file(source, self.folder))
         return self._tables[source]
 
-    def _check(self, made_by: NounSettings | None, file: str) -> None:
-        if made_by is None:  # written by something else than our tool
-            return
-        wanted = dict(
-            tagger=None if self.tagger == 'auto' else self.tagger, word_type=self.word_type
-        )
-        for name, value in wanted.items():
-            found = getattr(made_by, name)
-            if value is not None and value != found:
+    def _open(self, file: str) -> NounTable | None:
+        try:
+            table = NounTable(file)
+        except FileNotFoundError as error:
+            if not glob(os.path.join(escape(os.path.dirname(file)), f'*{SUFFIX}')):
+                raise FileNotFoundError(
+                    f'noun cache: expected {file!r} to exist; {_HOW_TO_BUILD}'
+                ) from error
+            self._warn('no file', f'{file!r} does not exist')
+            return None
+        except ValueError as error:
+            self._warn(file, str(error))
+            return None
+        for name, wanted in self._wanted.items():
+            found = getattr(table.settings, name)
+            if wanted is not None and wanted != found:
                 raise ValueError(
-                    f'noun_cache: expected nouns made with {name}={value!r}, as SelectNouns has '
-                    f'it, but {file!r} was made with {name}={found!r}; set {name}={found!r} in '
-                    f'SelectNouns or {_HOW_TO_BUILD} again with --{name.replace("_", "-")} {value}'
+                    f'noun cache: expected nouns made with {name}={wanted!r}, as LoadNouns has it, '
+                    f'but {file!r} was made with {name}={found!r}; set {name}={found!r} in '
+                    f'LoadNouns or {_HOW_TO_BUILD} again with --{name.replace("_", "-")} {wanted}'
                 )
+        return table
 
-    def _count(self, outcome: int) -> None:
+    def _count(self, outcome: str) -> None:
         info = get_worker_info()
         row = 0 if info is None else 1 + info.id % (_MAX_WORKERS - 1)
-        self._counts.numpy()[row, outcome] += 1  # a tensor takes ten times as long
+        # a tensor takes ten times as long
+        self._counts.numpy()[row, _OUTCOMES.index(outcome)] += 1
 
-    def _warn(self, source: str, key: str) -> None:
-        if not self._warned:
-            self._warned = True
-            print_log(
-                f'noun_cache: the caption of {source}/{key} is not the one that was tagged; it '
-                f'is tagged on the fly, like others of this kind (counted, not logged). To save '
-                f'that, {_HOW_TO_BUILD} again',
-                logger='current',
-                level=logging.WARNING,
-            )
-
-
-def open_noun_cache(noun_cache: str | None, transforms: Iterable) -> NounCache | None:
-    """The cache that a dataset's key ``noun_cache`` names.
-
-    Args:
-        noun_cache: None: none; 'beside': files beside the shards or list; else their folder.
-        transforms: of the dataset's pipeline; the cache must fit the ``SelectNouns`` among
-            them.
-    """
-    if noun_cache is None:
-        return None
-    select = next((t for t in transforms if hasattr(t, 'num_nouns') and hasattr(t, 'tagger')), None)
-    return NounCache(
-        None if noun_cache == 'beside' else noun_cache,
-        tagger=getattr(select, 'tagger', None),
-        word_type=getattr(select, 'word_type', None),
-    )
+    def _warn(self, kind: str, problem: str) -> None:
+        if kind in self._warned:
+            return
+        self._warned.add(kind)
+        print_log(
+            f'noun cache: {problem}; it is tagged on the fly, like others of this kind (counted, '
+            f'not logged). To save that, {_HOW_TO_BUILD}',
+            logger='current',
+            level=logging.WARNING,
+        )

@@ -24,16 +24,17 @@ class NounSelector:
     10 000 characters are looked at.
 
     Args:
-        tagger: ``'auto'``, ``'nltk'`` or ``'textblob'``, see :func:`build_tagger`.
-        word_type: ``'noun'``: single words tagged NN, NNS, NNP or NNPS.
-            ``'noun_phrase'``: see :func:`noun_phrases`.
+        tagger (str | dict): 'auto', 'nltk', 'textblob' or one of your own, see
+            :func:`~code_mm.nouns.taggers.build_tagger`.
+        word_type (str): 'noun': single words tagged NN, NNS, NNP or NNPS. 'noun_phrase': see
+            :func:`noun_phrases`.
 
     Raises:
-        ValueError: unknown ``tagger`` or ``word_type``.
-        RuntimeError: NLTK was asked for but its data are missing.
+        ValueError: If ``tagger`` or ``word_type`` is unknown.
+        RuntimeError: If NLTK was asked for but its data are missing.
     """
 
-    def __init__(self, tagger: str = 'auto', word_type: str = 'noun') -> None:
+    def __init__(self, tagger: str | dict = 'auto', word_type: str = 'noun') -> None:
         if word_type not in WORD_TYPES:
             raise ValueError(
                 f'expected word_type to be one of {list(WORD_TYPES)}, got {word_type!r}'

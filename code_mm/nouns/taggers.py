@@ -1,5 +1,11 @@
-"""Part-of-speech taggers: a sentence in, words with Penn Treebank tags out."""
+"""Part-of-speech taggers: a sentence in, words with Penn Treebank tags out.
 
+A new one is a class with ``__call__(text) -> [(word, tag), …]``, registered with
+``@TAGGERS.register_module()``; a config names it, ``tagger='MyTagger'``, or gives it arguments,
+``tagger=dict(type='MyTagger', …)``. The path of a class, ``'my_package.MyTagger'``, does as well.
+"""
+
+import json
 import logging
 from collections.abc import Callable
 from functools import cache
@@ -7,31 +13,42 @@ from functools import cache
 import nltk
 from mmengine.logging import print_log
 
+from code_mm.registry import TAGGERS
+
 TaggedWords = list[tuple[str, str]]
 Tagger = Callable[[str], TaggedWords]
 
-TAGGERS = ('auto', 'nltk', 'textblob')
 
-
+@TAGGERS.register_module('nltk')
 class NLTKTagger:
     """NLTK's word tokenizer and averaged perceptron, as the thesis uses them.
 
     Raises:
-        LookupError: NLTK's data are not on this machine.
+        RuntimeError: If NLTK's data are not on this machine.
     """
 
+    packages = ('nltk',)  # whose versions the noun cache records
+
     def __init__(self) -> None:
-        self('a dog')  # loads the data or raises NLTK's LookupError
+        try:
+            self('a dog')
+        except LookupError as error:
+            raise RuntimeError(
+                "tagger='nltk' needs NLTK's data, which are not on this machine: run "
+                '`python -m nltk.downloader punkt_tab averaged_perceptron_tagger_eng` '
+                '(on another machine, and copy ~/nltk_data, where there is no network), '
+                "or set tagger='textblob', which works offline"
+            ) from error
 
     def __call__(self, text: str) -> TaggedWords:
         return nltk.pos_tag(nltk.word_tokenize(text))
 
 
+@TAGGERS.register_module('textblob')
 class TextBlobTagger:
-    """TextBlob's PatternTagger: a lexicon and rules that ship with the package.
+    """TextBlob's PatternTagger: a lexicon and rules that ship with the package, for use offline."""
 
-    It needs no download and works offline.
-    """
+    packages = ('textblob',)
 
     def __init__(self) -> None:
         # TextBlob takes a second to import, which users of NLTK need not wait for.
@@ -47,38 +64,51 @@ class TextBlobTagger:
         return [(word.replace('&slash;', '/'), tag) for word, tag in self._tagger.tag(text)]
 
 
-@cache
-def build_tagger(name: str = 'auto') -> Tagger:
-    """The tagger of this name, one per process; one log line says which is in use.
+def build_tagger(tagger: str | dict = 'auto') -> Tagger:
+    """The tagger of this config, one per process; one log line says which is in use.
 
     Args:
-        name: ``'nltk'``, ``'textblob'``, or ``'auto'``: NLTK where its data are on
-            the machine, else TextBlob.
+        tagger (str | dict): Name ('nltk', 'textblob' or another registered one), ``dict(type=name,
+            …)`` with arguments, or 'auto': NLTK where its data are on the machine, else TextBlob.
 
     Returns:
-        A function from a sentence to ``[(word, tag), …]`` in the sentence's order.
+        Tagger: From a sentence to ``[(word, tag), …]`` in the sentence's order.
 
     Raises:
-        ValueError: unknown name.
-        RuntimeError: ``'nltk'`` was asked for, but its data are missing.
+        ValueError: If the name is unknown.
+        RuntimeError: If 'nltk' was asked for, but its data are missing.
     """
-    if name not in TAGGERS:
-        raise ValueError(f'expected tagger to be one of {list(TAGGERS)}, but got {name!r}')
-    if name == 'textblob':
-        return _announced(TextBlobTagger(), 'TextBlob PatternTagger')
+    return _build(json.dumps(settled_tagger(tagger), sort_keys=True))
+
+
+def settled_tagger(tagger: str | dict) -> str | dict:
+    """A tagger's config as the noun cache notes it: 'auto' decided, a mere name as a string."""
+    config = dict(type=tagger) if isinstance(tagger, str) else dict(tagger)
+    if config['type'] == 'auto':
+        config['type'] = _auto()
+    return config if len(config) > 1 else config['type']
+
+
+@cache
+def _auto() -> str:
     try:
-        return _announced(NLTKTagger(), 'NLTK averaged perceptron')
-    except LookupError as error:
-        if name == 'nltk':
-            raise RuntimeError(
-                "tagger='nltk' needs NLTK's data, which are not on this machine: run "
-                '`python -m nltk.downloader punkt_tab averaged_perceptron_tagger_eng` '
-                '(on another machine, and copy ~/nltk_data, where there is no network), '
-                "or set tagger='textblob', which works offline"
-            ) from error
-        return _announced(TextBlobTagger(), "TextBlob PatternTagger (NLTK's data not found)")
+        NLTKTagger()
+        return 'nltk'
+    except RuntimeError:
+        print_log("NLTK's data were not found: nouns are tagged by TextBlob", 'current')
+        return 'textblob'
 
 
-def _announced(tagger: Tagger, description: str) -> Tagger:
-    print_log(f'Nouns are tagged by: {description}', logger='current', level=logging.INFO)
+@cache
+def _build(settled: str) -> Tagger:
+    config = json.loads(settled)
+    config = dict(type=config) if isinstance(config, str) else config
+    name = config['type']
+    if '.' not in name and name not in TAGGERS.module_dict:
+        raise ValueError(
+            f'expected tagger to be one of {["auto", *TAGGERS.module_dict]} or the path of a '
+            f'class, but got {name!r}'
+        )
+    tagger = TAGGERS.build(config)
+    print_log(f'Nouns are tagged by: {name}', logger='current', level=logging.INFO)
     return tagger

@@ -42,7 +42,7 @@ def load_caption_pair(
         ValueError: If the pipeline has no caption transforms, or there is no noun.
     """
     steps = _steps_by_name(pipeline)
-    found = _found_nouns(steps['SelectNouns'], caption) if nouns is None else list(nouns)
+    found = _found_nouns(steps.get('LoadNouns', {}), caption) if nouns is None else list(nouns)
     chosen = found[:max_nouns] if nouns is None else found
     if not chosen:
         raise ValueError(f'expected nouns in the caption, but none were found in {caption!r}')

@@ -56,6 +56,7 @@ tokenize = dict(type='TokenizeCaption', context_length=77, noun_context_length=6
 crop = dict(type='RandomResizedCrop', size=512, scale=(0.5, 1.0))
 flip = dict(type='RandomFlip', prob=0.5)
 caption_pipeline = [
+    dict(type='LoadNouns', cache='beside'),  # tools/dataset_converters/extract_nouns.py
     select_nouns,
     dict(type='LoadCaptionImage', min_size=16),
     crop,
@@ -73,7 +74,7 @@ coco_dataset = dict(
         dict(
             type='AddCaption',
             ann_file=data_root + '/captions_train2017.jsonl',
-            transforms=[select_nouns, tokenize],
+            transforms=[dict(type='LoadNouns'), select_nouns, tokenize],
         ),
         crop,
         flip,
@@ -86,7 +87,6 @@ captioned_dataset = dict(
     data_root='data/cc12m',
     shards='{00000..01242}.tar',
     index_dir='data/cc12m/shard_index',
-    noun_cache='beside',  # tools/dataset_converters/extract_nouns.py
     pipeline=caption_pipeline,
 )
 train_dataloader = dict(

@@ -60,6 +60,7 @@ model = dict(
     ),
 )
 
+load_nouns = dict(type='LoadNouns')
 select_nouns = dict(type='SelectNouns', num_nouns=2)
 tokenize = dict(
     type='TokenizeCaption',
@@ -84,7 +85,7 @@ labelled_captioned_dataset = dict(
         dict(
             type='AddCaption',
             ann_file='data/shapes_mixing/captions_training.jsonl',
-            transforms=[select_nouns, tokenize],
+            transforms=[load_nouns, select_nouns, tokenize],
         ),
         dict(type='RandomResizedCrop', size=64, scale=(0.9, 1.0)),
         dict(type='RandomFlip', prob=0.5),
@@ -96,6 +97,7 @@ captioned_dataset = dict(
     data_root='data/shapes_mixing',
     shards='shards/*.tar',
     pipeline=[
+        load_nouns,
         select_nouns,
         dict(type='LoadCaptionImage', min_size=8),
         dict(type='RandomResizedCrop', size=64, scale=(0.9, 1.0)),
@@ -104,7 +106,7 @@ captioned_dataset = dict(
         dict(type='PackCaptionInputs'),
     ],
 )
-del select_nouns, tokenize
+del load_nouns, select_nouns, tokenize
 labelled_dataset = dict(
     type='ShapesWorldDataset',
     with_background=False,

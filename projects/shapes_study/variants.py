@@ -123,7 +123,7 @@ def _on_cut_outs(name: str, title: str, options: dict, **fields) -> Variant:
 
 
 def _noun_count(number: int) -> Variant:
-    options = {'train_dataloader.dataset.pipeline.0.num_nouns': number}
+    options = {'train_dataloader.dataset.pipeline.1.num_nouns': number}
     return Variant(f'nouns_{number}', f'J = {number}', ('noun_count',), options=options)
 
 

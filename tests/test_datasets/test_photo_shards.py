@@ -1,58 +1,74 @@
-"""Real photos and captions, as img2dataset wrote them."""
+"""Real photos and captions, as img2dataset wrote them, at random and as a stream."""
 
+import collections
 from pathlib import Path
 
-import numpy as np
 import pytest
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
+from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATASETS
+from torch.utils.data import DataLoader
 
 from code_mm.nouns import NounSelector
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets'
 
 
-@pytest.fixture
-def dataset(photo_folder, monkeypatch):
-    monkeypatch.setenv('CODE_MM_PHOTO_SHARDS', str(photo_folder))
-    init_default_scope('mmseg')
+def map_style(folder):
     config = Config.fromfile(CONFIGS / 'photo_shards.py').train_dataloader.dataset
-    config.pipeline[0].tagger = 'textblob'
-    return DATASETS.build(config)
+    assert config.data_root == str(folder)
+    return config
 
 
-def test_every_usable_pair_is_seen_and_every_other_counted(dataset, photo_captions):
-    captions = photo_captions
+def streaming(folder):
+    config = Config.fromfile(CONFIGS / 'cc3m_cc12m_stream.py').train_dataloader.dataset
+    config.update(sources=dict(data_root=str(folder), shards='*.tar'), repeat=False)
+    return config
+
+
+def piped(folder):
+    config = streaming(folder)
+    config.sources = dict(shards=f'pipe:cat {folder}/{{00000..00001}}.tar')
+    return config
+
+
+def samples_of(dataset, kind):
+    if kind is map_style:
+        found = (dataset.prepare_data(index) for index in range(len(dataset)))
+        yield from filter(None, found)
+        return
+    for batch in DataLoader(dataset, 4, num_workers=2, collate_fn=pseudo_collate):
+        for inputs, data in zip(batch['inputs'], batch['data_samples'], strict=True):
+            yield dict(inputs=inputs, data_samples=data)
+
+
+@pytest.mark.parametrize('kind', [map_style, streaming, piped])
+def test_every_usable_pair_is_seen_once_and_every_other_counted(
+    photo_folder, photo_captions, kind, monkeypatch
+):
+    monkeypatch.setenv('CODE_MM_PHOTO_SHARDS', str(photo_folder))
     selector = NounSelector('textblob')
-    nouns = {key: selector(caption) for key, caption in captions.items()}
-    usable = {key for key, found in nouns.items() if len(found) >= 2}
-    empty = [key for key, caption in captions.items() if not caption.strip()]
-    few = [key for key, found in nouns.items() if len(found) < 2 and key not in empty]
+    nouns = {key: selector(caption) for key, caption in photo_captions.items()}
+    usable = {key: photo_captions[key].strip() for key, found in nouns.items() if len(found) >= 2}
+    empty = {key for key, caption in photo_captions.items() if not caption.strip()}
+    few = nouns.keys() - usable - empty
 
-    np.random.seed(0)
-    seen = {}
-    for index in range(len(dataset)):
-        packed = dataset[index]
-        data = packed['data_samples']
-        seen[data.sample_key] = data
-        assert packed['inputs'].shape == (3, 224, 224)
-        assert data.caption == captions[data.sample_key].strip()
+    config = kind(photo_folder)
+    config.pipeline[0].tagger = 'textblob'
+    dataset = DATASETS.build(config)
+    seen, visits = {}, collections.Counter()
+    for sample in samples_of(dataset, kind):
+        data = sample['data_samples']
+        assert sample['inputs'].shape == (3, 224, 224)
         assert data.nouns == nouns[data.sample_key]
         assert set(data.selected_nouns) <= set(data.nouns)
         assert data.token_labels.max() == 2  # both drawn nouns are found in the caption
-        assert (data.token_labels == 1).any()
-    assert seen.keys() == usable
-    assert len(usable) + len(empty) + len(few) == len(captions)
-    expected = {'empty_caption': sorted(empty), 'few_nouns': sorted(few)}
-    found = {reason: sorted(keys) for reason, keys in dataset.skipped_keys.items()}
-    assert found == {reason: keys for reason, keys in expected.items() if keys}
-
-
-def test_the_path_is_a_key(monkeypatch):
-    monkeypatch.setenv('CODE_MM_PHOTO_SHARDS', '/somewhere/else')
-    config = Config.fromfile(CONFIGS / 'photo_shards.py')
-    assert config.train_dataloader.dataset.data_root == '/somewhere/else'
-    monkeypatch.delenv('CODE_MM_PHOTO_SHARDS')
-    config = Config.fromfile(CONFIGS / 'photo_shards.py')
-    assert config.train_dataloader.dataset.data_root == '../shared/data/photo_shards'
+        seen[data.sample_key] = data.caption
+        visits[data.sample_key] += 1
+    assert seen == usable
+    assert set(visits.values()) == {1}
+    expected = {'empty_caption': len(empty), 'few_nouns': len(few)}
+    assert dataset.skipped == {reason: count for reason, count in expected.items() if count}
+    assert dataset.num_used == len(usable)
+    if kind is streaming:
+        assert len(dataset) == len(photo_captions)  # counted from *_stats.json

@@ -1,27 +1,36 @@
 import multiprocessing
+from types import SimpleNamespace
 
 import pytest
 
 from code_mm.datasets import sample_ledger
-from code_mm.datasets.sample_ledger import SampleLedger, Skip
+from code_mm.datasets.sample_ledger import MAX_WORKERS, SampleLedger, Skip, worker_row
 from code_mm.structures.unusable_sample import UnusableSample
 
+SMALL = UnusableSample('small_image', '1x1 pixels')
+FEW = UnusableSample('few_nouns', 'x')
 
-@pytest.fixture
+
+@pytest.fixture(autouse=True)
 def log(monkeypatch):
     lines = []
     monkeypatch.setattr(sample_ledger, 'print_log', lambda message, **_: lines.append(message))
     return lines
 
 
-def test_counts_are_of_distinct_samples_and_the_last_verdict_stands(log):
+def as_worker(monkeypatch, number):
+    info = None if number is None else SimpleNamespace(id=number)
+    monkeypatch.setattr(sample_ledger, 'get_worker_info', lambda: info)
+
+
+def test_numbered_samples_count_once_and_the_last_verdict_stands():
     skips = [Skip('empty_caption', 's/9'), Skip('few_nouns', 's/8')]
-    ledger = SampleLedger('data', 6, skips)
+    ledger = SampleLedger('data', skips, 6)
     for _ in range(3):
-        ledger.skip(2, 's/2', UnusableSample('few_nouns'))
+        ledger.skip('s/2', FEW, 2)
         ledger.use(1)
-    ledger.skip(3, 's/3', UnusableSample('broken_image'))
-    ledger.skip(4, 's/4', UnusableSample('broken_image'))
+    ledger.skip('s/3', UnusableSample('broken_image'), 3)
+    ledger.skip('s/4', UnusableSample('broken_image'), 4)
     ledger.use(4)
     assert ledger.counts() == {'empty_caption': 1, 'broken_image': 1, 'few_nouns': 2}
     assert ledger.num_used == 2
@@ -30,10 +39,10 @@ def test_counts_are_of_distinct_samples_and_the_last_verdict_stands(log):
     assert ledger.skipped_indices('small_image') == []
 
 
-def test_each_sample_is_warned_about_once_up_to_the_limit(log):
-    ledger = SampleLedger('data', 9, max_warnings=2)
+def test_each_numbered_sample_is_warned_about_once_up_to_the_limit(log):
+    ledger = SampleLedger('data', num_samples=9, max_warnings=2)
     for index in (0, 0, 1, 1, 2, 3):
-        ledger.skip(index, f's/{index}', UnusableSample('small_image', '1x1 pixels'))
+        ledger.skip(f's/{index}', SMALL, index)
     assert log == [
         'data: left out s/0: small_image (1x1 pixels)',
         'data: left out s/1: small_image (1x1 pixels); further ones of this process are only '
@@ -42,53 +51,60 @@ def test_each_sample_is_warned_about_once_up_to_the_limit(log):
 
 
 def test_counts_are_logged_after_1000_10000_visits(log):
-    ledger = SampleLedger('data', 5, [Skip('empty_caption', 's/9')])
+    ledger = SampleLedger('data', [Skip('empty_caption', 's/9')], 5)
     for visit in range(10_001):
         ledger.use(visit % 4)
     assert log == [
-        f'data: {visits} samples read by this process, 4 different ones used by all; left out so '
+        f'data: {visits} samples read by this process, 4 used by all; left out so '
         "far: {'empty_caption': 1}"
         for visits in (1000, 10_000)
     ]
-    log.clear()
-    ledger = SampleLedger('data', 5)  # nothing left out, nothing said
-    for _ in range(2000):
-        ledger.use(0)
-    assert log == []
 
 
-def test_too_large_a_share_is_an_error_that_says_why(log):
-    ledger = SampleLedger('data', 1000, max_bad_fraction=0.25)
+def test_too_large_a_share_is_an_error_that_says_why():
+    ledger = SampleLedger('data', num_samples=1000, max_bad_fraction=0.25)
     with pytest.raises(RuntimeError) as error:
         for index in range(1000):
             if index % 3 == 0:
-                ledger.skip(index, f's/{index}', UnusableSample('few_nouns', 'x'))
+                ledger.skip(f's/{index}', FEW, index)
             else:
                 ledger.use(index)
     # the first bad one from the 200th visit on
     assert str(error.value).startswith('data: 68 of 202 samples were unusable, more than max_bad')
     assert "s/201: few_nouns (x). So far: {'few_nouns': 68}" in str(error.value)
-
-
-def test_a_share_below_the_limit_goes_on(log):
-    ledger = SampleLedger('data', 1000, max_bad_fraction=0.34)
+    ledger = SampleLedger('data', num_samples=1000, max_bad_fraction=0.34)
     for index in range(999):
-        if index % 3 == 2:
-            ledger.skip(index, '', UnusableSample('few_nouns'))
-        else:
-            ledger.use(index)
+        ledger.use(index) if index % 3 else ledger.skip('', FEW, index)
     assert ledger.counts() == {'few_nouns': 333}
 
 
+def test_limits_of_a_stream():
+    ledger = SampleLedger('data')
+    for _ in range(999):
+        ledger.skip('s/1', SMALL)
+    with pytest.raises(RuntimeError, match=r'data: 1000 of 1000 samples were unusable.*s/7: small'):
+        ledger.skip('s/7', SMALL)
+    ledger = SampleLedger('data')
+    for _ in range(1500):  # half of them is not more than half
+        ledger.use()
+        ledger.skip('s/1', SMALL)
+    for number in range(42):
+        ledger.open_shard()
+        if number % 2 and number < 40:
+            ledger.lose_shard(f'{number}.tar', UnusableSample('missing_shard'))
+    ledger.lose_shard('41.tar', UnusableSample('unreadable_shard', 'x'), count=False)
+    assert ledger.counts() == {'missing_shard': 20, 'small_image': 1500}
+    with pytest.raises(RuntimeError, match=r'22 of 42 shards were unusable.*x\.tar'):
+        ledger.lose_shard('x.tar', UnusableSample('missing_shard'))
+
+
 def test_summary_names_what_the_index_left_out(log):
-    SampleLedger('data', 5).log_index_summary()
     skips = [Skip('empty_caption', f's/{i}') for i in range(12)]
     skips += [Skip('truncated_shard', 's', 'ends at byte 7')]
-    SampleLedger('data', 5, skips).log_index_summary()
+    SampleLedger('data', skips).log_index_summary('5 pairs')
     named = ', '.join(f's/{i}' for i in range(10))
     assert log == [
-        'data: 5 image-caption pairs',
-        f'data: 5 image-caption pairs; left out 13: 12 empty_caption: {named}, …; '
+        f'data: 5 pairs; left out 13: 12 empty_caption: {named}, …; '
         '1 truncated_shard: s (ends at byte 7)',
     ]
 
@@ -98,11 +114,11 @@ def work(ledger, first):
         if index % 2:
             ledger.use(index)
         else:
-            ledger.skip(index, '', UnusableSample('broken_image'))
+            ledger.skip('', UnusableSample('broken_image'), index)
 
 
-def test_workers_share_the_counts(log):
-    ledger = SampleLedger('data', 40)
+def test_workers_share_the_verdicts():
+    ledger = SampleLedger('data', num_samples=40)
     context = multiprocessing.get_context('fork')
     workers = [context.Process(target=work, args=(ledger, first)) for first in (0, 5, 20)]
     for worker in workers:
@@ -114,12 +130,34 @@ def test_workers_share_the_counts(log):
     assert ledger.skipped_indices('broken_image') == sorted(i for i in indices if i % 2 == 0)
 
 
-@pytest.mark.parametrize('fraction', [0, -1, 1.5])
-def test_limits_are_checked(fraction):
-    with pytest.raises(ValueError, match='expected max_bad_fraction in'):
-        SampleLedger('data', 1, max_bad_fraction=fraction)
+def note(ledger, times):
+    for _ in range(times):
+        ledger.use()
+        ledger.skip('s/1', SMALL)
 
 
-def test_unknown_reason():
-    with pytest.raises(ValueError, match=r"expected reason to be one of .*got 'ugly'"):
-        UnusableSample('ugly')
+def test_the_counts_of_a_stream_are_summed_over_workers_and_processes(log, monkeypatch):
+    ledger = SampleLedger('data', [Skip('missing_shard', '9.tar')], max_bad_fraction=0.9)
+    note(ledger, 2)
+    process = multiprocessing.get_context('fork').Process(target=note, args=(ledger, 3))
+    as_worker(monkeypatch, 4)  # the forked process is worker 4
+    process.start()
+    process.join()
+    ledger.open_shard()
+    ledger.damage('s', UnusableSample('truncated_shard'))
+    assert ledger.num_used == 5
+    assert ledger.counts() == {'missing_shard': 1, 'truncated_shard': 1, 'small_image': 5}
+    ledger.log_totals([2 * n for n in ledger.totals()], 2)
+    assert log[-1] == (
+        'data: 10 samples used and 2 shards opened by 2 process(es); left out so far: '
+        "{'missing_shard': 1, 'truncated_shard': 2, 'small_image': 10}"
+    )
+    as_worker(monkeypatch, MAX_WORKERS)
+    with pytest.raises(ValueError, match='fewer than 256 loader workers'):
+        worker_row()
+
+
+def test_mistakes():
+    for fraction in (0, -1, 1.5):
+        with pytest.raises(ValueError, match='expected max_bad_fraction in'):
+            SampleLedger('data', max_bad_fraction=fraction)

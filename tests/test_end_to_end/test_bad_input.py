@@ -158,7 +158,7 @@ def test_contexts_that_leave_no_room_for_the_nouns(world, tmp_path):
 
 
 def test_captions_longer_than_the_text_tower(world, tmp_path):
-    keys = dict(train_dataloader__dataset__pipeline__3__context_length=77)
+    keys = dict(train_dataloader__dataset__pipeline__4__context_length=77)
     runner, _ = world.runner(without_validation(world.config(**keys)), tmp_path)
     with pytest.raises(ValueError, match='texts of at most 24 tokens, but got 77'):
         runner.train()

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hostile_shards import good_jpeg, write_tar
+from hostile_shards import as_stream, good_jpeg, write_tar
 from mmengine.hooks import Hook
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,23 +65,8 @@ def map_style(world, shards, num_workers):
 
 
 def streaming(world, shards, num_workers):
-    cfg = world.config(iters=30)
-    cfg.train_dataloader = dict(
-        batch_size=4,
-        num_workers=num_workers,
-        timeout=60 if num_workers else 0,
-        sampler=None,
-        dataset=dict(
-            type='CaptionStreamDataset',
-            sources=dict(name='four', shards='*.tar', data_root=str(shards)),
-            retries=0,
-            shuffle_buffer=0,
-            max_bad_fraction=1.0,
-            pipeline=cfg.train_dataloader.dataset.pipeline,
-        ),
-    )
-    cfg.default_hooks.stream_position = dict(type='StreamPositionHook')
-    return cfg
+    sources = dict(name='four', shards='*.tar', data_root=str(shards))
+    return as_stream(world.config(iters=30), num_workers, sources, max_bad_fraction=1.0)
 
 
 def runner_of(world, cfg, work_dir):

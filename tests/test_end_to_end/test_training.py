@@ -102,7 +102,7 @@ def test_the_image_segmenter_alone_trains_too(world, tmp_path):
 def test_larger_images_than_clip_was_trained_on(world, tmp_path):
     cfg = world.config(
         train_cfg__val_interval=100,
-        train_dataloader__dataset__pipeline__2__size=2 * SIDE,
+        train_dataloader__dataset__pipeline__3__size=2 * SIDE,
         model__data_preprocessor__size=(2 * SIDE, 2 * SIDE),
     )
     _, recorder = world.train(cfg, tmp_path)

@@ -1,36 +1,35 @@
 import nltk
 import pytest
 
-from code_mm.nouns import taggers
-from code_mm.nouns.taggers import build_tagger
+from code_mm.nouns import NounSelector, taggers
+from code_mm.nouns.taggers import build_tagger, settled_tagger
+from code_mm.registry import TAGGERS
 
 
 @pytest.fixture(autouse=True)
 def log(monkeypatch):
     lines = []
-    monkeypatch.setattr(taggers, 'print_log', lambda message, **_: lines.append(message))
-    build_tagger.cache_clear()
+    monkeypatch.setattr(taggers, 'print_log', lambda message, *_, **__: lines.append(message))
+    for cached in (taggers._auto, taggers._build):
+        cached.cache_clear()
     yield lines
-    build_tagger.cache_clear()
+    for cached in (taggers._auto, taggers._build):
+        cached.cache_clear()
 
 
-def no_data(*_, **__):
-    raise LookupError('Resource punkt_tab not found')
+@pytest.fixture
+def no_data(monkeypatch):
+    def fail(*_):
+        raise LookupError('Resource punkt_tab not found')
 
-
-def fake_nltk(monkeypatch):
-    monkeypatch.setattr(nltk, 'word_tokenize', str.split)
-    monkeypatch.setattr(nltk, 'pos_tag', lambda words: [(word, 'NN') for word in words])
+    monkeypatch.setattr(nltk, 'word_tokenize', fail)
 
 
 def test_textblob_tags_without_data(log):
     tagged = dict(build_tagger('textblob')('a brown dog sleeps on two old sofas in Paris'))
-    assert tagged['dog'] == 'NN'
-    assert tagged['sofas'] == 'NNS'
-    assert tagged['brown'] == 'JJ'
-    assert tagged['Paris'] == 'NNP'
-    assert tagged['on'] == 'IN'
-    assert log == ['Nouns are tagged by: TextBlob PatternTagger']
+    expected = dict(dog='NN', sofas='NNS', brown='JJ', Paris='NNP', on='IN')
+    assert {word: tagged[word] for word in expected} == expected
+    assert log == ['Nouns are tagged by: textblob']
 
 
 def test_textblob_sees_anonymised_names_and_slashes():
@@ -40,22 +39,50 @@ def test_textblob_sees_anonymised_names_and_slashes():
 
 
 def test_auto_prefers_nltk_where_its_data_are(monkeypatch, log):
-    fake_nltk(monkeypatch)
+    monkeypatch.setattr(nltk, 'word_tokenize', str.split)
+    monkeypatch.setattr(nltk, 'pos_tag', lambda words: [(word, 'NN') for word in words])
     assert build_tagger('auto')('a dog') == [('a', 'NN'), ('dog', 'NN')]
-    assert log == ['Nouns are tagged by: NLTK averaged perceptron']
+    assert log == ['Nouns are tagged by: nltk']
+    assert build_tagger('auto') is build_tagger('nltk') is build_tagger(dict(type='nltk'))
 
 
-def test_auto_falls_back_and_says_so_once(monkeypatch, log):
-    monkeypatch.setattr(nltk, 'word_tokenize', no_data)
+def test_auto_falls_back_and_says_so_once(no_data, log):
     for _ in range(3):
         assert ('dog', 'NN') in build_tagger('auto')('a dog')
-    assert log == ["Nouns are tagged by: TextBlob PatternTagger (NLTK's data not found)"]
+    assert log == [
+        "NLTK's data were not found: nouns are tagged by TextBlob",
+        'Nouns are tagged by: textblob',
+    ]
+    assert settled_tagger('auto') == 'textblob'
 
 
-def test_explicit_nltk_without_data_says_how_to_get_it(monkeypatch):
-    monkeypatch.setattr(nltk, 'word_tokenize', no_data)
+def test_explicit_nltk_without_data_says_how_to_get_it(no_data):
     with pytest.raises(RuntimeError, match=r'nltk\.downloader punkt_tab .*textblob'):
         build_tagger('nltk')
+
+
+class AfterThe:
+    """Every word behind one of ``markers`` is a noun."""
+
+    def __init__(self, markers=('the',)):
+        self.markers = markers
+
+    def __call__(self, text):
+        words = text.split()
+        tags = ['NN' if before in self.markers else 'X' for before in ['', *words]]
+        return list(zip(words, tags, strict=False))
+
+
+@pytest.mark.parametrize('name', ['AfterThe', f'{__name__}.AfterThe'])
+def test_a_tagger_of_ones_own_is_one_class(name, monkeypatch, request):
+    monkeypatch.setitem(__import__('sys').modules, __name__, request.module)
+    if '.' not in name:
+        monkeypatch.setitem(TAGGERS._module_dict, name, AfterThe)
+        monkeypatch.setitem(TAGGERS.parent._module_dict, name, AfterThe)
+    assert NounSelector(name)('a dog by the sea') == ['sea']
+    config = dict(type=name, markers=['a', 'the'])
+    assert NounSelector(config)('a dog by the sea') == ['dog', 'sea']
+    assert (settled_tagger(name), settled_tagger(config)) == (name, config)
 
 
 def test_unknown_name():

@@ -17,7 +17,8 @@ from loading_speed import CACHED, DECODING, STREAM, TAGGING, VARIANTS, LoadingSp
 from photo_like_shards import photo_like_image, write_photo_like_shards
 
 PIPELINE = [
-    dict(type='SelectNouns', num_nouns=2, tagger='textblob'),
+    dict(type='LoadNouns', tagger='textblob'),
+    dict(type='SelectNouns', num_nouns=2),
     dict(type='LoadCaptionImage'),
     dict(type='RandomResizedCrop', size=32),
     dict(type='TokenizeCaption'),
@@ -51,7 +52,8 @@ def test_all_variants_load_the_same_samples(speed):
         size = Image.open(io.BytesIO(speed.images[position])).size
         assert speed._alone[position]['ori_shape'] == size[::-1]
         assert speed._alone[position]['img'].shape == (32, 32, 3)
-    assert speed.cached.noun_cache_counts['missing'] == 0
+    counts = speed.cached.pipeline.transforms[0].cache.counts()
+    assert counts['found'] and not counts['missing']
 
 
 def test_rates_are_samples_over_the_median_time(speed, monkeypatch):
@@ -93,10 +95,10 @@ def test_real_times(shard, workers):
 
 
 def test_mistakes(shard):
-    match = r"SelectNouns, LoadCaptionImage and a crop, but got \['LoadCaptionImage'\]"
+    match = r"LoadNouns, LoadCaptionImage and a crop, but got \['LoadCaptionImage'\]"
     with pytest.raises(ValueError, match=match):
         LoadingSpeed([shard[0]], [dict(type='LoadCaptionImage')], shard[1])
-    pipeline = [dict(PIPELINE[0], num_nouns=50), *PIPELINE[1:]]
+    pipeline = [PIPELINE[0], dict(PIPELINE[1], num_nouns=50), *PIPELINE[2:]]
     with pytest.raises(ValueError, match=re.escape("usable pairs, but got {'few_nouns': 12}")):
         LoadingSpeed([shard[0]], pipeline, shard[1])
 

@@ -9,7 +9,8 @@ from code_mm.visualization import load_caption_pair
 
 CAPTION = 'a red cat and a dog on the grass'
 PIPELINE = [
-    dict(type='SelectNouns', num_nouns=1, tagger='textblob'),
+    dict(type='LoadNouns', tagger='textblob'),
+    dict(type='SelectNouns', num_nouns=1),
     dict(type='LoadCaptionImage', min_size=4),
     dict(type='RandomResizedCrop', size=16),
     dict(type='RandomFlip', prob=1.0),
@@ -59,7 +60,7 @@ def test_without_crop_in_the_pipeline_the_image_keeps_its_size(photo):
 
 def test_wrong_input_is_named(photo):
     with pytest.raises(ValueError, match=r"it lacks \['SelectNouns', 'PackCaptionInputs'\]"):
-        load_caption_pair(PIPELINE[1:5], photo, CAPTION)
+        load_caption_pair(PIPELINE[2:6], photo, CAPTION)
     with pytest.raises(ValueError, match="none were found in 'very'"):
         load_caption_pair(PIPELINE, photo, 'very')
     with pytest.raises(UnusableSample, match='missing_image'):

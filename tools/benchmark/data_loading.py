@@ -49,7 +49,7 @@ def training_pipeline(path: str, tagger: str | None) -> list[dict]:
     if pipeline is None:
         raise SystemExit(f'--config: expected {path} to load captioned images, but it does not')
     for step in pipeline:
-        if tagger and step['type'].endswith('SelectNouns'):
+        if tagger and step['type'].endswith('LoadNouns'):
             step['tagger'] = tagger
     return pipeline
 
@@ -73,10 +73,8 @@ def measure(args: argparse.Namespace, folder: str) -> dict:
         shards = shards[: args.max_shards]
     else:
         shards = [write_photo_like_shards(folder, args.samples)]
-    select = next(step for step in pipeline if step['type'].endswith('SelectNouns'))
-    extraction = NounExtraction(
-        folder, select.get('tagger', 'auto'), select.get('word_type', 'noun')
-    )
+    load = next(step for step in pipeline if step['type'].endswith('LoadNouns'))
+    extraction = NounExtraction(folder, load.get('tagger', 'auto'), load.get('word_type', 'noun'))
     for shard in shards:
         extraction.tag_shard(shard)
     speed = LoadingSpeed(shards, pipeline, folder, args.samples, args.workers)

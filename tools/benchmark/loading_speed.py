@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from code_mm.datasets.captions.caption_shards import CaptionShardsDataset
 from code_mm.datasets.captions.caption_stream import CaptionStreamDataset
+from code_mm.datasets.transforms import LoadNouns
 
 DECODING = 'decoding and cropping alone'
 TAGGING = 'random access, tagging on the fly'
@@ -37,7 +38,7 @@ class LoadingSpeed:
 
     Args:
         shards: paths of local tar files.
-        pipeline: of a training config, with ``SelectNouns``, ``LoadCaptionImage`` and a crop.
+        pipeline: of a training config, with ``LoadNouns``, ``LoadCaptionImage`` and a crop.
         noun_cache: folder of the nouns of these shards.
         num_samples: pairs that are measured; those that are unusable are left out before.
         num_workers: loader workers; 0: everything in this process.
@@ -60,19 +61,24 @@ class LoadingSpeed:
             for step, name in zip(pipeline, names, strict=True)
             if name == 'LoadCaptionImage' or 'Crop' in name or name == 'Resize'
         ]
-        if 'SelectNouns' not in names or 'LoadCaptionImage' not in names or len(image_steps) < 2:
+        if 'LoadNouns' not in names or 'LoadCaptionImage' not in names or len(image_steps) < 2:
             raise ValueError(
-                'expected a pipeline with SelectNouns, LoadCaptionImage and a crop, but got '
-                f'{names}'
+                f'expected a pipeline with LoadNouns, LoadCaptionImage and a crop, but got {names}'
             )
         self.num_workers = num_workers
-        self.tagging = CaptionShardsDataset(shards, pipeline=pipeline)
-        self.cached = CaptionShardsDataset(shards, pipeline=pipeline, noun_cache=noun_cache)
+        tagging, cached = (
+            [
+                {**step, 'cache': cache} if name == 'LoadNouns' else step
+                for step, name in zip(pipeline, names, strict=True)
+            ]
+            for cache in (None, noun_cache)
+        )
+        self.tagging = CaptionShardsDataset(shards, pipeline=tagging)
+        self.cached = CaptionShardsDataset(shards, pipeline=cached)
         self.indices = self._usable(num_samples)
         self.images = [self._read(self.tagging, i)['img_bytes'] for i in self.indices]
         self._alone = EncodedImages(self.images, image_steps)
-        source = dict(shards=list(shards), noun_cache=noun_cache)
-        self._stream = CaptionStreamDataset(source, pipeline, shuffle_buffer=0)
+        self._stream = CaptionStreamDataset(dict(shards=list(shards)), cached, shuffle_buffer=0)
         self._streamed: Iterator = iter(self._stream)
 
     def _usable(self, count: int) -> list[int]:
@@ -165,16 +171,15 @@ class LoadingSpeed:
 
     def noun_milliseconds(self) -> dict[str, float]:
         """Median time for the nouns of one caption: ``tagging`` and ``look-up``."""
-        select = next(t for t in self.tagging.pipeline.transforms if hasattr(t, 'num_nouns'))
-        cache = self.cached.noun_cache
+        tag, look_up = (
+            next(t for t in dataset.pipeline.transforms if isinstance(t, LoadNouns))
+            for dataset in (self.tagging, self.cached)
+        )
         times: dict[str, list[float]] = {}
         for index in self.indices:
             sample = self._read(self.tagging, index)
-            caption = sample['caption']
-            where = (sample['shard_path'], sample['sample_key'].partition('/')[2], caption)
-            row = sample['shard_row']
-            _timed(times, 'tagging', select, dict(caption=caption))
-            _timed(times, 'look-up', lambda args: cache.find(*args), (*where, row))
+            _timed(times, 'tagging', tag, dict(sample))
+            _timed(times, 'look-up', look_up, dict(sample))
         return {name: 1000 * statistics.median(values) for name, values in times.items()}
 
 

@@ -43,15 +43,15 @@ def parse_args() -> argparse.Namespace:
 
 
 def read_pairs(args: argparse.Namespace, skips: list) -> list:
-    from code_mm.datasets.preparation import caption_pairs
+    from code_mm.datasets.preparation import shard_conversion as conversion
 
     if os.path.isdir(args.source):
-        return caption_pairs.read_folder_pairs(args.source)
+        return conversion.read_folder_pairs(args.source)
     if not os.path.isfile(args.source):
         raise SystemExit(f'expected {args.source} to be a file or a folder, but it is not there')
-    if caption_pairs.is_coco(args.source):
-        return caption_pairs.read_coco_pairs(args.source, args.images, args.captions, args.seed)
-    return caption_pairs.read_list_pairs(
+    if conversion.is_coco(args.source):
+        return conversion.read_coco_pairs(args.source, args.images, args.captions, args.seed)
+    return conversion.read_list_pairs(
         args.source, args.images, args.image_key, args.caption_key, args.columns, skips
     )
 
@@ -70,15 +70,8 @@ def main() -> None:
         raise SystemExit(f'{args.out} holds shards of something else ({min(extra)}); use another')
     todo = [job for job in jobs if not conversion.is_done(job)]
     print(f'{len(jobs)} shards: {len(jobs) - len(todo)} written before, {len(todo)} to write')
-    writing = run_jobs(
-        conversion.write,
-        todo,
-        args.workers,
-        description='writing',
-        unit='pairs',
-        count=lambda stats: stats['count'],
-    )
-    for _ in writing:
+    options = dict(description='writing', unit='pairs', count=lambda stats: stats['count'])
+    for _ in run_jobs(conversion.write, todo, args.workers, **options):
         pass
     sys.exit(report(args, conversion, jobs, skips))
 

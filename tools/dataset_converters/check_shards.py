@@ -14,8 +14,6 @@ import os
 import sys
 from pathlib import Path
 
-ALLOWED = 'few_nouns,empty_caption,duplicate_pair'
-
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -25,16 +23,18 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--limit', type=int, help='samples read per shard (default: all)')
     parser.add_argument(
         '--allow',
-        default=ALLOWED,
+        default='few_nouns,empty_caption,duplicate_pair',
         help='problems that are not broken data, with commas (default: %(default)s)',
     )
     parser.add_argument('--num-nouns', type=int, default=2, help='that a caption must have')
-    parser.add_argument('--tagger', choices=('auto', 'nltk', 'textblob'), default='auto')
+    parser.add_argument(
+        '--tagger', default='auto', help="'auto', 'nltk', 'textblob' or the path of a class"
+    )
     parser.add_argument('--word-type', choices=('noun', 'noun_phrase'), default='noun')
     parser.add_argument('--min-size', type=int, default=16, help='of images, in pixels')
     parser.add_argument('--caption-extension', default='txt', help='member with the caption')
     parser.add_argument('--caption-field', help='field of the json member with the caption')
-    parser.add_argument('--noun-cache', help="'beside' or folder, as the key of the data set")
+    parser.add_argument('--noun-cache', help="'beside' or folder, as cache of LoadNouns")
     parser.add_argument('--index-dir', help='folder of the index, see index_shards.py')
     parser.add_argument('--top', type=int, default=40, help='nouns in table and picture')
     return parser.parse_args()
@@ -57,35 +57,21 @@ def check_arguments(args: argparse.Namespace) -> list[str]:
 def check_all(args: argparse.Namespace, allowed: list[str]):
     """The report of all shards."""
     from code_mm.datasets.preparation.parallel_jobs import run_jobs
-    from code_mm.datasets.preparation.shard_check import ShardCheck
-    from code_mm.datasets.preparation.shard_report import ShardReport
+    from code_mm.datasets.preparation.shard_check import ShardCheck, ShardReport
     from code_mm.datasets.shards.shard_paths import expand_shard_paths
     from code_mm.nouns import build_tagger
-    from code_mm.nouns.noun_cache import NounCache
 
-    paths = expand_shard_paths(args.shards)
     build_tagger(args.tagger)  # once, before the processes start
-    if args.noun_cache:
-        folder = None if args.noun_cache == 'beside' else args.noun_cache
-        cache = NounCache(folder, tagger=args.tagger, word_type=args.word_type)
-        cache.check(path for path in paths if os.path.isfile(path))
-    dataset = {
-        name: getattr(args, name)
-        for name in ('caption_extension', 'caption_field', 'noun_cache', 'index_dir')
-    }
     check = ShardCheck(
-        dataset, args.num_nouns, args.tagger, args.word_type, args.min_size, args.limit
+        {key: getattr(args, key) for key in ('caption_extension', 'caption_field', 'index_dir')},
+        dict(cache=args.noun_cache, tagger=args.tagger, word_type=args.word_type),
+        args.num_nouns,
+        args.min_size,
+        args.limit,
     )
     report = ShardReport(args.num_nouns, allowed)
-    jobs = run_jobs(
-        check,
-        paths,
-        args.workers,
-        description='checking',
-        unit='pairs',
-        count=lambda findings: findings.num_checked,
-    )
-    for _, findings in jobs:
+    options = dict(description='checking', unit='pairs', count=lambda f: f.counts['checked'])
+    for _, findings in run_jobs(check, expand_shard_paths(args.shards), args.workers, **options):
         report.add(findings)
     return report
 
@@ -94,7 +80,7 @@ def write_report(report, out: Path, top: int) -> dict:
     """Write all files of the report; the summary."""
     from PIL import Image
 
-    from code_mm.datasets.preparation.shard_report import report_page
+    from code_mm.datasets.preparation.shard_check import report_page
     from code_mm.visualization.noun_frequencies import draw_noun_frequencies
 
     summary = report.summary(top)

@@ -1,8 +1,7 @@
-"""Tag the nouns of all captions once, so that training looks them up (key noun_cache).
+"""Tag the nouns of all captions once, so that training looks them up (LoadNouns(cache='beside')).
 
-Writes 00000.nouns.parquet (columns key, nouns) and 00000.nouns.rows (the same for random
-access) for 00000.tar, and captions.nouns.parquet for captions.csv. Run again, it goes on where
-it was stopped and tags what has changed.
+Writes 00000.nouns.arrow for 00000.tar, and captions.nouns.arrow for captions.csv. Run again, it
+goes on where it was stopped and tags what has changed.
 
 Example:
     python tools/dataset_converters/extract_nouns.py 'data/cc12m/{00000..01242}.tar' --workers 16
@@ -11,7 +10,6 @@ Example:
 
 import argparse
 import os
-from pathlib import Path
 
 LISTS = ('.json', '.jsonl', '.csv', '.tsv')
 
@@ -22,7 +20,9 @@ def parse_args() -> argparse.Namespace:
         'sources', nargs='+', help='shards (path, brace range, glob, folder) or .json/.csv lists'
     )
     parser.add_argument('--out', help='folder to write to (default: beside each source)')
-    parser.add_argument('--tagger', choices=('auto', 'nltk', 'textblob'), default='auto')
+    parser.add_argument(
+        '--tagger', default='auto', help="'auto', 'nltk', 'textblob' or the path of a class"
+    )
     parser.add_argument('--word-type', choices=('noun', 'noun_phrase'), default='noun')
     parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes')
     parser.add_argument('--index-dir', help="keep the shards' indices here, as index_shards.py")
@@ -43,70 +43,52 @@ def parse_args() -> argparse.Namespace:
 
 def check_targets(sources: list[str], folder: str | None) -> None:
     """Two sources must not write one file."""
-    from code_mm.nouns.noun_table import nouns_file
+    from code_mm.nouns.noun_cache import nouns_file
 
     seen: dict[str, str] = {}
     for source in sources:
-        file = nouns_file(source, folder)
-        if file in seen:
+        other = seen.setdefault(nouns_file(source, folder), source)
+        if other != source:
             raise SystemExit(
-                f'{seen[file]} and {source} would both write {file}; run the tool once per data '
-                'set, with an --out folder each'
+                f'{other} and {source} would both write {nouns_file(source, folder)}; run the '
+                'tool once per data set, with an --out folder each'
             )
-        seen[file] = source
 
 
-def tag_shards(extraction, shards: list[str], workers: int) -> list:
-    """Tag what is not done yet; counts of every shard tagged now."""
+def tag_all(extraction, shards: list[str], lists: list[str], workers: int) -> list:
+    """Tag what is not done yet; counts of every shard and part of a list tagged now."""
     from code_mm.datasets.preparation.parallel_jobs import run_jobs
+
+    def tag(function, jobs, description: str) -> list:
+        options = dict(description=description, unit='captions', count=lambda t: t.captions)
+        return [tagged for _, tagged in run_jobs(function, jobs, workers, **options)]
 
     there = [shard for shard in shards if os.path.isfile(shard)]
     todo = [shard for shard in there if not extraction.is_done(shard)]
-    print(
-        f'{len(shards)} shards: {len(shards) - len(there)} missing, {len(there) - len(todo)} done '
-        f'before, {len(todo)} to tag'
-    )
-    jobs = run_jobs(
-        extraction.tag_shard,
-        todo,
-        workers,
-        description='tagging',
-        unit='captions',
-        count=lambda tagged: tagged.captions,
-    )
-    return [tagged for _, tagged in jobs]
-
-
-def tag_list(extraction, path: str, args: argparse.Namespace) -> list:
-    """Tag a list in parts, unless it is done; counts of every part."""
-    from code_mm.datasets.preparation.parallel_jobs import run_jobs
-
-    if extraction.is_list_done(path, args.caption_key, args.columns):
-        print(f'{path}: done before')
-        return []
-    skips: list = []
-    jobs = run_jobs(
-        extraction.tag_part,
-        extraction.list_parts(path, args.caption_key, args.columns, skips),
-        args.workers,
-        description=Path(path).name,
-        unit='captions',
-        count=lambda tagged: tagged.captions,
-    )
-    results = [tagged for _, tagged in jobs]
-    if not results:
-        raise SystemExit(f'{path}: no row has a caption ({", ".join(map(str, skips[:5]))})')
-    print(f'{extraction.join_parts(path, len(results))}; {len(skips)} unreadable rows')
+    if shards:
+        print(
+            f'{len(shards)} shards: {len(shards) - len(there)} missing, '
+            f'{len(there) - len(todo)} done before, {len(todo)} to tag'
+        )
+    results = tag(extraction.tag_shard, todo, 'tagging')
+    for path in lists:
+        if extraction.is_done(path):
+            print(f'{path}: done before')
+            continue
+        skips: list = []
+        parts = tag(extraction.tag_part, extraction.list_parts(path, skips), os.path.basename(path))
+        if not parts:
+            raise SystemExit(f'{path}: no row has a caption ({", ".join(map(str, skips[:5]))})')
+        print(f'{extraction.join_parts(path, len(parts))}; {len(skips)} unreadable rows')
+        results += parts
     return results
 
 
 def report(results: list, project: tuple[int, int]) -> None:
-    captions = sum(r.captions for r in results)
-    seconds = sum(r.seconds for r in results)
+    captions, empty, unreadable, seconds = map(sum, zip(*results, strict=True))
     if not captions:
         print('Nothing was left to tag')
         return
-    empty, unreadable = (sum(r[i] for r in results) for i in (1, 2))
     print(f'{captions:,} captions tagged; {empty:,} name nothing, {unreadable:,} unreadable')
     rate = captions / max(seconds, 1e-9)
     total, cores = project
@@ -137,11 +119,10 @@ def main() -> None:
         ShardLayout(caption='json' if args.caption_field else args.caption_extension),
         args.caption_field,
         args.index_dir,
+        args.caption_key,
+        args.columns,
     )
-    results = tag_shards(extraction, shards, args.workers) if shards else []
-    for path in lists:
-        results += tag_list(extraction, path, args)
-    report(results, args.project)
+    report([(0, 0, 0, 0.0), *tag_all(extraction, shards, lists, args.workers)], args.project)
     print(f'Nouns files are in {args.out}' if args.out else 'Nouns files lie beside the sources')
 
 

@@ -39,15 +39,9 @@ def main() -> None:
         caption='json' if args.caption_field else args.caption_extension,
     )
     paths = expand_shard_paths(args.shards)
-    jobs = run_jobs(
-        partial(keep_index, layout=layout, folder=args.index_dir),
-        paths,
-        args.workers,
-        description='indexing',
-        unit='pairs',
-        count=lambda size: size,
-    )
-    for _ in jobs:
+    keep = partial(keep_index, layout=layout, folder=args.index_dir)
+    options = dict(description='indexing', unit='pairs', count=lambda size: size)
+    for _ in run_jobs(keep, paths, args.workers, **options):
         pass
     indices = index_shards(paths, layout, args.index_dir)
     skips = Counter(skip.reason for index in indices for skip in index.skips)

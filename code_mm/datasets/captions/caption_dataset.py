@@ -1,17 +1,12 @@
-"""What all caption datasets share: bad samples are counted and replaced."""
+"""What all map-style caption datasets share: bad samples are counted and replaced."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from functools import cached_property
 
 from mmengine.dataset import BaseDataset
 
 from code_mm.datasets.sample_ledger import SampleLedger, Skip
-from code_mm.nouns.noun_cache import NounCache, open_noun_cache
 from code_mm.structures.unusable_sample import UNUSABLE_REASONS, UnusableSample
-
-# Characters; what follows the 77 tokens of CLIP's text tower is never seen anyway.
-MAX_CAPTION = 100_000
 
 
 class CaptionDataset(BaseDataset):
@@ -26,15 +21,11 @@ class CaptionDataset(BaseDataset):
     leave out to ``self.index_skips``, and one sample in ``read_sample``.
 
     Args:
-        max_refetch: replacements tried for one sample before an error is raised.
-        max_bad_fraction: share of unusable samples, in (0, 1], above which loading
-            stops with an error (after 200 samples per process).
-        max_warnings: warnings about single samples, per process.
-        noun_cache: nouns tagged once by ``tools/dataset_converters/extract_nouns.py``: None,
-            'beside' the shards or the list, or their folder. Nouns in the sample itself come
-            first, then the cache's; what neither holds is tagged on the fly and counted in
-            ``noun_cache_counts``.
-        **kwargs: of :class:`mmengine.dataset.BaseDataset` (``ann_file``, ``metainfo``,
+        max_refetch (int): Replacements tried for one sample before an error is raised.
+        max_bad_fraction (float): Share of unusable samples, in (0, 1], above which loading
+            stops with an error (after 200 samples of all workers of a process).
+        max_warnings (int): Warnings about single samples, per worker.
+        **kwargs: Of :class:`mmengine.dataset.BaseDataset` (``ann_file``, ``metainfo``,
             ``data_root``, ``data_prefix``, ``indices``, ``pipeline``, ``lazy_init``, …).
     """
 
@@ -46,13 +37,11 @@ class CaptionDataset(BaseDataset):
         max_refetch: int = 100,
         max_bad_fraction: float = 0.5,
         max_warnings: int = 20,
-        noun_cache: str | None = None,
         **kwargs,
     ) -> None:
-        self._noun_source = noun_cache
         self.index_skips: list[Skip] = []
         self._limits = dict(max_bad_fraction=max_bad_fraction, max_warnings=max_warnings)
-        self._ledger = SampleLedger(self.name, 0, **self._limits)  # checks the limits
+        self._ledger = SampleLedger(self.name, num_samples=0, **self._limits)  # checks the limits
         super().__init__(max_refetch=max_refetch, **kwargs)
 
     @property
@@ -62,39 +51,11 @@ class CaptionDataset(BaseDataset):
 
     @abstractmethod
     def read_sample(self, info: dict) -> dict:
-        """Add image (``img_bytes`` or ``img_path``), ``caption`` and, if known, ``nouns``.
+        """What the pipeline gets, see :func:`~.sample.decode_sample`.
 
         Raises:
-            UnusableSample: the sample cannot be read.
+            UnusableSample: The sample cannot be read.
         """
-
-    @staticmethod
-    def checked_caption(caption: object) -> str:
-        """The caption without surrounding blanks.
-
-        Raises:
-            UnusableSample: it is no string, empty, too long, or mostly no text.
-        """
-        if not isinstance(caption, str):
-            raise UnusableSample('missing_caption', f'expected a string, got {caption!r}')
-        if not caption.strip():
-            raise UnusableSample('empty_caption')
-        if len(caption) > MAX_CAPTION:
-            raise UnusableSample('bad_caption', f'{len(caption)} characters')
-        if 3 * caption.count('\ufffd') > len(caption):  # a wrong accent here and there is kept
-            raise UnusableSample('bad_caption', f'no UTF-8 text: {caption[:20]!r}')
-        return caption.strip()
-
-    @staticmethod
-    def checked_nouns(nouns: object) -> list[str]:
-        """Pre-computed nouns, each once, in their order, blank ones dropped.
-
-        Raises:
-            UnusableSample: no list of strings.
-        """
-        if not isinstance(nouns, list) or not all(isinstance(noun, str) for noun in nouns):
-            raise UnusableSample('bad_fields', f'expected a list of nouns, got {nouns!r}')
-        return list(dict.fromkeys(noun.strip() for noun in nouns if noun.strip()))
 
     def full_init(self) -> None:
         """Build the index, once, and log its size and what it left out."""
@@ -104,7 +65,7 @@ class CaptionDataset(BaseDataset):
         if not len(self):
             raise ValueError(f'{self.name}: expected at least one sample, but indices select none')
         self._open_ledger()
-        self._ledger.log_index_summary()
+        self._ledger.log_index_summary(f'{len(self)} image-caption pairs')
 
     def get_subset_(self, indices: Sequence[int] | int) -> None:
         """Keep only the samples ``indices``, or the first or last so many; counts start anew."""
@@ -118,18 +79,18 @@ class CaptionDataset(BaseDataset):
         return subset
 
     def _open_ledger(self) -> None:
-        self._ledger = SampleLedger(self.name, len(self), self.index_skips, **self._limits)
+        self._ledger = SampleLedger(self.name, self.index_skips, len(self), **self._limits)
 
     def prepare_data(self, idx: int) -> dict | None:
         """The sample after the pipeline, or None (counted) where it is unusable."""
         info = self.get_data_info(idx)
-        index, key = info['sample_idx'], info['sample_key']
+        index = info['sample_idx']
         try:
             sample = self.pipeline(self.read_sample(info))
             if sample is None:
                 raise UnusableSample('other', 'a transform returned None')
         except UnusableSample as problem:
-            self._ledger.skip(index, key, problem)
+            self._ledger.skip(info['sample_key'], problem, index)
             return None
         self._ledger.use(index)
         return sample
@@ -138,7 +99,7 @@ class CaptionDataset(BaseDataset):
         """The sample ``idx`` after the pipeline, or a replacement drawn with ``np.random``.
 
         Raises:
-            RuntimeError: no usable sample among ``max_refetch`` replacements, too large
+            RuntimeError: No usable sample among ``max_refetch`` replacements, too large
                 a share of unusable ones, or an unusable one in ``test_mode``.
         """
         self.full_init()
@@ -169,16 +130,6 @@ class CaptionDataset(BaseDataset):
             for index in self._ledger.skipped_indices(reason):
                 keys.setdefault(reason, []).append(self.get_data_info(index)['sample_key'])
         return keys
-
-    @cached_property
-    def noun_cache(self) -> NounCache | None:
-        """Where nouns are looked up; it must fit the ``SelectNouns`` of the pipeline."""
-        return open_noun_cache(self._noun_source, self.pipeline.transforms)
-
-    @property
-    def noun_cache_counts(self) -> dict[str, int]:
-        """Look-ups so far in all loader workers: ``found``, ``missing``, ``changed``."""
-        return self.noun_cache.counts() if self.noun_cache else {}
 
     @property
     def num_used(self) -> int:

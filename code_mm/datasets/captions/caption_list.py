@@ -1,7 +1,7 @@
 """Image-caption pairs from a list: json, jsonl, csv or tsv."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from code_mm.datasets.sample_ledger import Skip
 from code_mm.registry import DATASETS
@@ -9,6 +9,40 @@ from code_mm.structures.unusable_sample import UnusableSample
 
 from .caption_dataset import CaptionDataset
 from .caption_rows import read_rows, split_nouns
+from .sample import Sample, decode_sample
+
+
+def read_list(
+    path: str,
+    folder: str,
+    image_key: str,
+    caption_key: str,
+    nouns_key: str | None,
+    columns: Sequence[str] | None,
+    skips: list[Skip],
+) -> Iterator[dict]:
+    """Yield the samples of a list as the pipeline gets them; see :class:`CaptionListDataset`.
+
+    Args:
+        path (str): The list.
+        folder (str): Before relative image paths.
+        image_key (str): Column of the image's path.
+        caption_key (str): Column of the caption.
+        nouns_key (str, optional): Column of the nouns.
+        columns (Sequence[str], optional): Of a file without a header line.
+        skips (list[Skip]): Rows that are left out are appended here.
+    """
+    for line, row in read_rows(path, (image_key, caption_key), columns, skips):
+        key, image = f'{os.path.basename(path)}:{line}', row.get(image_key)
+        try:
+            if not isinstance(image, str) or not image.strip():
+                raise UnusableSample('missing_image', f'column {image_key!r} holds {image!r}')
+            if isinstance(row.get(nouns_key), str):
+                row[nouns_key] = split_nouns(row[nouns_key])
+            sample = Sample(key, path, os.path.join(folder, image.strip()), fields=row)
+            yield decode_sample(sample, caption_key, nouns_key)
+        except UnusableSample as problem:
+            skips.append(Skip(problem.reason, key, problem.detail))
 
 
 @DATASETS.register_module()
@@ -19,21 +53,21 @@ class CaptionListDataset(CaptionDataset):
     and named by file and line in one log line; images are looked at when they are read.
 
     Args:
-        ann_file: ``.json`` (a list of objects), ``.jsonl`` (one object per line), ``.csv``
+        ann_file (str): ``.json`` (a list of objects), ``.jsonl`` (one object per line), ``.csv``
             (with quotes as usual) or ``.tsv`` (taken literally), relative to ``data_root``.
-        image_key: column of the image's path, relative to ``data_prefix['img_path']``.
-        caption_key: column of the caption.
-        nouns_key: optional column of the caption's nouns: a list, or in csv and tsv a
-            json list or words separated by ``;``. Where a row has it, its nouns are not
-            tagged again. None: do not look.
-        columns: names of the columns of a csv or tsv file without a header line.
-        data_root: folder before a relative ``ann_file`` and relative prefixes.
-        data_prefix: ``dict(img_path=folder)`` before relative image paths.
-        **kwargs: of :class:`CaptionDataset` (``pipeline``, ``indices``, ``lazy_init``, …).
+        image_key (str): Column of the image's path, relative to ``data_prefix['img_path']``.
+        caption_key (str): Column of the caption.
+        nouns_key (str, optional): Column, which may be absent, of the caption's nouns: a list, or
+            in csv and tsv a json list or words separated by ``;``. None: do not look.
+        columns (Sequence[str], optional): Names of the columns of a csv or tsv file without a
+            header line.
+        data_root (str): Folder before a relative ``ann_file`` and relative prefixes.
+        data_prefix (dict, optional): ``dict(img_path=folder)`` before relative image paths.
+        **kwargs: Of :class:`CaptionDataset` (``pipeline``, ``indices``, ``lazy_init``, …).
 
     Raises:
         FileNotFoundError: ``ann_file`` is missing.
-        ValueError: unknown kind of file, missing column, or no usable row.
+        ValueError: Unknown kind of file, missing column, or no usable row.
     """
 
     def __init__(
@@ -49,10 +83,7 @@ class CaptionListDataset(CaptionDataset):
         **kwargs,
     ) -> None:
         self.ann_file = ann_file  # for self.name, before the base class joins the root
-        self.image_key = image_key
-        self.caption_key = caption_key
-        self.nouns_key = nouns_key
-        self.columns = columns
+        self._columns = (image_key, caption_key, nouns_key, columns)
         super().__init__(
             ann_file=ann_file,
             data_root=data_root,
@@ -67,40 +98,14 @@ class CaptionListDataset(CaptionDataset):
     def load_data_list(self) -> list[dict]:
         """Read the list; rows that are left out go to ``index_skips``."""
         self.index_skips = []
-        required = (self.image_key, self.caption_key)
-        if self.noun_cache:
-            self.noun_cache.check([self.ann_file])
-        samples = []
-        for line, row in read_rows(self.ann_file, required, self.columns, self.index_skips):
-            key = f'{os.path.basename(self.ann_file)}:{line}'
-            try:
-                samples.append(self._sample(key, row))
-            except UnusableSample as problem:
-                self.index_skips.append(Skip(problem.reason, key, problem.detail))
+        folder = self.data_prefix.get('img_path', '')
+        samples = list(read_list(self.ann_file, folder, *self._columns, self.index_skips))
         if not samples:
             found = ', '.join(map(str, self.index_skips[:5]))
             raise ValueError(
                 f'{self.name}: expected rows with image and caption, but got none ({found})'
             )
         return samples
-
-    def _sample(self, key: str, row: dict) -> dict:
-        image = row.get(self.image_key)
-        if not isinstance(image, str) or not image.strip():
-            raise UnusableSample('missing_image', f'column {self.image_key!r} holds {image!r}')
-        path = os.path.join(self.data_prefix.get('img_path', ''), image.strip())
-        caption = self.checked_caption(row.get(self.caption_key))
-        sample = dict(sample_key=key, img_path=path, caption=caption)
-        nouns = row.get(self.nouns_key) if self.nouns_key else None
-        if isinstance(nouns, str):
-            nouns = split_nouns(nouns)
-        if nouns is not None:
-            sample['nouns'] = self.checked_nouns(nouns)
-        elif self.noun_cache:
-            nouns = self.noun_cache.find(self.ann_file, key, caption)
-            if nouns is not None:
-                sample['nouns'] = nouns
-        return sample
 
     def read_sample(self, info: dict) -> dict:
         """Nothing to add: the image is read by the pipeline, from ``img_path``."""

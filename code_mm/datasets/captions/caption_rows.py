@@ -23,14 +23,14 @@ def read_rows(
     """Yield the rows of a list with their line (json: their position), from 1.
 
     Args:
-        path: file whose suffix tells its kind.
-        required: columns that the file must have (in json: at least one row must).
-        columns: names of the columns of a csv or tsv file without a header line.
-        skips: rows that cannot be read are appended here.
+        path (str): File whose suffix tells its kind.
+        required (Sequence[str]): Columns that the file must have (in json: one row at least).
+        columns (Sequence[str], optional): Of a csv or tsv file without a header line.
+        skips (list[Skip]): Rows that cannot be read are appended here.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: unknown suffix, a file that is not of its kind, or a missing column.
+        FileNotFoundError: No such file.
+        ValueError: Unknown suffix, a file that is not of its kind, or a missing column.
     """
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in _SUFFIXES:
@@ -40,13 +40,23 @@ def read_rows(
     # utf-8-sig: spreadsheets write a byte order mark
     with open(path, encoding='utf-8-sig', errors='replace', newline='') as file:
         if suffix in _DELIMITED:
-            yield from _delimited(file, path, required, columns, skips, _DELIMITED[suffix])
+            rows = _delimited(file, path, required, columns, _DELIMITED[suffix])
         else:
-            rows = _json_list(file, path) if suffix == '.json' else _json_lines(file, path, skips)
-            yield from _objects(rows, path, required, skips)
+            rows = _json_list(file, path) if suffix == '.json' else _json_lines(file)
+        seen: set[str] = set()
+        for line, row in rows:
+            if isinstance(row, dict):
+                seen |= row.keys()
+                yield line, row
+                continue
+            wrong = isinstance(row, ValueError)
+            detail = str(row) if wrong else f'expected an object, got {type(row).__name__}'
+            skips.append(Skip('bad_row', f'{os.path.basename(path)}:{line}', detail))
+    if seen:
+        _check_columns(path, required, seen)
 
 
-def _delimited(file, path, required, columns, skips, dialect) -> Iterator[tuple[int, dict]]:
+def _delimited(file, path, required, columns, dialect) -> Iterator[tuple[int, dict | ValueError]]:
     csv.field_size_limit(_MAX_FIELD)
     reader = csv.reader(file, **dialect)
     try:
@@ -56,8 +66,8 @@ def _delimited(file, path, required, columns, skips, dialect) -> Iterator[tuple[
             if len(values) == len(header):
                 yield reader.line_num, dict(zip(header, values, strict=True))
             elif values:  # not a blank line
-                detail = f'{len(values)} columns instead of {len(header)}'
-                skips.append(Skip('bad_row', f'{os.path.basename(path)}:{reader.line_num}', detail))
+                wrong = ValueError(f'{len(values)} columns instead of {len(header)}')
+                yield reader.line_num, wrong
     except csv.Error as error:
         raise ValueError(
             f'{path}, line {reader.line_num}: {error}; fields with quotes, commas or line '
@@ -72,30 +82,16 @@ def _json_list(file, path: str) -> Iterator[tuple[int, object]]:
         raise ValueError(f'{path}: not valid json: {error}') from error
     if not isinstance(rows, list):
         raise ValueError(f'{path}: expected a json list of objects, got {type(rows).__name__}')
-    yield from enumerate(rows, start=1)
+    return enumerate(rows, start=1)
 
 
-def _json_lines(file, path: str, skips: list[Skip]) -> Iterator[tuple[int, object]]:
+def _json_lines(file) -> Iterator[tuple[int, object]]:
     for number, line in enumerate(file, start=1):
-        if not line.strip():
-            continue
-        try:
-            yield number, json.loads(line)
-        except ValueError as error:
-            skips.append(Skip('bad_row', f'{os.path.basename(path)}:{number}', str(error)))
-
-
-def _objects(rows, path, required, skips) -> Iterator[tuple[int, dict]]:
-    seen: set[str] = set()
-    for number, row in rows:
-        if isinstance(row, dict):
-            seen |= row.keys()
-            yield number, row
-        else:
-            detail = f'expected an object, got {type(row).__name__}'
-            skips.append(Skip('bad_row', f'{os.path.basename(path)}:{number}', detail))
-    if seen:
-        _check_columns(path, required, seen)
+        if line.strip():
+            try:
+                yield number, json.loads(line)
+            except ValueError as error:
+                yield number, error
 
 
 def _check_columns(path: str, required: Sequence[str], columns) -> None:
@@ -112,13 +108,11 @@ def split_nouns(text: str) -> list | None:
     """Nouns of a csv or tsv field; None for an empty one, so that they are tagged.
 
     Raises:
-        UnusableSample: it begins like a json list, but is none.
+        UnusableSample: It begins like a json list, but is none.
     """
     text = text.strip()
-    if not text:
-        return None
     if not text.startswith('['):
-        return text.split(';')
+        return text.split(';') if text else None
     try:
         return json.loads(text)
     except ValueError as error:

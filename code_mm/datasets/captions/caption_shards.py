@@ -7,12 +7,12 @@ from itertools import accumulate
 
 from code_mm.datasets.shards.shard_index import ShardIndex, ShardLayout
 from code_mm.datasets.shards.shard_index_cache import index_shards
-from code_mm.datasets.shards.shard_paths import expand_shard_paths
+from code_mm.datasets.shards.shard_paths import expand_shard_paths, is_url
 from code_mm.datasets.shards.shard_reader import ShardReader
 from code_mm.registry import DATASETS
 
 from .caption_dataset import CaptionDataset
-from .sample_fields import decode_caption, parse_fields
+from .sample import Sample, decode_sample
 
 
 class ShardSamples(Sequence):
@@ -21,8 +21,8 @@ class ShardSamples(Sequence):
     Millions of samples take ~33 bytes each, in arrays that forked workers share.
 
     Args:
-        shards: indices of the shards.
-        order: which of their samples this sequence holds; all by default.
+        shards (Sequence[ShardIndex]): Indices of the shards.
+        order (range, optional): Which of their samples this sequence holds; all by default.
     """
 
     def __init__(self, shards: Sequence[ShardIndex], order: range | None = None) -> None:
@@ -42,8 +42,7 @@ class ShardSamples(Sequence):
         row = position - self._ends[number] + len(shard.keys)
         image, caption, fields = shard.places[row].tolist()
         return dict(
-            shard_path=shard.path,
-            shard_row=row,
+            shard=shard.path,
             sample_key=f'{shard.name}/{shard.keys[row].decode()}',
             image_range=image,
             caption_range=caption,
@@ -65,24 +64,23 @@ class CaptionShardsDataset(CaptionDataset):
     line; see :class:`CaptionDataset` for what only reading shows.
 
     Args:
-        shards: one or a list of: path, brace range (``'{00000..01242}.tar'``), glob
-            (``'*.tar'``), folder.
-        data_root: folder before relative ``shards``.
-        image_extensions: members that are images.
-        caption_extension: member that is the caption, as plain text.
-        caption_field: take the caption from this field of the json member instead.
-        nouns_field: field of the json member with the caption's nouns, a list of
-            strings. Where a sample has it, its nouns are not tagged again. None: do not
-            look (saves reading the json member).
-        index_dir: folder in which the shards' indices are kept for the next run and for
-            the other processes of this one (``tools/dataset_converters/index_shards.py``
-            fills it in parallel); None: scan on every start (27 µs per member: 16
-            minutes for CC12M).
-        max_open_shards: files kept open per process.
-        **kwargs: of :class:`CaptionDataset` (``pipeline``, ``indices``, ``lazy_init``, …).
+        shards (str or Sequence[str]): One or a list of: path, brace range
+            (``'{00000..01242}.tar'``), glob (``'*.tar'``), folder.
+        data_root (str): Folder before relative ``shards``.
+        image_extensions (Sequence[str]): Members that are images.
+        caption_extension (str): Member that is the caption, as plain text.
+        caption_field (str, optional): Take the caption from this field of the json member instead.
+        nouns_field (str, optional): Field of the json member with the caption's nouns, a list of
+            strings. None: do not look (saves reading the json member).
+        index_dir (str, optional): Folder in which the shards' indices are kept for the next run
+            and for the other processes of this one (``tools/dataset_converters/index_shards.py``
+            fills it in parallel); None: scan on every start (27 µs per member: 16 minutes for
+            CC12M).
+        max_open_shards (int): Files kept open per process.
+        **kwargs: Of :class:`CaptionDataset` (``pipeline``, ``indices``, ``lazy_init``, …).
 
     Raises:
-        ValueError: a pattern matches no file, or the shards hold no usable pair.
+        ValueError: A pattern matches no file, or the shards hold no usable pair.
     """
 
     def __init__(
@@ -103,10 +101,7 @@ class CaptionShardsDataset(CaptionDataset):
         self.caption_field = caption_field
         self.nouns_field = nouns_field
         self.index_dir = index_dir
-        self.layout = ShardLayout(
-            image=tuple(extension.lower().lstrip('.') for extension in image_extensions),
-            caption='json' if caption_field else caption_extension.lower().lstrip('.'),
-        )
+        self.layout = ShardLayout.of(image_extensions, caption_extension, caption_field)
         self._reader = ShardReader(max_open_shards)
         # The index is a compact sequence already; mmengine's would be ten times larger.
         super().__init__(data_root=data_root, data_prefix={}, serialize_data=False, **kwargs)
@@ -120,9 +115,11 @@ class CaptionShardsDataset(CaptionDataset):
     def load_data_list(self) -> ShardSamples:
         """Index all shards; what is left out goes to ``index_skips``."""
         paths = expand_shard_paths(self.shards, self.data_root)
-        if self.noun_cache:
-            there = [path for path in paths if os.path.isfile(path)]
-            self.noun_cache.check(there, rows_wanted=True)
+        if urls := [path for path in paths if is_url(path)]:
+            raise ValueError(
+                f'{self.name}: expected files, which alone have random access, but got {urls[0]}; '
+                'use CaptionStreamDataset'
+            )
         indices = index_shards(paths, self.layout, self.index_dir)
         self.index_skips = [skip for index in indices for skip in index.skips]
         samples = ShardSamples([index for index in indices if len(index.keys)])
@@ -143,23 +140,16 @@ class CaptionShardsDataset(CaptionDataset):
         return info
 
     def read_sample(self, info: dict) -> dict:
-        """Add ``img_bytes``, ``caption`` and, where known, ``nouns``."""
-        path = info['shard_path']
-        fields = {}
+        """Read the members; the json member only where something in it is wanted."""
+        path = info['shard']
+        fields = None
         if self.caption_field or (self.nouns_field and info['fields_range'][1]):
-            fields = parse_fields(self._reader.read(path, *info['fields_range']))
-        if self.caption_field:
-            caption = fields.get(self.caption_field)
-        else:
-            caption = decode_caption(self._reader.read(path, *info['caption_range']))
-        info['caption'] = self.checked_caption(caption)
-        nouns = fields.get(self.nouns_field) if self.nouns_field else None
-        if nouns is not None:
-            info['nouns'] = self.checked_nouns(nouns)
-        elif self.noun_cache:
-            key = info['sample_key'].partition('/')[2]
-            nouns = self.noun_cache.find(path, key, info['caption'], info['shard_row'])
-            if nouns is not None:
-                info['nouns'] = nouns
-        info['img_bytes'] = self._reader.read(path, *info['image_range'])
-        return info
+            fields = self._reader.read(path, *info['fields_range'])
+        sample = Sample(
+            key=info['sample_key'],
+            source=path,
+            image=self._reader.read(path, *info['image_range']),
+            caption=b'' if self.caption_field else self._reader.read(path, *info['caption_range']),
+            fields=fields,
+        )
+        return decode_sample(sample, self.caption_field, self.nouns_field)

@@ -1,6 +1,7 @@
 """Image-caption pairs from tar shards that are read as a stream, from disks or the net."""
 
 import random
+import time
 from collections.abc import Iterator, Sequence
 
 from mmengine.dataset import Compose
@@ -8,18 +9,23 @@ from mmengine.dist import get_dist_info
 from torch.utils.data import IterableDataset, get_worker_info
 from webdataset.filters import shuffle
 
-from code_mm.datasets.shards.shard_schedule import Reader, positions_after
-from code_mm.nouns.noun_cache import open_noun_cache
+from code_mm.datasets.sample_ledger import SampleLedger
+from code_mm.datasets.shards.shard_paths import is_url, shard_name
+from code_mm.datasets.shards.shard_schedule import (
+    Part,
+    Position,
+    Reader,
+    parts_of_pass,
+    positions_after,
+)
 from code_mm.registry import DATASETS
 from code_mm.structures.unusable_sample import UnusableSample
 
 from .caption_source import CaptionSource, source_weights
-from .source_samples import Reading, source_samples
-from .stream_ledger import StreamLedger
-from .stream_progress import StreamProgress
-from .worker_status import WorkerStatus
+from .stream_workers import StreamProgress, WorkerStatus
 
 _ENDLESS = 2**62
+_RETRY_SECONDS = 1.0  # before the first retry; then twice as long each time
 
 
 @DATASETS.register_module()
@@ -39,29 +45,29 @@ class CaptionStreamDataset(IterableDataset):
     reason, named in a warning and passed over.
 
     Args:
-        sources: one or a list of dicts with the arguments of
-            ``CaptionSource`` (``shards``, ``data_root``,
-            ``weight``, …).
-        pipeline: transforms.
-        repeat: begin again after each pass. False: one pass, every sample once, and the
+        sources (dict or Sequence[dict]): One or a list of dicts with the arguments of
+            ``CaptionSource`` (``shards``, ``data_root``, ``weight``, …).
+        pipeline (Sequence): Transforms.
+        repeat (bool): Begin again after each pass. False: one pass, every sample once, and the
             next pass with the next iteration over the loader.
-        shuffle_shards: whether each pass has an order of its own.
-        shuffle_buffer: undecoded samples per worker among which the next one is drawn; 0 or
+        shuffle_shards (bool): Whether each pass has an order of its own.
+        shuffle_buffer (int): Undecoded samples per worker among which the next one is drawn; 0 or
             1: none. 1000 of img2dataset's take ~50 MB.
-        seed: of order and mixture. Default: that of the run, from ``StreamPositionHook``; else 0.
-        shard_timeout: seconds without a byte after which a pipe or download is given
-            up; None: never. Files on a hanging network file system, and workers that hang for
-            another reason, are named when the loader's own ``timeout`` passes, which
+        seed (int, optional): Of order and mixture. Default: that of the run, from
+            ``StreamPositionHook``; else 0.
+        shard_timeout (float, optional): Seconds without a byte after which a pipe or download is
+            given up; None: never. Files on a hanging network file system, and workers that hang
+            for another reason, are named when the loader's own ``timeout`` passes, which
             should exceed ``(retries + 1) * shard_timeout``.
-        retries: further tries to read a shard that failed.
-        max_refetch: unusable samples in a row, per worker, before an error is raised.
-        max_bad_fraction: share of unusable samples, in (0, 1], above which loading stops with
-            an error (after 1000 samples per process), and of unreadable shards (after 20).
-        max_warnings: warnings about single samples and shards, per worker.
-        metainfo: of the dataset.
+        retries (int): Further tries to read a shard that failed.
+        max_refetch (int): Unusable samples in a row, per worker, before an error is raised.
+        max_bad_fraction (float): Share of unusable samples, in (0, 1], above which loading stops
+            with an error (after 1000 samples per process), and of unreadable shards (after 20).
+        max_warnings (int): Warnings about single samples and shards, per worker.
+        metainfo (dict, optional): Of the dataset.
 
     Raises:
-        ValueError: no source, or none of a source's shards is there.
+        ValueError: No source, or none of a source's shards is there.
     """
 
     METAINFO = dict(dataset_type='image_caption')
@@ -88,8 +94,6 @@ class CaptionStreamDataset(IterableDataset):
         _check_numbers(shuffle_buffer, retries, shard_timeout)
         self.pipeline = Compose(pipeline)
         self.sources = [CaptionSource(**source) for source in sources]
-        for source in self.sources:
-            source.use_noun_cache(open_noun_cache(source.noun_cache, self.pipeline.transforms))
         self.repeat = repeat
         self.shuffle_shards = shuffle_shards
         self.shuffle_buffer = shuffle_buffer
@@ -101,7 +105,7 @@ class CaptionStreamDataset(IterableDataset):
         self.rank, self.world_size = get_dist_info()
         self.status = WorkerStatus()
         self.progress = StreamProgress(len(self.sources))
-        self.ledger = StreamLedger(
+        self.ledger = SampleLedger(
             self.name,
             [skip for source in self.sources for skip in source.missing],
             max_bad_fraction=max_bad_fraction,
@@ -137,7 +141,7 @@ class CaptionStreamDataset(IterableDataset):
         if not self.repeat:
             raise TypeError(
                 f'{self.name}: expected a known number of samples, but there are shards without '
-                "img2dataset's *_stats.json or *.parquet beside them; give num_samples"
+                "img2dataset's *_stats.json beside them; give num_samples"
             )
         return _ENDLESS
 
@@ -155,8 +159,8 @@ class CaptionStreamDataset(IterableDataset):
         """Have the next iteration go on behind what another run has read.
 
         Args:
-            positions: (processes, workers, sources, 2), of that run's ``progress``.
-            num_workers: of this run's loader.
+            positions (Sequence): (processes, workers, sources, 2), of that run's ``progress``.
+            num_workers (int): Of this run's loader.
         """
         num_shards = [len(source.shards) for source in self.sources]
         begin = positions_after(
@@ -168,26 +172,14 @@ class CaptionStreamDataset(IterableDataset):
         """Samples after the pipeline, of this loader worker.
 
         Raises:
-            RuntimeError: too large a share of samples or shards is unusable, or nothing
+            RuntimeError: Too large a share of samples or shards is unusable, or nothing
                 usable is found at all.
         """
         info = get_worker_info()
         worker, num_workers = (info.id, info.num_workers) if info else (0, 1)
         reader = Reader.of(self.rank, self.world_size, worker, num_workers)
         begin = self.progress.begin(num_workers)  # now, not when the first sample is asked for
-        reading = Reading(self.ledger, self.status, self.progress, self.shard_timeout, self.retries)
-        streams = [
-            source_samples(
-                source,
-                index,
-                position,
-                reader,
-                seed=f'{self.seed or 0} {index}' if self.shuffle_shards else None,
-                repeat=self.repeat,
-                reading=reading,
-            )
-            for index, (source, position) in enumerate(zip(self.sources, begin, strict=True))
-        ]
+        streams = [self._passes(index, position, reader) for index, position in enumerate(begin)]
         seed = f'{self.seed or 0} {self.rank} {worker} {[tuple(p) for p in begin]}'
         samples = _mix(streams, self._weights, random.Random(f'mixture {seed}'))
         if self.shuffle_buffer > 1:
@@ -195,11 +187,82 @@ class CaptionStreamDataset(IterableDataset):
             samples = shuffle(self.shuffle_buffer, rng=rng)(samples)
         return self._prepared(samples)
 
+    def _passes(self, index: int, position: Position, reader: Reader) -> Iterator[dict]:
+        """A reader's share of a source, pass after pass, undecoded images.
+
+        With ``repeat``, a reader that got nothing in a pass, as there are fewer samples than
+        readers, takes the next pass for itself.
+        """
+        source, whole_pass = self.sources[index], False
+        while True:
+            order = f'{self.seed or 0} {index} {position.passes}' if self.shuffle_shards else None
+            parts = parts_of_pass(len(source.shards), reader, order, whole_pass)
+            first, found = position.opened, False
+            for part in parts[first:]:
+                position = Position(position.passes, position.opened + 1)
+                self.progress.move(index, position)
+                for sample in self._read(source, part):
+                    found = True
+                    yield sample
+                    self.progress.move(index, position)  # another iterator may have moved
+            position = Position(position.passes + 1, 0)
+            self.progress.move(index, position)
+            if not self.repeat:
+                return
+            if whole_pass and not found:
+                raise RuntimeError(
+                    f'{self.name}: found no image with a caption in a whole pass over '
+                    f'{len(source.shards)} shards of {source.name}; left out so far: '
+                    f'{self.skipped}. Check shards, image_extensions and caption_extension'
+                )
+            whole_pass = not found and first == 0
+
+    def _read(self, source: CaptionSource, part: Part) -> Iterator[dict]:
+        """The samples of a part of a shard; the first part alone counts what is wrong with all.
+
+        A failing read is tried again, from the sample after the last whole one.
+        """
+
+        def damage(place: str, problem: UnusableSample) -> None:
+            if part.part == 0:
+                lost = problem.reason == 'unreadable_shard'
+                (self.ledger.lose_shard if lost else self.ledger.damage)(place, problem)
+
+        shard, done = source.shards[part.shard], 0
+        self.ledger.open_shard()
+        for attempt in range(self.retries + 1):
+            self.status.set(f'opening {shard}' + (f', retry {attempt}' if attempt else ''))
+            try:
+                members = source.members(shard, damage, self.shard_timeout)
+                for number, sample in enumerate(members):
+                    if number < done:
+                        continue
+                    done = number + 1
+                    if number % part.parts == part.part:
+                        yield from self._decoded(source, shard, sample)
+                return
+            except OSError as error:
+                problem = _problem(error, done)
+                is_gone = isinstance(error, FileNotFoundError) and not is_url(shard)
+                if is_gone or attempt == self.retries:
+                    break
+                time.sleep(_RETRY_SECONDS * 2**attempt)
+        self.ledger.lose_shard(shard_name(shard), problem, count=part.part == 0)
+
+    def _decoded(self, source: CaptionSource, shard: str, members: dict) -> Iterator[dict]:
+        try:
+            sample = source.decode(shard, members)
+        except UnusableSample as problem:
+            self.ledger.skip(f'{shard_name(shard)}/{members["__key__"]}', problem)
+            return
+        yield sample
+        self.status.set(f'reading {shard}')
+
     def _prepared(self, samples: Iterator[dict]) -> Iterator[dict]:
         refetched = 0
         for raw in samples:
             key = raw['sample_key']
-            self.status.set(f'preparing {raw["shard_path"]}, {key}')
+            self.status.set(f'preparing {raw["shard"]}, {key}')
             try:
                 sample = self.pipeline(raw)
                 if sample is None:
@@ -241,3 +304,11 @@ def _mix(
             del streams[chosen], weights[chosen]
         else:
             yield sample
+
+
+def _problem(error: OSError, samples_read: int) -> UnusableSample:
+    if samples_read:
+        return UnusableSample('truncated_shard', f'after {samples_read} samples: {error}')
+    # a command that fails before its first byte: the server or the store has no such file
+    missing = isinstance(error, FileNotFoundError) or 'exit' in str(error)
+    return UnusableSample('missing_shard' if missing else 'unreadable_shard', str(error))

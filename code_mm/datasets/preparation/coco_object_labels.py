@@ -3,8 +3,8 @@
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -14,14 +14,6 @@ from code_mm.datasets.benchmarks.coco_masks import decode_mask
 from code_mm.datasets.benchmarks.coco_object import NUM_CATEGORIES, SUFFIX, COCOObjectDataset
 
 from .parallel_jobs import run_jobs
-
-
-class _Job(NamedTuple):
-    path: Path
-    height: int
-    width: int
-    annotations: Sequence[Mapping]
-    labels: Mapping[int, int]
 
 
 def paint_labels(
@@ -111,21 +103,8 @@ def write_coco_object_labels(
         FileNotFoundError: If there is no such file.
         ValueError: If it is no instances file of COCO, or an annotation cannot be painted.
     """
-    folder = Path(folder)
-    jobs = _jobs(Path(instances), folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    todo = [job for job in jobs if overwrite or not job.path.exists()]
-    workers = max(1, min(num_processes, len(todo)))
-    for _ in run_jobs(_write, todo, workers, description='label maps'):
-        pass
-    return len(todo), len(jobs) - len(todo)
-
-
-def _jobs(instances: Path, folder: Path) -> list[_Job]:
-    """One for every image of the file, those without objects too."""
-    data = _read(instances)
-    labels = category_labels(data['categories'])
-    by_image = defaultdict(list)
+    data, folder = _read(Path(instances)), Path(folder)
+    labels, by_image = category_labels(data['categories']), defaultdict(list)
     for annotation in data['annotations']:
         by_image[annotation['image_id']].append(annotation)
     unknown = set(by_image) - {image['id'] for image in data['images']}
@@ -134,16 +113,16 @@ def _jobs(instances: Path, folder: Path) -> list[_Job]:
             f'expected annotations of images that {instances} lists, but got image ids '
             f'{sorted(unknown)[:3]}; the file is not whole'
         )
-    return [
-        _Job(
-            folder / (Path(image['file_name']).stem + SUFFIX),
-            image['height'],
-            image['width'],
-            by_image[image['id']],
-            labels,
-        )
-        for image in data['images']
-    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs = []
+    for image in data['images']:
+        path = folder / (Path(image['file_name']).stem + SUFFIX)
+        if overwrite or not path.exists():
+            jobs.append((path, by_image[image['id']], image['height'], image['width']))
+    workers = max(1, min(num_processes, len(jobs)))
+    for _ in run_jobs(partial(_write, labels), jobs, workers, description='label maps'):
+        pass
+    return len(jobs), len(data['images']) - len(jobs)
 
 
 def _read(path: Path) -> dict:
@@ -166,7 +145,8 @@ def _read(path: Path) -> dict:
     return data
 
 
-def _write(job: _Job) -> None:
-    painted = paint_labels(job.annotations, job.height, job.width, job.labels)
-    with atomic_write(job.path) as unfinished:
+def _write(labels: Mapping[int, int], job: tuple[Path, Sequence[Mapping], int, int]) -> None:
+    path, annotations, height, width = job
+    painted = paint_labels(annotations, height, width, labels)
+    with atomic_write(path) as unfinished:
         Image.fromarray(painted).save(unfinished, format='PNG')

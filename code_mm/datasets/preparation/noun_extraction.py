@@ -1,33 +1,31 @@
 """Tags the captions of shards and lists once and writes their nouns files."""
 
-import contextlib
 import json
 import os
+import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from itertools import islice
 from typing import NamedTuple
 
 from code_mm.datasets.captions.caption_rows import read_rows
-from code_mm.datasets.captions.sample_fields import decode_caption, parse_fields
+from code_mm.datasets.captions.sample import decode_caption, parse_fields
 from code_mm.datasets.sample_ledger import Skip
 from code_mm.datasets.shards.shard_index import ShardLayout
 from code_mm.datasets.shards.shard_index_cache import load_or_scan
 from code_mm.datasets.shards.shard_reader import ShardReader
-from code_mm.nouns.noun_rows import rows_file, rows_fit, write_noun_rows
-from code_mm.nouns.noun_selector import NounSelector
-from code_mm.nouns.noun_table import (
+from code_mm.nouns.noun_cache import (
     SUFFIX,
     NounSettings,
+    NounTable,
     caption_checksum,
     nouns_file,
-    read_noun_table,
-    read_settings,
-    write_noun_table,
+    write_nouns,
 )
-from code_mm.nouns.taggers import NLTKTagger, build_tagger
+from code_mm.nouns.noun_selector import NounSelector
+from code_mm.nouns.taggers import build_tagger, settled_tagger
 from code_mm.structures.unusable_sample import UnusableSample
 from code_mm.version import __version__
 
@@ -38,10 +36,10 @@ class Tagged(NamedTuple):
     """What was done to a source.
 
     Attributes:
-        captions: how many were tagged.
-        without_nouns: how many of them name nothing.
-        unreadable: samples whose caption could not be read.
-        seconds: CPU time of tagging, reading and writing.
+        captions (int): How many were tagged.
+        without_nouns (int): How many of them name nothing.
+        unreadable (int): Samples whose caption could not be read.
+        seconds (float): CPU time of tagging, reading and writing.
     """
 
     captions: int
@@ -60,134 +58,117 @@ class ListPart(NamedTuple):
 
 @dataclass(frozen=True)
 class NounExtraction:
-    """Writes ``00000.nouns.parquet`` for ``00000.tar`` and ``a.nouns.parquet`` for ``a.csv``.
+    """Writes ``00000.nouns.arrow`` for ``00000.tar`` and ``a.nouns.arrow`` for ``a.csv``.
 
-    Files appear complete or not at all; one that is up to date, or that another program made,
-    is not made again.
+    Files appear complete or not at all; one that is up to date is not made again.
 
     Args:
-        folder: where the files go; None: beside the shards and lists.
-        tagger: 'auto', 'nltk' or 'textblob'.
-        word_type: 'noun' or 'noun_phrase'.
-        layout: which members of a shard are images, captions and json.
-        caption_field: the json field that holds the caption.
-        index_dir: where the shards' indices are kept, see ``index_shards``.
+        folder (str, optional): Where the files go. Default: beside the shards and lists.
+        tagger (str | dict): See :func:`~code_mm.nouns.taggers.build_tagger`.
+        word_type (str): 'noun' or 'noun_phrase'.
+        layout (ShardLayout): Which members of a shard are images, captions and json.
+        caption_field (str, optional): The json field that holds the caption.
+        index_dir (str, optional): Where the shards' indices are kept, see ``index_shards``.
+        caption_key (str): Column of lists.
+        columns (Sequence[str], optional): Of csv and tsv lists without a header line.
     """
 
     folder: str | None = None
-    tagger: str = 'auto'
+    tagger: str | dict = 'auto'
     word_type: str = 'noun'
     layout: ShardLayout = ShardLayout()  # noqa: RUF009 - a tuple
     caption_field: str | None = None
     index_dir: str | None = None
+    caption_key: str = 'caption'
+    columns: Sequence[str] | None = None
 
-    def settings(self, source: str, *more: object) -> NounSettings:
+    def settings(self, source: str) -> NounSettings:
         """What an up-to-date file of ``source`` says about its making."""
+        packages = getattr(build_tagger(self.tagger), 'packages', ())
+        versions = {'code_mm': __version__} | {name: metadata.version(name) for name in packages}
         state = os.stat(source)
-        is_nltk = isinstance(build_tagger(self.tagger), NLTKTagger)
-        tagger = 'nltk' if is_nltk else 'textblob'
-        versions = {'code_mm': __version__, tagger: metadata.version(tagger)}
-        stamp = [state.st_size, state.st_mtime_ns, self.layout.caption, self.caption_field, *more]
-        stamp = json.loads(json.dumps(stamp))  # as it will be read back
-        return NounSettings(tagger, self.word_type, versions, stamp)
+        read = (self.layout.caption, self.caption_field, self.caption_key, self.columns)
+        stamp = json.loads(json.dumps([state.st_size, state.st_mtime_ns, *read]))  # as read back
+        return NounSettings(settled_tagger(self.tagger), self.word_type, versions, stamp)
 
-    def is_done(self, shard: str) -> bool:
-        """Whether the nouns files of ``shard`` are there and up to date."""
-        file = nouns_file(shard, self.folder)
-        return rows_fit(file) and _holds(file, self.settings(shard))
-
-    def is_list_done(self, path: str, caption_key: str, columns: Sequence[str] | None) -> bool:
-        """Whether the nouns file of a list is there and up to date."""
-        return _holds(nouns_file(path, self.folder), self.settings(path, caption_key, columns))
+    def is_done(self, source: str) -> bool:
+        """Whether the nouns file of a shard or list is there, whole and up to date."""
+        return _holds(nouns_file(source, self.folder), self.settings(source))
 
     def tag_shard(self, path: str) -> Tagged:
         """Tag all captions of a shard; images are not read."""
-        start = time.process_time()
-        file, settings = nouns_file(path, self.folder), self.settings(path)
-        result = Tagged(0, 0, 0, 0.0)
-        if not _holds(file, settings):  # else: killed between the two files
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(rows_file(file))  # it must not outlive what it was made from
-            index = load_or_scan(path, self.layout, self.index_dir)
-            captions = list(self._captions(path, index.places))
-            result = self._write(file, [key.decode() for key in index.keys], captions, settings)
-        write_noun_rows(file)
-        return result._replace(seconds=time.process_time() - start)
+        return self._write(
+            nouns_file(path, self.folder), self._shard_captions(path), self.settings(path)
+        )
 
-    def _captions(self, path: str, places: Sequence) -> Iterator[str | None]:
-        reader = ShardReader(1)
-        for _, caption_range, fields_range in places.tolist():
+    def _shard_captions(self, path: str) -> Iterator[tuple[str, str | None]]:
+        index, reader = load_or_scan(path, self.layout, self.index_dir), ShardReader(1)
+        for key, (_, caption_range, fields_range) in zip(
+            index.keys, index.places.tolist(), strict=True
+        ):
             try:
                 if self.caption_field:
                     fields = parse_fields(reader.read(path, *fields_range))
                     caption = fields.get(self.caption_field)
-                    yield caption if isinstance(caption, str) else None
                 else:
-                    yield decode_caption(reader.read(path, *caption_range))
+                    caption = decode_caption(reader.read(path, *caption_range))
             except UnusableSample:
-                yield None
+                caption = None
+            yield key.decode(), caption if isinstance(caption, str) else None
 
-    def _write(
-        self, file: str, keys: list[str], captions: list[str | None], settings: NounSettings
-    ) -> Tagged:
-        select = NounSelector(self.tagger, self.word_type)
-        start = time.process_time()
-        texts = [(caption or '').strip() for caption in captions]
-        nouns = [select(text) for text in texts]
-        write_noun_table(file, keys, nouns, [caption_checksum(text) for text in texts], settings)
-        seconds = time.process_time() - start
-        return Tagged(len(keys), nouns.count([]), captions.count(None), seconds)
+    def _write(self, file: str, captions: Iterable, settings: NounSettings) -> Tagged:
+        start, select = time.process_time(), NounSelector(self.tagger, self.word_type)
+        captions = dict(captions)
+        nouns = [select((caption or '').strip()) for caption in captions.values()]
+        checksums = [caption_checksum(caption or '') for caption in captions.values()]
+        write_nouns(file, list(captions), nouns, checksums, settings)
+        unreadable, seconds = list(captions.values()).count(None), time.process_time() - start
+        return Tagged(len(captions), nouns.count([]), unreadable, seconds)
 
-    def list_parts(
-        self, path: str, caption_key: str, columns: Sequence[str] | None, skips: list[Skip]
-    ) -> Iterator[ListPart]:
-        """The rows of a list in parts that ``tag_part`` tags; then call ``join_parts``."""
-        os.makedirs(_parts_folder(path, self.folder), exist_ok=True)
-        name = os.path.basename(path)
+    def list_parts(self, path: str, skips: list[Skip]) -> Iterator[ListPart]:
+        """The rows of a list in parts that ``tag_part`` tags; then call ``join_parts``.
+
+        Args:
+            path (str): json, jsonl, csv or tsv file.
+            skips (list[Skip]): Rows that cannot be read are appended here.
+        """
+        folder, name = self._parts_folder(path), os.path.basename(path)
+        os.makedirs(folder, exist_ok=True)
         rows = (
-            (f'{name}:{line}', row[caption_key])
-            for line, row in read_rows(path, (caption_key,), columns, skips)
-            if isinstance(row.get(caption_key), str)
+            (f'{name}:{line}', row[self.caption_key])
+            for line, row in read_rows(path, (self.caption_key,), self.columns, skips)
+            if isinstance(row.get(self.caption_key), str)
         )
-        settings, number = self.settings(path, caption_key, columns), 0
+        settings, number = self.settings(path), 0
         while part := list(islice(rows, _ROWS_PER_PART)):
-            file = os.path.join(_parts_folder(path, self.folder), f'{number:06d}{SUFFIX}')
-            yield ListPart(file, part, settings)
+            yield ListPart(os.path.join(folder, f'{number:06d}{SUFFIX}'), part, settings)
             number += 1
 
     def tag_part(self, part: ListPart) -> Tagged:
         """Tag some rows of a list, unless an earlier run did."""
         if _holds(part.file, part.settings):
             return Tagged(0, 0, 0, 0.0)
-        keys, captions = zip(*part.rows, strict=True)
-        return self._write(part.file, list(keys), list(captions), part.settings)
+        return self._write(part.file, part.rows, part.settings)
 
     def join_parts(self, path: str, parts: int) -> str:
         """Make one nouns file of a list's parts; returns its path."""
-        folder = _parts_folder(path, self.folder)
+        folder, target = self._parts_folder(path), nouns_file(path, self.folder)
         files = [os.path.join(folder, f'{number:06d}{SUFFIX}') for number in range(parts)]
-        tables = [read_noun_table(file) for file in files]
-        keys = [key for table in tables for key in table]
-        entries = [table.entry(key) for table in tables for key in table]
-        nouns, checksums = ([entry[i] for entry in entries] for i in (0, 1))
-        target = nouns_file(path, self.folder)
-        write_noun_table(target, keys, nouns, checksums, tables[0].settings)
-        for name in os.listdir(folder):
-            os.unlink(os.path.join(folder, name))
-        os.rmdir(folder)
+        tables = [NounTable(file) for file in files]
+        rows = [row for table in tables for row in table.rows()]
+        write_nouns(target, *zip(*rows, strict=True), tables[0].settings)
+        shutil.rmtree(folder)
         return target
 
-
-def _parts_folder(path: str, folder: str | None) -> str:
-    return nouns_file(path, folder).removesuffix('.parquet') + '.parts'
+    def _parts_folder(self, path: str) -> str:
+        return nouns_file(path, self.folder) + '.parts'
 
 
 def _holds(file: str, settings: NounSettings) -> bool:
-    """Whether a complete file made with these settings is there."""
+    """Whether a whole file made with these settings is there."""
     try:
-        found = read_settings(file)
+        found = NounTable(file).settings
     except (OSError, ValueError):
         return False
-    # Nouns that a user brought along (no settings) are kept. Versions are for the record: a
-    # new release of a package does not spoil 12 million tags.
-    return found is None or found._replace(versions={}) == settings._replace(versions={})
+    # Versions are for the record: a new release of a package does not spoil 12 million tags.
+    return found._replace(versions={}) == settings._replace(versions={})

@@ -4,21 +4,14 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing.connection import wait as wait_for_any
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 
 def run_jobs(
@@ -26,7 +19,6 @@ def run_jobs(
     jobs: Iterable,
     workers: int = 1,
     *,
-    total: int | None = None,
     description: str = '',
     unit: str = 'items',
     count: Callable[[Any], int] | None = None,
@@ -38,38 +30,28 @@ def run_jobs(
     iterable as they are needed.
 
     Args:
-        function: at module level, or a method of a picklable object.
-        jobs: arguments, picklable.
-        workers: processes; 1 runs the jobs in this process.
-        total: number of jobs, where ``jobs`` has no length.
-        description: what the progress bar says.
-        unit: what ``count`` counts; the bar shows so many per second.
-        count: items of a result.
+        function (Callable): At module level, or a method of a picklable object.
+        jobs (Iterable): Arguments, picklable.
+        workers (int): Processes; 1 runs the jobs in this process.
+        description (str): What the progress bar says.
+        unit (str): What ``count`` counts; the bar shows so many per second.
+        count (Callable, optional): Items of a result.
 
     Raises:
-        ValueError: ``workers`` below 1.
-        RuntimeError: a worker process was killed.
+        ValueError: If ``workers`` is below 1.
+        RuntimeError: If a worker process was killed.
     """
     if workers < 1:
         raise ValueError(f'expected workers >= 1, but got {workers}')
-    total = len(jobs) if total is None and hasattr(jobs, '__len__') else total
-    columns = [
-        TextColumn('{task.description}'),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn('{task.fields[items]}'),
-        TimeElapsedColumn(),
-        TextColumn('ETA'),
-        TimeRemainingColumn(),
-    ]
-    progress = Progress(*columns, console=Console(stderr=True))
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
+    progress = Progress(*columns, TextColumn('{task.fields[items]}'), console=Console(stderr=True))
+    total = len(jobs) if hasattr(jobs, '__len__') else None
     task = progress.add_task(description, total=total, items='')
     number = 0
     for job, result in _results(function, iter(jobs), workers, progress):
         number += count(result) if count else 0
-        elapsed = progress.tasks[0].elapsed or 0
-        speed = f'{number:,} {unit} ({number / max(elapsed, 1e-9):,.0f}/s)' if count else ''
-        progress.update(task, advance=1, items=speed)
+        speed = number / max(progress.tasks[0].elapsed or 0, 1e-9)
+        progress.update(task, advance=1, items=f'{number:,} {unit} ({speed:,.0f}/s)' * bool(count))
         yield job, result
 
 
@@ -84,7 +66,11 @@ def _results(function, jobs: Iterator, workers: int, progress: Progress) -> Iter
             # The processes start here, before the thread of the progress bar does.
             running = {pool.submit(function, job): job for job in islice(jobs, 2 * workers)}
             with progress:
-                yield from _drain(pool, function, jobs, running)
+                while running:
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        job = running.pop(future)
+                        running |= {pool.submit(function, more): more for more in islice(jobs, 1)}
+                        yield job, future.result()
         except BrokenProcessPool as error:
             raise RuntimeError(
                 'a worker process was killed (out of memory?). What was finished is kept: run '
@@ -93,15 +79,6 @@ def _results(function, jobs: Iterator, workers: int, progress: Progress) -> Iter
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def _drain(pool, function, jobs: Iterator, running: dict[Future, Any]) -> Iterator:
-    while running:
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
-            job = running.pop(future)
-            for following in islice(jobs, 1):
-                running[pool.submit(function, following)] = following
-            yield job, future.result()
 
 
 def _end_with_parent() -> None:

@@ -1,138 +1,58 @@
-"""Reads every sample of a shard as training does and notes what is wrong and how large it is."""
+"""Reads every sample of shards as training does; reports what is in them and what is wrong."""
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from code_mm.datasets.captions.caption_shards import CaptionShardsDataset, ShardSamples
 from code_mm.datasets.sample_ledger import Skip
 from code_mm.datasets.shards.shard_index_cache import load_or_scan
-from code_mm.datasets.transforms import LoadCaptionImage, SelectNouns
+from code_mm.datasets.transforms import LoadCaptionImage, LoadNouns, SelectNouns
 from code_mm.structures.unusable_sample import UnusableSample
 
+# Web data always has some of these; training counts and replaces them.
+ALLOWED = ('few_nouns', 'empty_caption', 'duplicate_pair')
+_SIZES = (
+    'image width',  # pixels
+    'image height',
+    'caption characters',
+    'caption words',
+    'nouns per caption',
+)
+_QUANTILES = {'min': 0, '5 %': 5, 'median': 50, '95 %': 95, 'max': 100}
 
-class ShardFindings(NamedTuple):
+
+@dataclass
+class ShardFindings:
     """What a shard holds.
 
     Attributes:
-        path: of the tar file.
-        num_pairs: pairs of an image and a caption.
-        num_checked: pairs that were read.
-        num_usable: pairs that training would use.
-        problems: all that is wrong, also several things with one sample.
-        keys: (n,) bytes, of the samples with a readable caption and image.
-        pair_hashes: (n, 2) uint64, of the image's bytes and of both; equal ones are duplicates.
-        sizes: (n, 2) int32, width and height in pixels.
-        caption_lengths: (c, 2) int32, characters and words of readable captions.
-        noun_counts: (c,) int32, nouns of readable captions.
-        num_replaced: captions with bytes that are no UTF-8.
-        nouns: how many captions each noun is in.
-        cache: look-ups in the noun cache: found, missing, changed.
+        path (str): Of the tar file.
+        problems (list[Skip]): All that is wrong, also several things with one sample.
+        counts (Counter): Pairs; those that were checked, and are usable; replaced captions.
+        keys (list[bytes]): Of the samples with a readable caption and image.
+        hashes (list[tuple[int, int]]): Of each of these: of the image's bytes, and of both; equal
+            ones are duplicates.
+        sizes (dict[str, list[int]]): Of each of ``_SIZES``, that of each readable image or caption.
+        nouns (Counter): How many captions each noun is in.
+        cache (dict[str, int]): Look-ups in the noun cache: found, missing, changed.
     """
 
     path: str
-    num_pairs: int
-    num_checked: int
-    num_usable: int
     problems: list[Skip]
-    keys: np.ndarray
-    pair_hashes: np.ndarray
-    sizes: np.ndarray
-    caption_lengths: np.ndarray
-    noun_counts: np.ndarray
-    num_replaced: int
-    nouns: Counter
-    cache: dict[str, int]
+    counts: Counter = field(default_factory=Counter)
+    keys: list[bytes] = field(default_factory=list)
+    hashes: list[tuple[int, int]] = field(default_factory=list)
+    sizes: dict[str, list[int]] = field(default_factory=lambda: {name: [] for name in _SIZES})
+    nouns: Counter = field(default_factory=Counter)
+    cache: dict[str, int] = field(default_factory=dict)
 
-
-@dataclass(frozen=True)
-class ShardCheck:
-    """Settings of a check; calling it with a path checks that shard.
-
-    Args:
-        dataset: arguments of :class:`CaptionShardsDataset` other than ``shards``
-            (``caption_extension``, ``caption_field``, ``noun_cache``, ``index_dir``, …).
-        num_nouns: of ``SelectNouns``: fewer nouns in a caption are a problem.
-        tagger: of ``SelectNouns``.
-        word_type: of ``SelectNouns``.
-        min_size: of ``LoadCaptionImage``: least width and height of an image in pixels.
-        limit: samples read per shard, spread over it; None: all.
-    """
-
-    dataset: dict
-    num_nouns: int = 2
-    tagger: str = 'auto'
-    word_type: str = 'noun'
-    min_size: int = 16
-    limit: int | None = None
-
-    def __call__(self, path: str) -> ShardFindings:
-        """Read a shard."""
-        select = SelectNouns(self.num_nouns, self.tagger, self.word_type)
-        dataset = CaptionShardsDataset(path, **self.dataset, pipeline=[select], lazy_init=True)
-        index = load_or_scan(path, dataset.layout, dataset.index_dir)
-        samples = ShardSamples([index])
-        step = 1 if not self.limit else max(1, -(-len(samples) // self.limit))
-        notes = _Notes(list(index.skips), LoadCaptionImage(self.min_size), select)
-        for info in samples[::step]:
-            notes.read(dataset, info)
-        return ShardFindings(
-            path=path,
-            num_pairs=len(samples),
-            num_checked=len(samples[::step]),
-            num_usable=notes.num_usable,
-            problems=notes.problems,
-            keys=np.array(notes.keys, dtype=np.bytes_),
-            pair_hashes=np.array(notes.hashes, np.uint64).reshape(-1, 2),
-            sizes=np.array(notes.sizes, np.int32).reshape(-1, 2),
-            caption_lengths=np.array(notes.lengths, np.int32).reshape(-1, 2),
-            noun_counts=np.array(notes.noun_counts, np.int32),
-            num_replaced=notes.num_replaced,
-            nouns=notes.nouns,
-            cache=dataset.noun_cache_counts,
-        )
-
-
-class _Notes:
-    """Collects what is seen of one sample after the other."""
-
-    def __init__(self, problems: list[Skip], load: LoadCaptionImage, select: SelectNouns) -> None:
-        self.problems = problems
-        self.num_usable = 0
-        self.num_replaced = 0
-        self.keys: list[bytes] = []
-        self.hashes: list[tuple[int, int]] = []
-        self.sizes: list[tuple[int, int]] = []
-        self.lengths: list[tuple[int, int]] = []
-        self.noun_counts: list[int] = []
-        self.nouns: Counter = Counter()
-        self._load = load
-        self._select = select
-
-    def read(self, dataset: CaptionShardsDataset, info: dict) -> None:
-        """Read one sample; both its image and its nouns are looked at, whatever fails."""
-        key, before = info['sample_key'], len(self.problems)
-        sample = self._try(key, dataset.read_sample, info)
-        if sample is None:
-            return
-        caption, content = sample['caption'], sample['img_bytes']
-        self.lengths.append((len(caption), len(caption.split())))
-        self.num_replaced += '\ufffd' in caption
-        image = self._try(key, self._load, dict(img_bytes=content))
-        self._try(key, self._select, sample)
-        self.noun_counts.append(len(sample['nouns']))
-        self.nouns.update(sample['nouns'])
-        if image is not None:
-            height, width = image['img_shape']
-            self.keys.append(key.partition('/')[2].encode())
-            self.hashes.append((_hash(content), _hash(content + b'\0' + caption.encode())))
-            self.sizes.append((width, height))
-        self.num_usable += len(self.problems) == before
-
-    def _try(self, key: str, function, argument: dict) -> dict | None:
+    def attempt(self, key: str, function, argument: dict) -> dict | None:
+        """``function(argument)``, or None (noted) where that is unusable."""
         try:
             return function(argument)
         except UnusableSample as problem:
@@ -140,5 +60,176 @@ class _Notes:
             return None
 
 
+@dataclass(frozen=True)
+class ShardCheck:
+    """Settings of a check; calling it with a path checks that shard.
+
+    Args:
+        dataset (dict): Arguments of :class:`CaptionShardsDataset` other than ``shards``
+            (``caption_extension``, ``caption_field``, ``index_dir``, …).
+        nouns (dict): Arguments of :class:`LoadNouns`.
+        num_nouns (int): Of :class:`SelectNouns`: fewer nouns in a caption are a problem.
+        min_size (int): Of :class:`LoadCaptionImage`: least side of an image in pixels.
+        limit (int, optional): Samples read per shard, spread over it. Default: all.
+    """
+
+    dataset: dict = field(default_factory=dict)
+    nouns: dict = field(default_factory=dict)
+    num_nouns: int = 2
+    min_size: int = 16
+    limit: int | None = None
+
+    def __call__(self, path: str) -> ShardFindings:
+        """Read a shard; both image and nouns of a sample are looked at, whatever fails."""
+        dataset = CaptionShardsDataset(path, **self.dataset, lazy_init=True)
+        load_image, load_nouns = LoadCaptionImage(self.min_size), LoadNouns(**self.nouns)
+        select_nouns = SelectNouns(self.num_nouns)
+        index = load_or_scan(path, dataset.layout, dataset.index_dir)
+        samples = ShardSamples([index])
+        step = max(1, -(-len(samples) // self.limit)) if self.limit else 1
+        found = ShardFindings(path, list(index.skips))
+        found.counts.update(pairs=len(samples), checked=len(samples[::step]))
+        for info in samples[::step]:
+            key, before = info['sample_key'], len(found.problems)
+            sample = found.attempt(key, dataset.read_sample, info)
+            if sample is None:
+                continue
+            caption, content = sample['caption'], sample['img_bytes']
+            nouns = load_nouns(sample)['nouns']
+            image = found.attempt(key, load_image, dict(img_bytes=content))
+            found.attempt(key, select_nouns, sample)
+            found.counts['replaced'] += '\ufffd' in caption
+            found.nouns.update(nouns)
+            sizes = dict(zip(_SIZES[2:], (len(caption), len(caption.split()), len(nouns))))  # noqa: B905
+            if image is not None:
+                sizes['image height'], sizes['image width'] = image['img_shape']
+                found.keys.append(key.partition('/')[2].encode())
+                found.hashes.append((_hash(content), _hash(content + b'\0' + caption.encode())))
+            for name, size in sizes.items():
+                found.sizes[name].append(size)
+            found.counts['usable'] += len(found.problems) == before
+        found.cache = load_nouns.cache.counts() if load_nouns.cache else {}
+        return found
+
+
 def _hash(data: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), 'little')
+
+
+class ShardReport:
+    """Adds up the findings of all shards.
+
+    Args:
+        num_nouns (int): That a caption must have.
+        allowed (Sequence[str]): Reasons that do not count as broken.
+    """
+
+    def __init__(self, num_nouns: int = 2, allowed: Sequence[str] = ALLOWED) -> None:
+        self.num_nouns = num_nouns
+        self.allowed = tuple(allowed)
+        self.nouns: Counter = Counter()
+        self.counts: Counter = Counter(pairs=0, checked=0, usable=0, replaced=0)
+        self.cache: Counter = Counter()
+        # by path: problems, keys, hashes and sizes, compact, as there may be millions
+        self._shards: dict[str, tuple[list[Skip], np.ndarray, np.ndarray, dict]] = {}
+
+    def add(self, found: ShardFindings) -> None:
+        """Take a shard's findings in, in any order."""
+        for name in ('nouns', 'counts', 'cache'):
+            getattr(self, name).update(getattr(found, name))
+        hashes = np.array(found.hashes, np.uint64).reshape(-1, 2)
+        sizes = {name: np.array(values, np.int32) for name, values in found.sizes.items()}
+        keys = np.array(found.keys, np.bytes_)
+        self._shards[found.path] = found.problems, keys, hashes, sizes
+
+    def problems(self) -> list[Skip]:
+        """All problems by shard, and the pairs that were there before as ``duplicate_pair``."""
+        shards = sorted(self._shards.items())
+        problems = [problem for _, (found, *_) in shards for problem in found]
+        keys = [
+            f'{Path(path).name}/{key.decode()}' for path, (_, keys, *_) in shards for key in keys
+        ]
+        hashes = np.concatenate([hashes[:, 1] for _, (_, _, hashes, _) in shards])
+        _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+        original = first[inverse]
+        return problems + [
+            Skip('duplicate_pair', keys[i], f'same as {keys[original[i]]}')
+            for i in np.flatnonzero(original != np.arange(len(hashes)))
+        ]
+
+    def summary(self, num_top: int = 50) -> dict:
+        """Counts and statistics, for json.
+
+        Args:
+            num_top (int): Most frequent nouns that are listed.
+        """
+        reasons = Counter(problem.reason for problem in self.problems())
+        shards = self._shards.values()
+        images = np.concatenate([hashes[:, 0] for _, _, hashes, _ in shards])
+        sizes = {name: np.concatenate([found[name] for *_, found in shards]) for name in _SIZES}
+        num_nouns = sizes['nouns per caption']
+        # by number, then by name, so that the order does not depend on that of the shards
+        frequent = sorted(self.nouns.items(), key=lambda item: (-item[1], item[0]))
+        return {
+            'shards': len(shards),
+            **{name: self.counts[name] for name in ('pairs', 'checked', 'usable')},
+            'problems': dict(reasons.most_common()),
+            'allowed': list(self.allowed),
+            'broken': sum(n for reason, n in reasons.items() if reason not in self.allowed),
+            'captions': len(num_nouns),
+            'repeated_images': len(images) - len(np.unique(images)),
+            'captions_with_invalid_utf8': self.counts['replaced'],
+            'captions_without_nouns': int((num_nouns == 0).sum()),
+            f'captions_with_fewer_than_{self.num_nouns}_nouns': int(
+                (num_nouns < self.num_nouns).sum()
+            ),
+            'noun_cache': dict(self.cache),
+            'statistics': {name: _quantiles(values) for name, values in sizes.items()},
+            'distinct_nouns': len(self.nouns),
+            'most_frequent_nouns': dict(frequent[:num_top]),
+        }
+
+
+def _quantiles(values: np.ndarray) -> dict:
+    if not values.size:
+        return {}
+    results = np.percentile(values, list(_QUANTILES.values())).tolist()
+    return dict(zip(_QUANTILES, results, strict=True)) | {'mean': float(values.mean())}
+
+
+def report_page(summary: dict, picture: str | None = None) -> str:
+    """A summary as a markdown page.
+
+    Args:
+        summary (dict): Of :meth:`ShardReport.summary`.
+        picture (str, optional): File name of the picture of the nouns.
+    """
+    counts = [
+        (key.replace('_', ' '), value) for key, value in summary.items() if isinstance(value, int)
+    ]
+    counts += [(f'noun cache: {state}', value) for state, value in summary['noun_cache'].items()]
+    problems = [
+        (reason, number, 'no' if reason in summary['allowed'] else 'yes')
+        for reason, number in summary['problems'].items()
+    ]
+    columns = [*_QUANTILES, 'mean']
+    sizes = [
+        (name, *(f'{values[column]:,.1f}' if values else '' for column in columns))
+        for name, values in summary['statistics'].items()
+    ]
+    nouns = summary['most_frequent_nouns'].items()
+    lines = ['# Check of shards', *_table(['', ''], counts)]
+    lines += ['', '## Problems', *_table(['reason', 'number', 'counts as broken'], problems)]
+    lines += ['', '## Sizes', *_table(['', *columns], sizes)]
+    lines += ['', '## Most frequent nouns', *_table(['noun', 'captions'], nouns)]
+    if picture:
+        lines += ['', f'![Most frequent nouns]({picture})']
+    return '\n'.join(lines) + '\n'
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence]) -> list[str]:
+    lines = ['', f'| {" | ".join(header)} |', '| --- |' + ' ---: |' * (len(header) - 1)]
+    for row in rows:
+        cells = [f'{c:,}' if isinstance(c, int) else c.replace('|', '&#124;') for c in row]
+        lines.append(f'| {" | ".join(cells)} |')
+    return lines

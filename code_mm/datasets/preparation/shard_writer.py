@@ -27,13 +27,13 @@ class ShardSample(NamedTuple):
     """A pair to be written.
 
     Attributes:
-        image: the encoded image, written unchanged.
-        extension: of its member: 'jpg', 'png' or 'webp'.
-        caption: text.
-        url: where the image came from.
-        width: in pixels.
-        height: in pixels.
-        fields: what the json member keeps beyond img2dataset's fields.
+        image (bytes): The encoded image, written unchanged.
+        extension (str): Of its member: 'jpg', 'png' or 'webp'.
+        caption (str): Text.
+        url (str): Where the image came from.
+        width (int): In pixels.
+        height (int): In pixels.
+        fields (dict): What the json member keeps beyond img2dataset's fields.
     """
 
     image: bytes
@@ -49,10 +49,10 @@ class FailedSample(NamedTuple):
     """A pair that cannot be written; the parquet file keeps it with the reason.
 
     Attributes:
-        caption: text, may be empty.
-        url: where the image should have come from.
-        reason: one of ``UNUSABLE_REASONS``.
-        detail: what was found.
+        caption (str): Text, may be empty.
+        url (str): Where the image should have come from.
+        reason (str): One of ``UNUSABLE_REASONS``.
+        detail (str): What was found.
     """
 
     caption: str
@@ -74,18 +74,28 @@ def write_shard(
     file depends on the samples alone, not on the time or the user.
 
     Args:
-        root: existing folder.
-        number: of the shard, the first five digits of its keys.
-        samples: in the order of their keys; failed ones use up a key, too.
-        digits: for the position in the shard.
-        made_from: kept in the stats, tells what the samples were made from.
+        root (Path): Existing folder.
+        number (int): Of the shard, the first five digits of its keys.
+        samples (Iterable): In the order of their keys; failed ones use up a key, too.
+        digits (int): For the position in the shard.
+        made_from (str): Kept in the stats, tells what the samples were made from.
 
     Returns:
-        The stats: ``count``, ``successes``, ``status_dict`` (reasons and their number), …
+        dict: The stats: ``count``, ``successes``, ``status_dict`` (reasons and their number), …
     """
-    start, name = time.time(), root / f'{number:05d}'
-    with atomic_write(f'{name}.tar') as temporary:
-        rows = _write_tar(temporary, f'{number:05d}', samples, digits)
+    start, name, rows = time.time(), root / f'{number:05d}', []
+    with (
+        atomic_write(f'{name}.tar') as temporary,
+        open(temporary, 'wb') as stream,
+        TarWriter(stream, encoder=False, mtime=0) as tar,
+    ):
+        for position, sample in enumerate(samples):
+            rows.append(record := _record(sample, f'{number:05d}{position:0{digits}d}'))
+            if isinstance(sample, ShardSample):
+                # The record comes first and wins over fields of the same name.
+                fields = json.dumps(record | sample.fields | record, indent=4)
+                members = {sample.extension: sample.image, 'json': fields.encode()}
+                tar.write({'__key__': record['key'], **members, 'txt': sample.caption.encode()})
     with atomic_write(f'{name}.parquet') as temporary:
         pq.write_table(pa.Table.from_pylist(rows, _COLUMNS), temporary)
     stats = _stats(rows, start) | dict(made_from=made_from)
@@ -94,31 +104,15 @@ def write_shard(
     return stats
 
 
-def _write_tar(path: str, prefix: str, samples: Iterable, digits: int) -> list[dict]:
-    """Write the members; returns the rows of the parquet file."""
-    rows = []
-    with open(path, 'wb') as stream, TarWriter(stream, encoder=False, mtime=0) as tar:
-        for position, sample in enumerate(samples):
-            key = f'{prefix}{position:0{digits}d}'
-            rows.append(_record(sample, key))
-            if isinstance(sample, ShardSample):
-                # The record comes first and wins over fields of the same name.
-                fields = json.dumps(rows[-1] | sample.fields | rows[-1], indent=4)
-                members = {sample.extension: sample.image, 'json': fields.encode()}
-                tar.write({'__key__': key, **members, 'txt': sample.caption.encode()})
-    return rows
-
-
 def _stats(rows: list[dict], start: float) -> dict:
-    statuses = Counter(
-        row['error_message'].split(' ')[0] if row['error_message'] else 'success' for row in rows
-    )
+    statuses = Counter((row['error_message'] or 'success').split(' ')[0] for row in rows)
+    successes, missing = statuses['success'], statuses['missing_image']
     end = time.time()
     return {
         'count': len(rows),
-        'successes': statuses['success'],
-        'failed_to_download': statuses['missing_image'],
-        'failed_to_resize': len(rows) - statuses['success'] - statuses['missing_image'],
+        'successes': successes,
+        'failed_to_download': missing,
+        'failed_to_resize': len(rows) - successes - missing,
         'duration': end - start,
         'start_time': start,
         'end_time': end,

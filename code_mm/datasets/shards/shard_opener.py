@@ -1,8 +1,8 @@
 """Opens a tar shard for reading from begin to end, wherever it is."""
 
 import bz2
-import contextlib
 import gzip
+import io
 import lzma
 import os
 import select
@@ -10,20 +10,20 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from importlib import import_module
-from typing import BinaryIO
 
 from webdataset.gopen import Pipe, gopen, gopen_schemes
 
-from .shard_urls import is_url
+from .shard_paths import is_url
 
 _CHUNK = 2**20  # bytes
+_BUFFER = 2**16  # bytes
 # A compressed shard that grows beyond both is no shard: images and captions do not shrink so far.
 _MOST_UNPACKED = 2**24  # bytes
 _MOST_GROWTH = 100
 _DECOMPRESSORS = {b'\x1f\x8b': gzip.open, b'BZh': bz2.open, b'\xfd7zXZ': lzma.open}
 
 
-def open_shard(shard: str, timeout: float | None = None) -> 'BinaryIO | ForwardFile':
+def open_shard(shard: str, timeout: float | None = None) -> io.BufferedReader:
     """Open a shard; it is read as it comes and never stored.
 
     Local files are opened as such, what webdataset has a reader for (``http(s)://`` by curl,
@@ -31,20 +31,19 @@ def open_shard(shard: str, timeout: float | None = None) -> 'BinaryIO | ForwardF
     (``s3://``, ``gcs://``, ``hdfs://``) by fsspec. gzip, bzip2 and xz are unpacked on the way.
 
     Args:
-        shard: path or URL.
-        timeout: seconds without a byte after which a pipe or download is given up. A
-            file on a network file system cannot be interrupted, and fsspec has limits
-            of its own.
+        shard (str): Path or URL.
+        timeout (float, optional): Seconds without a byte after which a pipe or download is given
+            up. A file on a network file system cannot be interrupted, and fsspec has limits of
+            its own.
 
     Raises:
-        OSError: the shard is not there or cannot be read.
+        OSError: The shard is not there or cannot be read.
     """
-    raw = _open(shard, timeout)
-    file = raw if hasattr(raw, 'peek') else ForwardFile(raw)
-    head = file.peek(6)[:6]
+    file = _open(shard, timeout)
+    head = file.peek(6)
     for start, decompressor in _DECOMPRESSORS.items():
         if head.startswith(start):
-            return ForwardFile(Unpacked(decompressor(file), file), file)
+            return _forward(_bounded(decompressor(file), file), file.close)
     return file
 
 
@@ -68,28 +67,18 @@ def check_can_open(shard: str) -> None:
         ) from error
 
 
-def _open(shard: str, timeout: float | None):
+def _open(shard: str, timeout: float | None) -> io.BufferedReader:
     if not is_url(shard):
         return open(shard, 'rb')
     if shard.partition(':')[0] in (*gopen_schemes, 'file'):
         stream = gopen(shard)
-        return TimedPipe(stream, timeout) if isinstance(stream, Pipe) else stream
-    return StoredObject(shard)
-
-
-class StoredObject:
-    """A file in a store that fsspec reads; whatever error its client has is an OSError."""
-
-    def __init__(self, url: str) -> None:
-        fsspec = import_module('fsspec')  # not required, as few need it
-        self._file = _as_os_error(lambda: fsspec.open(url, 'rb').open())
-
-    def read(self, size: int) -> bytes:
-        """Up to ``size`` bytes; b'' at the end."""
-        return _as_os_error(lambda: self._file.read(size))
-
-    def close(self) -> None:
-        self._file.close()
+        if not isinstance(stream, Pipe):
+            return stream
+        pipe = _TimedPipe(stream, timeout)
+        return _forward(pipe.read, pipe.close)
+    fsspec = import_module('fsspec')  # not required, as few need it
+    file = _as_os_error(lambda: fsspec.open(shard, 'rb').open())
+    return _forward(lambda size: _as_os_error(lambda: file.read(size)), file.close)
 
 
 def _as_os_error(call: Callable):
@@ -101,12 +90,12 @@ def _as_os_error(call: Callable):
         raise OSError(f'{type(error).__name__}: {error}') from error
 
 
-class TimedPipe:
+class _TimedPipe:
     """The output of a command, with a limit to the time without a byte.
 
     Args:
-        pipe: of webdataset.
-        timeout: seconds; None: wait for ever.
+        pipe (Pipe): Of webdataset, which waits for ever.
+        timeout (float, optional): Seconds.
     """
 
     def __init__(self, pipe: Pipe, timeout: float | None) -> None:
@@ -119,8 +108,8 @@ class TimedPipe:
         """Up to ``size`` bytes; b'' at the end.
 
         Raises:
-            TimeoutError: nothing came in time; the command has been killed.
-            OSError: the command failed.
+            TimeoutError: Nothing came in time; the command has been killed.
+            OSError: The command failed.
         """
         if not self._poll.poll(None if self._timeout is None else 1000 * self._timeout):
             self.close()
@@ -144,85 +133,72 @@ class TimedPipe:
         self._pipe.proc.wait()
 
 
-class Unpacked:
-    """What a decompressor gives, until it gives so much that its input must be a trap.
+def _bounded(unpacked: io.BufferedIOBase, packed: io.BufferedReader) -> Callable[[int], bytes]:
+    """``unpacked.read``, until it gives so much that its input must be a trap (ValueError)."""
+    size = 0
 
-    Args:
-        decompressor: file-like.
-        packed: what it reads from, with ``tell``.
-    """
-
-    def __init__(self, decompressor, packed: 'ForwardFile') -> None:
-        self._decompressor = decompressor
-        self._packed = packed
-        self._size = 0
-        self.close = decompressor.close
-
-    def read(self, size: int) -> bytes:
-        """Up to ``size`` bytes; b'' at the end.
-
-        Raises:
-            ValueError: more than 16 MiB have become more than a hundred times what was read.
-        """
-        data = self._decompressor.read(min(size, _CHUNK))
-        self._size += len(data)
-        if self._size > max(_MOST_UNPACKED, _MOST_GROWTH * self._packed.tell()):
-            raise ValueError(
-                f'{self._packed.tell()} compressed bytes grew to more than {self._size}: no shard'
-            )
+    def read(limit: int) -> bytes:
+        nonlocal size
+        data = unpacked.read(min(limit, _CHUNK))
+        size += len(data)
+        if size > max(_MOST_UNPACKED, _MOST_GROWTH * packed.tell()):
+            raise ValueError(f'{packed.tell()} compressed bytes grew to more than {size}: no shard')
         return data
 
+    return read
 
-class ForwardFile:
-    """A file out of something that can only be read on: it knows its place and skips ahead.
+
+def _forward(read: Callable[[int], bytes], close: Callable[[], None]) -> io.BufferedReader:
+    return io.BufferedReader(ForwardFile(read, close), _BUFFER)
+
+
+class ForwardFile(io.RawIOBase):
+    """A raw file out of something that can only be read on: it knows its place and skips ahead.
 
     Args:
-        source: has ``read`` and ``close``.
-        *below: closed with it.
+        read (Callable): Up to so many bytes; b'' at the end.
+        close (Callable): Called once.
     """
 
-    def __init__(self, source, *below) -> None:
-        self._sources = (source, *below)
-        self._read = source.read
-        self._head = b''  # read by peek
+    def __init__(self, read: Callable[[int], bytes], close: Callable[[], None]) -> None:
+        self._read = read
+        self._close = close
         self._position = 0
 
-    def peek(self, size: int) -> bytes:
-        """The next bytes, which stay to be read; b'' at the end."""
-        while len(self._head) < size and (data := self._read(size - len(self._head))):
-            self._head += data
-        return self._head
+    def readable(self) -> bool:
+        return True
 
-    def read(self, size: int) -> bytes:
-        """The next ``size`` bytes; fewer only at the end."""
-        parts, missing = [], size
-        while missing > 0:
-            data, self._head = self._head[:missing], self._head[missing:]
-            data = data or self._read(missing)
-            if not data:
-                break
-            parts.append(data)
-            missing -= len(data)
-        self._position += size - missing
-        return b''.join(parts)
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        data = self._read(len(buffer))
+        # a few bytes at least, so that peek shows what kind of file this is
+        while 0 < len(data) < min(8, len(buffer)) and (more := self._read(len(buffer) - len(data))):
+            data += more
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
 
     def tell(self) -> int:
         return self._position
 
-    def seek(self, position: int) -> int:
-        """Skip to ``position``, or to the end where that is nearer.
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Skip to a place, or to the end where that is nearer.
 
         Raises:
-            OSError: it lies behind.
+            OSError: It lies behind.
         """
-        if position < self._position:
-            raise OSError(f'cannot go back from byte {self._position} to {position} of a stream')
-        while self._position < position:
-            if not self.read(min(position - self._position, _CHUNK)):
+        target = offset + (self._position if whence == os.SEEK_CUR else 0)
+        if whence == os.SEEK_END or target < self._position:
+            raise OSError(f'cannot go from byte {self._position} to {offset} of a stream')
+        chunk = memoryview(bytearray(_BUFFER))
+        while self._position < target:
+            if not self.readinto(chunk[: target - self._position]):
                 break
         return self._position
 
     def close(self) -> None:
-        for source in self._sources:
-            with contextlib.suppress(OSError):
-                source.close()
+        if not self.closed:
+            self._close()
+        super().close()

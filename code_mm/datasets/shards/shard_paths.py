@@ -1,53 +1,82 @@
-"""Which tar shards does a user's pattern name?"""
+"""Which tar shards do a user's patterns name, on disks and on the net?"""
 
 import glob
 import os
+import re
 from collections.abc import Sequence
 
-from braceexpand import braceexpand
+from braceexpand import UnbalancedBracesError, braceexpand
+
+# a scheme of two letters or more, so that C:/ is a path
+_SCHEME = re.compile(r'[A-Za-z][A-Za-z0-9+.-]+:')
+_TAR_NAME = re.compile(r'[^/\s"\'=|]+\.(?:tar(?:\.\w+)?|tgz)(?=$|[\s?"\'|])')
+
+
+def is_url(shard: str) -> bool:
+    """Whether a shard is named by a URL (``https://``, ``s3://``, ``pipe:``), not by a path."""
+    return bool(_SCHEME.match(shard))
+
+
+def shard_name(shard: str) -> str:
+    """The file's name, the first half of its sample keys: ``00012.tar``."""
+    if not is_url(shard):
+        return os.path.basename(shard)
+    plain = re.sub(r'\?[^\s"\']*', '', shard)  # without the query of a URL
+    names = _TAR_NAME.findall(plain)
+    return names[-1] if names else plain.rstrip('/').rpartition('/')[2]
 
 
 def expand_shard_paths(shards: str | Sequence[str], root: str = '') -> list[str]:
-    """Paths of the shards, in order, each once.
+    """Paths and URLs of the shards, in order, each once.
 
     Args:
-        shards: one or more of: a path (``a/00000.tar``), a brace range
-            (``{00000..01242}.tar``), a glob (``a/*.tar``), a folder (its ``*.tar``).
-        root: folder before relative paths.
+        shards (str or Sequence[str]): One or more of: a path (``a/00000.tar``), a brace range
+            (``{00000..01242}.tar``), a glob (``a/*.tar``), a folder (its ``*.tar``); a URL, also
+            with a brace range (``https://host/{000..331}.tar``, ``pipe:aws s3 cp s3://b/0.tar -``).
+        root (str): Folder or URL before relative ones.
 
     Returns:
-        Paths. Those written out or given by a brace range may be missing on disk.
+        list[str]: Those written out or given by a brace range may be missing on disk.
 
     Raises:
         TypeError: ``shards`` is neither a string nor a sequence of strings.
-        ValueError: a pattern matches no file.
+        ValueError: The list is empty, or a pattern of local files matches none.
     """
     patterns = [shards] if isinstance(shards, str) else shards
     if not isinstance(patterns, Sequence) or not all(isinstance(p, str) for p in patterns):
         raise TypeError(f'expected shards to be a path or a list of paths, but got {shards!r}')
     if not patterns:
         raise ValueError('expected at least one shard, but got an empty list')
-    return list(dict.fromkeys(path for pattern in patterns for path in _expand(pattern, root)))
+    found: list[str] = []
+    for pattern in patterns:
+        if not is_url(pattern) and is_url(root):
+            pattern = f'{root.rstrip("/")}/{pattern}'
+        found += _expand_url(pattern) if is_url(pattern) else _expand_path(pattern, root)
+    return list(dict.fromkeys(found))
 
 
-def _expand(pattern: str, root: str) -> list[str]:
+def _expand_url(url: str) -> list[str]:
+    try:
+        return list(braceexpand(url))
+    except UnbalancedBracesError:  # a brace of the shell in a pipe: command
+        return [url]
+
+
+def _expand_path(pattern: str, root: str) -> list[str]:
     full = os.path.expanduser(os.path.join(root, pattern))
-    if os.path.exists(full):  # also a name that happens to hold braces or brackets
-        paths = _tars_in(full) if os.path.isdir(full) else [full]
-    else:
-        paths = []
-        for path in braceexpand(full):
-            if glob.has_magic(path):
-                paths += sorted(glob.glob(path))
-            else:
-                paths += _tars_in(path) if os.path.isdir(path) else [path]
+    # the first: also a name that happens to hold braces or brackets
+    names = [full] if os.path.exists(full) else braceexpand(full)
+    paths: list[str] = []
+    for name in names:
+        if os.path.isdir(name):
+            paths += sorted(glob.glob(os.path.join(glob.escape(name), '*.tar')))
+        elif glob.has_magic(name) and not os.path.exists(name):
+            paths += sorted(glob.glob(name))
+        else:
+            paths.append(name)
     if not any(os.path.isfile(path) for path in paths):
         raise ValueError(
             f'expected shards {pattern!r} to name tar files, but none of '
             f'{os.path.abspath(full)!r} exists; check the pattern and data_root'
         )
     return paths
-
-
-def _tars_in(folder: str) -> list[str]:
-    return sorted(glob.glob(os.path.join(glob.escape(folder), '*.tar')))

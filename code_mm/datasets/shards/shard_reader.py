@@ -10,17 +10,15 @@ from code_mm.structures.unusable_sample import UnusableSample
 class ShardReader:
     """Random access to shards, safe in forked and spawned loader workers.
 
-    Files are opened on first use, in the process that reads them; a fork must not
-    share them, as the file position would be shared too.
+    Every read says where it begins (``pread``), so a forked worker may share an open file.
 
     Args:
-        max_open: files kept open per process.
+        max_open (int): Files kept open per process.
     """
 
     def __init__(self, max_open: int = 64) -> None:
         self.max_open = max_open
         self._files: OrderedDict[str, FileIO] = OrderedDict()
-        self._owner = os.getpid()
 
     def __getstate__(self) -> dict:
         return dict(max_open=self.max_open)
@@ -32,13 +30,14 @@ class ShardReader:
         """Bytes ``[offset, offset + size)`` of the file ``path``.
 
         Raises:
-            UnusableSample: the file is gone or has become shorter.
+            UnusableSample: The file is gone or has become shorter.
         """
         try:
             file = self._open(path)
-            file.seek(offset)
-            data = file.read(size)
-            while len(data) < size and (more := file.read(size - len(data))):
+            data = os.pread(file.fileno(), size, offset)
+            while len(data) < size and (
+                more := os.pread(file.fileno(), size - len(data), offset + len(data))
+            ):
                 data += more  # a read may give less than is there
         except OSError as error:
             raise UnusableSample('missing_shard', str(error)) from error
@@ -47,8 +46,6 @@ class ShardReader:
         return data
 
     def _open(self, path: str) -> FileIO:
-        if self._owner != os.getpid():
-            self._files, self._owner = OrderedDict(), os.getpid()
         if path not in self._files:
             if len(self._files) >= self.max_open:
                 self._files.popitem(last=False)[1].close()

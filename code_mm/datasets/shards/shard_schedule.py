@@ -6,12 +6,7 @@ from typing import NamedTuple
 
 
 class Reader(NamedTuple):
-    """One of the workers of all processes that share a stream.
-
-    Attributes:
-        index: number of this one, from 0.
-        count: of all.
-    """
+    """One of the workers of all processes that share a stream: its number, and of how many."""
 
     index: int = 0
     count: int = 1
@@ -23,13 +18,7 @@ class Reader(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Every ``parts``-th sample of a shard, from sample ``part`` on.
-
-    Attributes:
-        shard: its number in the list.
-        part: from 0.
-        parts: 1 for a whole shard.
-    """
+    """Every ``parts``-th sample of a shard (its number in the list), from sample ``part`` on."""
 
     shard: int
     part: int = 0
@@ -45,10 +34,10 @@ def parts_of_pass(
     shard is read by several readers, each of which keeps every k-th sample.
 
     Args:
-        num_shards: at least 1.
-        reader: this one.
-        seed: of the order of the shards, the same for all readers; None: as listed.
-        whole_pass: give this reader everything.
+        num_shards (int): At least 1.
+        reader (Reader): This one.
+        seed (str, optional): Of the order of the shards, the same for all readers; None: as listed.
+        whole_pass (bool): Give this reader everything.
     """
     order = list(range(num_shards))
     if seed is not None:
@@ -61,12 +50,7 @@ def parts_of_pass(
 
 
 class Position(NamedTuple):
-    """How far a reader is with a source.
-
-    Attributes:
-        passes: passes that are finished.
-        opened: shard parts of the present pass that have been opened.
-    """
+    """How far a reader is with a source: finished passes, parts opened in the present one."""
 
     passes: int = 0
     opened: int = 0
@@ -86,14 +70,14 @@ def positions_after(
     reached on average.
 
     Args:
-        old: positions of the old run, (processes, workers, sources, 2).
-        num_shards: of each source.
-        rank: of this process.
-        world_size: number of processes.
-        num_workers: of each, at least 1.
+        old (Sequence): Positions of the old run, (processes, workers, sources, 2).
+        num_shards (Sequence[int]): Of each source.
+        rank (int): Of this process.
+        world_size (int): Number of processes.
+        num_workers (int): Of each process, at least 1.
 
     Returns:
-        (workers, sources).
+        list[list[Position]]: (workers, sources).
     """
     if (len(old), len(old[0])) == (world_size, num_workers):
         return [[Position(*position) for position in worker] for worker in old[rank]]

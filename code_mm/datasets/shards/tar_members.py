@@ -1,42 +1,47 @@
-"""The members of a tar file that may be damaged."""
+"""The members of a tar file that may be damaged, whether it is on a disk or a stream."""
 
-import os
+import lzma
 import tarfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from code_mm.datasets.sample_ledger import Skip
-
+BLOCK = 512  # bytes; headers start at multiples, and two blocks of zeros end a tar file
 MAX_MEMBER = 2**28  # bytes; a larger member is part of no pair and would fill the memory
 _MAX_SIZE = 2**40  # bytes that a header may claim
 _MAX_NAME = 2**20  # bytes of a long name or of further fields, which tarfile reads at once
-BLOCK = 512  # bytes; headers start at multiples, and two blocks of zeros end a tar file
-# first bytes of gzip, bzip2, xz and zstd files
-_COMPRESSED = (b'\x1f\x8b', b'BZh', b'\xfd7zXZ', b'\x28\xb5\x2f\xfd')
+_LONG_TYPES = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
 
 
 class BoundedHeader(tarfile.TarInfo):
-    """A header whose sizes can be true.
+    """A header whose sizes can be true; the class counts the blocks that are no header.
 
-    With a negative one ``tarfile`` goes round in circles, with a huge one of a long name it
-    asks for as much memory.
+    With a negative size ``tarfile`` goes round in circles, with a huge one of a long name it
+    asks for as much memory. Each file needs a subclass, as the counts belong to the class.
     """
 
-    _LONG = (
-        tarfile.XHDTYPE,
-        tarfile.XGLTYPE,
-        tarfile.SOLARIS_XHDTYPE,
-        tarfile.GNUTYPE_LONGNAME,
-        tarfile.GNUTYPE_LONGLINK,
-    )
+    zeros = invalid = 0  # blocks of zeros, and of anything else, since the last member
 
     @classmethod
     def frombuf(cls, buf, encoding, errors):
-        """Parse a block; raises ``tarfile.InvalidHeaderError`` where it is no header."""
-        header = super().frombuf(buf, encoding, errors)
-        limit = _MAX_NAME if header.type in cls._LONG else _MAX_SIZE
-        if not 0 <= header.size <= limit:
-            raise tarfile.InvalidHeaderError(f'a size of {header.size} bytes')
+        """Parse a block; raises ``tarfile.HeaderError`` where it is no header."""
+        try:
+            header = super().frombuf(buf, encoding, errors)
+            limit = _MAX_NAME if header.type in _LONG_TYPES else _MAX_SIZE
+            if not 0 <= header.size <= limit:
+                raise tarfile.InvalidHeaderError(f'a size of {header.size} bytes')
+        except tarfile.EOFHeaderError:
+            cls.zeros += 1
+            raise
+        except tarfile.InvalidHeaderError:
+            cls.invalid += 1
+            raise
         return header
 
     @property
@@ -50,71 +55,65 @@ class BoundedHeader(tarfile.TarInfo):
         return self.isfile() and not self.issparse()
 
 
-def tar_members(path: str, skips: list[Skip]) -> Iterator[BoundedHeader]:
-    """Yield the whole file members of a shard, from its headers alone.
+def tar_members(
+    file: BinaryIO,
+    wanted: Callable[[str], bool],
+    damage: Callable[[str, str, str], None],
+    with_data: bool = True,
+) -> Iterator[tuple[BoundedHeader, bytes]]:
+    """Yield the file members that are wanted, with their contents.
 
-    Damage costs what it hit: members before a cut, and before and after overwritten
-    headers, are yielded. Nothing is ever unpacked, so a name such as ``../x`` is
+    Unlike ``tarfile`` (and so webdataset), which end in silence at the first bad header,
+    damage is reported and costs what it hit: members before a cut, and before and after
+    overwritten headers, are yielded. Nothing is ever unpacked: a name such as ``../x`` is
     just a name.
 
     Args:
-        path: tar file, uncompressed.
-        skips: damage is appended here, each item named by the shard and the last
-            member before it.
+        file (BinaryIO): With ``read``, ``tell``, ``peek`` and ``seek`` ahead.
+        wanted (Callable): Which members, by name.
+        damage (Callable): Called with a reason (as in ``UNUSABLE_REASONS``), the last member
+            before it, and details.
+        with_data (bool): False: contents are empty, and a member may end behind the file.
 
-    Yields:
-        Headers with ``offset_data`` and ``size`` in bytes.
+    Raises:
+        OSError: The file cannot be read on.
     """
-    shard = os.path.basename(path)
-    if not os.path.exists(path):
-        skips.append(Skip('missing_shard', shard))
-        return
-    last, end = '', 0  # name of the last member and where the next header is due
+    header, last = type('Header', (BoundedHeader,), {}), ''
     try:
-        size = os.path.getsize(path)
-        with open(path, 'rb') as file, _open(file) as tar:
-            while (member := _next(tar, size)) is not None:
-                if _has_data(file, end, member.offset):
-                    skips.append(Skip('corrupt_header', f'{shard}/{last}', f'at byte {end}'))
-                last, end = member.name, tar.offset
-                if not member.is_plain_file or member.offset_data + member.size > size:
-                    continue
-                if member.size > MAX_MEMBER:
-                    skips.append(
-                        Skip('other', f'{shard}/{last}', f'a member of {member.size} bytes')
-                    )
-                    continue
-                yield member
-            if not last:
-                raise tarfile.ReadError('no tar file')
-            if size < end + 2 * BLOCK:
-                skips.append(Skip('truncated_shard', f'{shard}/{last}', f'ends at byte {size}'))
-            elif _has_data(file, end, size):
-                skips.append(Skip('corrupt_header', f'{shard}/{last}', f'at byte {end}'))
-    except (tarfile.TarError, OSError, ValueError) as error:
-        skips.append(Skip('unreadable_shard', shard, str(error)))
+        tar = tarfile.TarFile(
+            fileobj=file,
+            ignore_zeros=True,  # goes on behind a damaged header
+            encoding='utf-8',
+            errors='backslashreplace',
+            tarinfo=header,
+        )
+        if tar.firstmember is None:
+            raise tarfile.ReadError('no tar file')
+        while (member := _next(tar)) is not None:
+            if header.invalid:
+                damage('corrupt_header', last, f'before byte {member.offset}')
+            header.zeros, header.invalid, last = 0, 0, member.name
+            if not member.is_plain_file or not wanted(member.name):
+                continue
+            if member.size > MAX_MEMBER:
+                damage('other', last, f'a member of {member.size} bytes')
+            elif not with_data:
+                yield member, b''
+            else:
+                file.seek(member.offset_data)
+                data = file.read(member.size)
+                if len(data) == member.size:
+                    yield member, data
+        if header.invalid or header.zeros < 2:
+            reason = 'corrupt_header' if header.invalid else 'truncated_shard'
+            damage(reason, last, f'ends at byte {file.tell()}')
+    except EOFError as error:  # of a compressed stream
+        damage('truncated_shard', last, str(error))
+    except (tarfile.TarError, zlib.error, lzma.LZMAError, ValueError) as error:
+        damage('unreadable_shard', last, str(error))
 
 
-def open_damaged(file, header: type[BoundedHeader] = BoundedHeader) -> tarfile.TarFile:
-    """Open a tar file in which, after a damaged header, the next one is looked for."""
-    return tarfile.TarFile(
-        fileobj=file,
-        mode='r',
-        ignore_zeros=True,
-        encoding='utf-8',
-        errors='backslashreplace',
-        tarinfo=header,
-    )
-
-
-def _open(file: BinaryIO) -> tarfile.TarFile:
-    if file.read(8).startswith(_COMPRESSED):
-        raise tarfile.ReadError('a compressed tar file has no random access; decompress it')
-    file.seek(0)
-    return open_damaged(file)
-
-
-def _next(tar: tarfile.TarFile, size: int) -> BoundedHeader | None:
+def _next(tar: tarfile.TarFile) -> BoundedHeader | None:
     """The next header that can be read, or None at the end."""
     tar.members.clear()  # tarfile keeps them all, which a million members would feel
     while True:
@@ -124,18 +123,9 @@ def _next(tar: tarfile.TarFile, size: int) -> BoundedHeader | None:
                 return member
             tar.offset = member.offset_data  # what its size says is no place to go on at
         except tarfile.ReadError:
-            if tar.offset + BLOCK >= size:
-                return None
-            tar.offset += BLOCK
+            start = max(tar.offset + BLOCK, tar.fileobj.tell())
+            tar.offset = -(-start // BLOCK) * BLOCK
             tar.fileobj.seek(tar.offset)
-
-
-def _has_data(file: BinaryIO, start: int, stop: int) -> bool:
-    """Whether bytes ``[start, stop)`` hold anything but zeros."""
-    if start >= stop:
-        return False
-    position = file.tell()
-    file.seek(start)
-    found = file.read(stop - start).strip(b'\0') != b''
-    file.seek(position)
-    return found
+            if not tar.fileobj.peek(1):
+                return None
+        tar.tarinfo.invalid += 1

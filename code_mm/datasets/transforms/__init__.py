@@ -3,6 +3,7 @@
 from .add_caption import AddCaption
 from .caption_as_noun import CaptionAsNoun
 from .load_caption_image import LoadCaptionImage
+from .load_nouns import LoadNouns
 from .pack_caption_inputs import PackCaptionInputs
 from .random_resized_crop import RandomResizedCrop
 from .select_nouns import SelectNouns
@@ -12,6 +13,7 @@ __all__ = [
     'AddCaption',
     'CaptionAsNoun',
     'LoadCaptionImage',
+    'LoadNouns',
     'PackCaptionInputs',
     'RandomResizedCrop',
     'SelectNouns',

@@ -9,7 +9,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.dataset import Compose
 from mmengine.logging import print_log
 
-from code_mm.datasets.captions.caption_rows import read_rows, split_nouns
+from code_mm.datasets.captions.caption_list import read_list
 from code_mm.registry import TRANSFORMS
 from code_mm.structures.unusable_sample import UnusableSample
 
@@ -31,20 +31,21 @@ class AddCaption(BaseTransform):
 
     Added Keys:
 
-    - caption (str), sample_key (str), and what ``transforms`` add
+    - caption, sample_key, shard (str), and what ``transforms`` add
     - nouns (list[str]), where the list has them
 
     Args:
-        ann_file: json, jsonl, csv or tsv list, see ``CaptionListDataset``.
-        data_prefix: folder before relative image paths; that of ``ann_file`` by default.
-        transforms: what needs the caption: ``SelectNouns`` and ``TokenizeCaption``.
-        image_key, caption_key, nouns_key: columns of the list.
-        columns: names of the columns of a csv or tsv file without a header line.
-        max_warnings: warnings about single captions, per process.
+        ann_file (str): Json, jsonl, csv or tsv list, see ``CaptionListDataset``.
+        data_prefix (str, optional): Folder before relative image paths; default: that of
+            ``ann_file``.
+        transforms (Sequence[dict]): What needs the caption: ``SelectNouns``, ``TokenizeCaption``.
+        image_key, caption_key, nouns_key (str): Columns of the list.
+        columns (Sequence[str], optional): Of a csv or tsv file without a header line.
+        max_warnings (int): Warnings about single captions, per process.
 
     Raises:
         FileNotFoundError: ``ann_file`` is missing.
-        ValueError: it has no row with image and caption, or none of the first 500 images is in it.
+        ValueError: It has no row with image and caption, or none of the first 500 images is in it.
     """
 
     def __init__(
@@ -65,19 +66,10 @@ class AddCaption(BaseTransform):
         self.num_unusable = self.num_without = 0  # of this process
         self._captions: dict[str, list[dict]] = {}
         skips = []
-        rows = read_rows(ann_file, (image_key, caption_key), columns, skips)
-        for line, row in rows:
-            image, caption = row.get(image_key), row.get(caption_key)
-            if not isinstance(image, str) or not isinstance(caption, str) or not caption.strip():
-                skips.append(line)
-                continue
-            fields = dict(caption=caption.strip())
-            nouns = row.get(nouns_key) if nouns_key else None
-            nouns = split_nouns(nouns) if isinstance(nouns, str) else nouns
-            if nouns is not None:
-                fields['nouns'] = list(nouns)
-            fields['sample_key'] = f'{os.path.basename(ann_file)}:{line}'
-            self._captions.setdefault(_path(folder, image), []).append(fields)
+        for fields in read_list(
+            ann_file, folder, image_key, caption_key, nouns_key, columns, skips
+        ):
+            self._captions.setdefault(_spelled(fields.pop('img_path')), []).append(fields)
         if not self._captions:
             raise ValueError(f'expected rows with image and caption in {ann_file}, but got none')
         print_log(
@@ -88,7 +80,7 @@ class AddCaption(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Add the caption, where there is one that can be used."""
-        captions = self._captions.get(_path('', results['img_path']))
+        captions = self._captions.get(_spelled(results['img_path']))
         if captions is None:
             self._missing(results['img_path'])
             return results
@@ -126,6 +118,6 @@ class AddCaption(BaseTransform):
         return f'{type(self).__name__}(ann_file={self.ann_file!r}, transforms={self.transforms})'
 
 
-def _path(folder: str, image: str) -> str:
+def _spelled(path: str) -> str:
     """One spelling for a path, whether it is relative or absolute."""
-    return os.path.abspath(os.path.join(folder, image.strip()))
+    return os.path.abspath(path.strip())

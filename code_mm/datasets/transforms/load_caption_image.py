@@ -39,13 +39,13 @@ class LoadCaptionImage(BaseTransform):
     - img_bytes
 
     Args:
-        min_size: least width and height in pixels; a patch of the image encoder is
+        min_size (int): Least width and height in pixels; a patch of the image encoder is
             a sensible bound.
-        max_pixels: most pixels (width times height), looked up in the header before anything is
-            decoded: a few bytes of png can claim gigabytes. Not more than Pillow's own limit (179
-            million). None: what OpenCV takes (a thousand million).
-        imdecode_backend: backend of :func:`mmcv.imfrombytes`.
-        backend_args: file backend of mmengine for ``img_path``.
+        imdecode_backend (str): Backend of :func:`mmcv.imfrombytes`.
+        backend_args (dict, optional): File backend of mmengine for ``img_path``.
+        max_pixels (int, optional): Most pixels (width times height), looked up in the header
+            before anything is decoded: a few bytes of png can claim gigabytes. Not more than
+            Pillow's own limit (179 million). None: what OpenCV takes (a thousand million).
     """
 
     def __init__(

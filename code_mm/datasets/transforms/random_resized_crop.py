@@ -41,12 +41,13 @@ class RandomResizedCrop(BaseTransform):
     - flip_direction (str): 'horizontal', where flipped
 
     Args:
-        size: of the result in pixels, one number or (width, height).
-        scale: least and largest area of the rectangle, fractions of the image in (0, 1].
-        ratio: least and largest width / height of the rectangle, positive.
-        interpolation: 'nearest', 'bilinear', 'bicubic', 'lanczos', and with 'cv2' 'area'.
-        backend: 'pillow' smooths before it shrinks, 'cv2' does not and is faster.
-        flip_prob: probability of mirroring, in [0, 1]; 0 leaves it to a transform of its own.
+        size (int or tuple[int, int]): Of the result in pixels, one number or (width, height).
+        scale (tuple[float, float]): Least and largest area of the rectangle, fractions of the
+            image in (0, 1].
+        ratio (tuple[float, float]): Least and largest width / height of the rectangle, positive.
+        interpolation (str): 'nearest', 'bilinear', 'bicubic', 'lanczos', and with 'cv2' 'area'.
+        backend (str): 'pillow' smooths before it shrinks, 'cv2' does not and is faster.
+        flip_prob (float): Probability of mirroring, in [0, 1]; 0 leaves it to another transform.
     """
 
     def __init__(

@@ -4,15 +4,14 @@ import logging
 import random
 
 import numpy as np
+import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from torch.utils.data import IterableDataset
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, get_worker_info
 
 from code_mm.datasets.captions import CaptionStreamDataset
 from code_mm.registry import HOOKS
-
-from .worker_seeds import derived_seed, seed_all, seed_worker_batches, skips_without_loading
 
 # Streams of one iteration: its data and its model must not draw the same numbers.
 _DATA, _MODEL = 0, 1
@@ -26,23 +25,18 @@ class RandomStateHook(Hook):
     written by rank 0 only, loader workers have states of their own and are ahead
     of the training, and making an iterator or validating draws numbers too.
     Instead every iteration *derives* its states (torch on CPU and accelerators,
-    numpy, python) from (seed of the run, rank, iteration):
+    numpy, python) from (seed of the run, rank, iteration): before the forward pass,
+    and before each batch that is loaded in this process or by a worker. So nothing has to be
+    stored, any checkpoint can be resumed, ranks draw different numbers, and validation leaves no
+    trace in training.
 
-    - before the forward pass all generators are seeded for this iteration,
-    - data that is loaded in this process (``num_workers=0``) or by workers is
-      seeded by the number of its batch.
-
-    So nothing has to be stored, any checkpoint can be resumed, ranks draw
-    different numbers, and validation leaves no trace in training.
-
-    A ``CaptionStreamDataset`` is seeded like that too, but goes on at the next
-    shards when it is resumed (``StreamPositionHook``), so it is not exact.
     Exact with ``InfiniteSampler`` (mmseg's standard) and any ``num_workers``,
     and with any sampler at ``num_workers=0``. Loaders that cannot be moved
     forward cheaply (a finite sampler with workers, an ``IterableDataset``) are
     left as they are: MMEngine replays them by loading from the start, which is
-    exact too, for datasets that draw from ``np.random`` or ``random`` only.
-    Needs a fixed ``randomness=dict(seed=...)``, as the order of the samples
+    exact too, for datasets that draw from ``np.random`` or ``random`` only. A
+    ``CaptionStreamDataset`` goes on at the next shards (``StreamPositionHook``), so it is not
+    exact. Needs a fixed ``randomness=dict(seed=...)``, as the order of the samples
     follows from it; ``train_cfg.fast_forward_on_resume`` gives up exactness.
     """
 
@@ -102,3 +96,75 @@ class RandomStateHook(Hook):
 
     def _seed_data(self, runner, iteration: int) -> None:
         seed_all(derived_seed(derived_seed(runner.seed, _DATA), get_rank(), iteration))
+
+
+def derived_seed(*numbers: int) -> int:
+    """Mix non-negative numbers (seed, rank, iteration …) into one well spread 32-bit seed."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def seed_all(seed: int) -> None:
+    """Seed torch (CPU and accelerators), numpy and python with a number in [0, 2**32)."""
+    torch.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
+
+
+def skips_without_loading(loader: DataLoader) -> bool:
+    """Whether MMEngine's training loop resumes by moving the sampler forward.
+
+    It does so for samplers with a ``skip`` method (``InfiniteSampler``) and a
+    fixed batch size; otherwise workers load and discard what was trained on.
+    """
+    if hasattr(loader.sampler, 'skip') and loader.batch_size is not None:
+        return True
+    batch_sampler = loader.batch_sampler
+    return type(batch_sampler) is BatchSampler and hasattr(batch_sampler.sampler, 'skip')
+
+
+class WorkerSeeds:
+    """Seeds every batch of a multi-worker loader by its number.
+
+    MMEngine seeds a worker once, when it starts. After a resume that skips the
+    sampler forward, workers would therefore repeat the augmentations of the
+    first batches. Here a worker seeds itself for each of its batches, from
+    (seed, rank, number of the batch): no matter when it was started, nor how
+    many workers there are. Batches go to workers in turn, so worker ``i`` of
+    ``n`` loads batches ``first + i, first + i + n, ...``.
+
+    Args:
+        loader (DataLoader): With workers; not iterated over yet.
+        seed (int): Seed of the run.
+        rank (int): Number of this process.
+        first (int): Number of the first batch that will be loaded.
+    """
+
+    def __init__(self, loader: DataLoader, seed: int, rank: int, first: int) -> None:
+        self.collate_fn = loader.collate_fn
+        self.worker_init_fn = loader.worker_init_fn
+        self.seed, self.rank, self.batch = seed, rank, first
+
+    def init_worker(self, worker_id: int) -> None:
+        """Runs in the worker when it starts, after the loader's own function."""
+        if self.worker_init_fn is not None:
+            self.worker_init_fn(worker_id)
+        self.batch += worker_id
+        seed_all(derived_seed(self.seed, self.rank, self.batch))
+
+    def collate(self, samples: list):
+        """Runs in the worker when the samples of a batch are loaded."""
+        batch = self.collate_fn(samples)
+        self.batch += get_worker_info().num_workers
+        seed_all(derived_seed(self.seed, self.rank, self.batch))
+        return batch
+
+
+def seed_worker_batches(loader: DataLoader, seed: int, rank: int, first: int) -> None:
+    """Let the workers of ``loader`` seed themselves per batch, see :class:`WorkerSeeds`."""
+    previous = getattr(loader.collate_fn, '__self__', None)
+    if isinstance(previous, WorkerSeeds):  # training was started a second time
+        previous.batch = first
+        return
+    seeds = WorkerSeeds(loader, seed, rank, first)
+    loader.collate_fn = seeds.collate
+    loader.worker_init_fn = seeds.init_worker

@@ -24,10 +24,9 @@ class StreamPositionHook(Hook):
     resumed run goes on at the next shard. What is guaranteed:
 
     - With the same numbers of processes and workers, no shard (or part of one, with fewer
-      shards than workers) that a worker had begun in the present pass when the checkpoint's
-      positions were taken is read again in it, and none that it had not begun is left out.
-      What it had not yet read of the open ones, and what waited in its shuffle buffer and in
-      the loader, is left out of this pass.
+      shards than workers) that a worker had begun in the present pass is read again in it, and
+      none that it had not begun is left out. What it had not yet read of the open ones, and what
+      waited in its shuffle buffer and in the loader, is left out of this pass.
     - With other numbers every worker begins at the pass and at the share of its shards that the
       old ones had reached on average; some shards come twice in this pass and some not at all.
     - The order of all later passes is that of an uninterrupted run. Each resumed run is
@@ -38,9 +37,9 @@ class StreamPositionHook(Hook):
     or was killed say which shard each worker was at. Other datasets are left alone.
 
     Args:
-        interval: iterations between two takings of the positions. A divisor of
+        interval (int): Iterations between two takings of the positions. A divisor of
             ``CheckpointHook.interval``, so that they are as old as the checkpoint.
-        log_interval: iterations between two lines of counts.
+        log_interval (int): Iterations between two lines of counts.
     """
 
     def __init__(self, interval: int = 50, log_interval: int = 1000) -> None:
@@ -90,15 +89,10 @@ class StreamPositionHook(Hook):
             loop.dataloader_iterator = NamedFailures(loop.dataloader_iterator, self._dataset)
 
     def _progress(self) -> str:
-        flat = torch.tensor(self._positions).flatten(0, 1)  # (readers, sources, 2)
-        parts = [
-            f'{name}: pass {int(passes.min())} to {int(passes.max())}'
-            for name, passes in zip(
-                (source.name for source in self._dataset.sources),
-                flat[..., 0].unbind(1),
-                strict=True,
-            )
-        ]
+        passes = torch.tensor(self._positions)[..., 0].flatten(0, 1)  # (readers, sources)
+        first, last = passes.amin(0).tolist(), passes.amax(0).tolist()
+        names = [source.name for source in self._dataset.sources]
+        parts = [f'{n}: pass {a} to {b}' for n, a, b in zip(names, first, last, strict=True)]
         return f'goes on at the next shard of each worker ({"; ".join(parts)})'
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:

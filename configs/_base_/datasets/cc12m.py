@@ -1,7 +1,9 @@
 # CC12M as img2dataset writes it: data/cc12m/{00000..01242}.tar. Shards that are not there
 # (dead links, a part of the download) are counted in one log line.
 caption_pipeline = [
-    dict(type='SelectNouns', num_nouns=2, tagger='auto', word_type='noun'),
+    # cache='beside' once tools/dataset_converters/extract_nouns.py has tagged all captions
+    dict(type='LoadNouns', cache=None, tagger='auto', word_type='noun'),
+    dict(type='SelectNouns', num_nouns=2),
     dict(type='LoadCaptionImage', min_size=16),
     dict(type='RandomResizedCrop', size=224, scale=(0.9, 1.0), flip_prob=0.5),
     dict(

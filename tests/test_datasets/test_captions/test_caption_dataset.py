@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from code_mm.datasets import sample_ledger
-from code_mm.datasets.captions import CaptionDataset, caption_dataset
+from code_mm.datasets.captions import CaptionDataset
 from code_mm.structures.unusable_sample import UnusableSample
 
 
@@ -74,19 +74,13 @@ def test_in_test_mode_nothing_is_replaced():
         dataset[1]
 
 
-def test_a_transform_that_returns_none_is_counted():
+def test_what_a_transform_may_do():
     drop = lambda sample: None if sample['number'] == 2 else sample  # noqa: E731
     dataset = NumbersDataset(5, pipeline=[drop])
     assert dataset[2]['number'] != 2
     assert dataset.skipped_keys == {'other': ['n/2']}
-
-
-def test_other_errors_are_not_swallowed():
-    def fail(sample):
-        raise ZeroDivisionError('a bug')
-
-    with pytest.raises(ZeroDivisionError, match='a bug'):
-        NumbersDataset(5, pipeline=[fail])[0]
+    with pytest.raises(ZeroDivisionError):  # no sample's fault
+        NumbersDataset(5, pipeline=[lambda sample: 1 // 0])[0]
 
 
 def test_subsets_and_indices_count_their_own_samples():
@@ -103,24 +97,6 @@ def test_subsets_and_indices_count_their_own_samples():
     assert dataset[0]['number'] == 9
 
 
-def test_lazy_init():
-    dataset = NumbersDataset(3, lazy_init=True)
-    assert not dataset._fully_initialized
-    assert dataset[1]['number'] == 1
-    assert len(dataset) == 3
-
-
 def test_indices_that_select_nothing():
     with pytest.raises(ValueError, match='indices select none'):
         NumbersDataset(3, indices=0, serialize_data=False)
-
-
-def test_checked_caption_and_nouns():
-    assert caption_dataset.CaptionDataset.checked_caption(' a dog\n') == 'a dog'
-    assert CaptionDataset.checked_nouns(['dog ', '', 'cat', 'dog']) == ['dog', 'cat']
-    for caption, reason in ((None, 'missing_caption'), (3, 'missing_caption'), (' ', 'empty_')):
-        with pytest.raises(UnusableSample, match=reason):
-            CaptionDataset.checked_caption(caption)
-    for nouns in ('dog', [1], {'dog': 1}):
-        with pytest.raises(UnusableSample, match='bad_fields'):
-            CaptionDataset.checked_nouns(nouns)

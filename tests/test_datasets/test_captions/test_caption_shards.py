@@ -3,12 +3,8 @@ import pickle
 
 import numpy as np
 import pytest
-from mmengine.registry import init_default_scope
-from mmseg.registry import DATASETS
 
-from code_mm.datasets.captions import CaptionShardsDataset
-from code_mm.datasets.captions.caption_shards import ShardSamples
-from code_mm.datasets.shards.shard_index import scan_shard
+from code_mm.datasets.captions import CaptionShardsDataset, CaptionStreamDataset
 
 CAPTIONS = [['a dog', 'a cat'], ['a red car'], ['two birds', 'a house', 'the sea']]
 
@@ -29,27 +25,9 @@ def test_every_pair_in_shard_order(root, image_bytes):
     ]
     found = [dataset[i] for i in range(len(dataset))]
     assert [(s['sample_key'], s['caption'], s['img_bytes']) for s in found] == expected
-    assert all('nouns' not in sample for sample in found)
+    assert found[0].keys() == {'sample_key', 'shard', 'caption', 'img_bytes'}
     assert dataset.skipped == {}
     assert dataset.num_used == len(expected) == 6
-
-
-def test_built_from_a_config_by_its_bare_name(root):
-    init_default_scope('mmseg')
-    dataset = DATASETS.build(dict(type='CaptionShardsDataset', shards='*.tar', data_root=root))
-    assert len(dataset) == 6
-    assert dataset.metainfo == dict(dataset_type='image_caption')
-
-
-def test_several_sources(root):
-    init_default_scope('mmseg')
-    parts = [
-        dict(type='CaptionShardsDataset', shards=shards, data_root=root)
-        for shards in ('00002.tar', ['00000.tar', '00001.tar'])
-    ]
-    dataset = DATASETS.build(dict(type='ConcatDataset', datasets=parts))
-    captions = [dataset[i]['caption'] for i in range(len(dataset))]
-    assert captions == [*CAPTIONS[2], *CAPTIONS[0], *CAPTIONS[1]]
 
 
 def test_missing_and_damaged_shards_cost_only_themselves(root, tmp_path):
@@ -75,24 +53,25 @@ def test_shard_that_vanishes_or_shrinks_during_the_run(root, tmp_path):
     assert dataset.skipped == {'missing_shard': 1, 'truncated_shard': 3}
 
 
-def fields_shard(write_tar, fields, caption=b'a dog and a cat'):
-    data = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
-    members = {'1.jpg': b'image', '1.txt': caption, '1.json': data}
-    return write_tar('s.tar', members)
+@pytest.fixture
+def fields_shard(write_tar):
+    """Writes a shard of one sample with a json member."""
+
+    def write(fields, caption=b'a dog and a cat'):
+        data = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
+        return write_tar('s.tar', {'1.jpg': b'image', '1.txt': caption, '1.json': data})
+
+    return write
 
 
-def test_nouns_of_the_json_member(write_tar):
-    path = fields_shard(write_tar, dict(nouns=['cat', 'dog', 'cat', ' ']))
-    assert CaptionShardsDataset(path)[0]['nouns'] == ['cat', 'dog']
-    assert 'nouns' not in CaptionShardsDataset(path, nouns_field=None)[0]
-    assert 'nouns' not in CaptionShardsDataset(path, nouns_field='things')[0]
-    path = fields_shard(write_tar, dict(nouns=None))
-    assert 'nouns' not in CaptionShardsDataset(path)[0]
-
-
-def test_caption_of_a_json_field(write_tar):
-    path = fields_shard(write_tar, dict(alt='the alt text'))
+def test_nouns_and_caption_of_the_json_member(fields_shard):
+    path = fields_shard(dict(nouns=['cat', 'dog', 'cat', ' '], alt='the alt text'))
+    sample = CaptionShardsDataset(path)[0]
+    assert (sample['nouns'], sample['caption']) == (['cat', 'dog'], 'a dog and a cat')
     assert CaptionShardsDataset(path, caption_field='alt')[0]['caption'] == 'the alt text'
+    for field in (None, 'things'):
+        assert 'nouns' not in CaptionShardsDataset(path, nouns_field=field)[0]
+    assert 'nouns' not in CaptionShardsDataset(fields_shard(dict(nouns=None)))[0]
 
 
 @pytest.mark.parametrize(
@@ -101,23 +80,29 @@ def test_caption_of_a_json_field(write_tar):
         (b'{"nouns": [', b'a dog', {}, 'bad_fields'),
         (b'[1]', b'a dog', {}, 'bad_fields'),
         (dict(nouns='dog'), b'a dog', {}, 'bad_fields'),
+        (dict(nouns=[1]), b'a dog', {}, 'bad_fields'),
         ({}, b' \n', {}, 'empty_caption'),
         ({}, b'a dog ' * 20_000, {}, 'bad_caption'),
         ({}, b'\x80\x81\x82 dog', {}, 'bad_caption'),
         ({}, b'a dog', dict(caption_field='alt'), 'missing_caption'),
+        (dict(alt=3), b'a dog', dict(caption_field='alt'), 'missing_caption'),
         (dict(alt=' '), b'a dog', dict(caption_field='alt'), 'empty_caption'),
     ],
 )
-def test_bad_text(write_tar, fields, caption, kwargs, reason):
-    dataset = CaptionShardsDataset(fields_shard(write_tar, fields, caption), **kwargs)
+def test_bad_text(fields_shard, fields, caption, kwargs, reason):
+    path = fields_shard(fields, caption)
+    dataset = CaptionShardsDataset(path, **kwargs)
     assert dataset.prepare_data(0) is None
     assert dataset.skipped_keys == {reason: ['s.tar/1']}
+    stream = CaptionStreamDataset(dict(shards=path, **kwargs), [], repeat=False, max_bad_fraction=1)
+    assert list(stream) == []
+    assert stream.skipped == {reason: 1}
 
 
-def test_captions_that_are_no_utf8_or_begin_with_a_mark(write_tar):
-    path = fields_shard(write_tar, {}, 'café 🐱'.encode('utf-8-sig'))
+def test_captions_that_are_no_utf8_or_begin_with_a_mark(fields_shard):
+    path = fields_shard({}, ' café 🐱\n'.encode('utf-8-sig'))
     assert CaptionShardsDataset(path)[0]['caption'] == 'café 🐱'
-    path = fields_shard(write_tar, {}, 'café'.encode('latin-1'))
+    path = fields_shard({}, 'café'.encode('latin-1'))
     assert CaptionShardsDataset(path)[0]['caption'] == 'caf\ufffd'
 
 
@@ -135,29 +120,16 @@ def test_index_dir_is_used(root, tmp_path):
         CaptionShardsDataset('*.tar', data_root=root, index_dir=str(folder)) for _ in range(2)
     ]
     assert len(list(folder.iterdir())) == 3
-    assert datasets[0][5] == datasets[1][5]
+    assert datasets[0][5] == datasets[1][5] == pickle.loads(pickle.dumps(datasets[0]))[5]
 
 
-def test_indices_and_subsets(root):
-    dataset = CaptionShardsDataset('*.tar', data_root=root, indices=[5, 0])
-    assert [dataset[i]['caption'] for i in range(2)] == ['the sea', 'a dog']
-    dataset = CaptionShardsDataset('*.tar', data_root=root, indices=3)
-    assert [dataset[i]['caption'] for i in range(3)] == ['a dog', 'a cat', 'a red car']
-    assert dataset.get_subset([2])[0]['caption'] == 'a red car'
-
-
-def test_pickled_dataset_reads_the_same(root):
-    dataset = CaptionShardsDataset('*.tar', data_root=root)
-    expected = dataset[4]
-    assert pickle.loads(pickle.dumps(dataset))[4] == expected
-
-
-def test_shard_samples_is_a_sequence(root, tmp_path):
-    samples = ShardSamples([scan_shard(str(tmp_path / f'{i:05d}.tar')) for i in range(3)])
-    keys = [sample['sample_key'][-2:] for sample in samples]
-    assert keys == ['00', '01', '10', '20', '21', '22']
-    assert [s['sample_key'][-2:] for s in samples[1:4]] == keys[1:4]
-    assert samples[-1]['sample_key'].endswith('22')
-    assert samples[::2][1]['sample_key'].endswith('10')
+@pytest.mark.parametrize(
+    ('indices', 'captions'),
+    [([5, 0], ['the sea', 'a dog']), (3, ['a dog', 'a cat', 'a red car']), (-1, ['the sea'])],
+)
+def test_indices_and_subsets(root, indices, captions):
+    dataset = CaptionShardsDataset('*.tar', data_root=root, indices=indices)
+    assert [dataset[i]['caption'] for i in range(len(dataset))] == captions
+    assert dataset.get_subset([len(captions) - 1])[0]['caption'] == captions[-1]
     with pytest.raises(IndexError):
-        samples[6]
+        dataset[6]

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from code_mm.datasets.preparation.noun_extraction import NounExtraction
-from code_mm.datasets.preparation.shard_check import ShardCheck
-from code_mm.datasets.preparation.shard_report import ShardReport, report_page
+from code_mm.datasets.preparation.shard_check import ShardCheck, ShardReport, report_page
 
 
 @pytest.fixture
@@ -47,7 +46,7 @@ def planted(write_tar, image_bytes):
 def check(paths, report=None, **settings):
     report = report or ShardReport()
     for path in paths:
-        report.add(ShardCheck(**{'dataset': {}, 'tagger': 'textblob', **settings})(path))
+        report.add(ShardCheck(**{'nouns': dict(tagger='textblob'), **settings})(path))
     return report
 
 
@@ -74,22 +73,6 @@ def test_every_planted_problem_is_found(planted):
 
 def test_counts_and_statistics(planted):
     summary = check(planted).summary(num_top=2)
-    read = dict(
-        good=(60, 30), bytes=(40, 50), again=(60, 30), image=(60, 30), own=(20, 20)
-    )  # images that could be decoded
-    captions = {
-        'good': ('a dog and a cat', 2),
-        'text': ('a dog and a car', 2),
-        'cut': ('a cup', 1),
-        'small': ('a house and a tree', 2),
-        'bytes': ('a caf\ufffd and a bar', None),
-        'again': ('a dog and a cat', 2),
-        'image': ('Running quickly!', 0),
-        'own': ('whatever this is', 2),
-    }
-    widths, heights = zip(*read.values(), strict=True)
-    lengths = [len(text) for text, _ in captions.values()]
-    words = [len(text.split()) for text, _ in captions.values()]
     expected = dict(
         shards=3,
         pairs=10,
@@ -105,11 +88,13 @@ def test_counts_and_statistics(planted):
         most_frequent_nouns=dict(dog=4, cat=2),
     )
     assert {key: summary[key] for key in expected} == expected
+    captions = ['a dog and a cat', 'a dog and a car', 'a cup', 'a house and a tree']
+    captions += ['a caf\ufffd and a bar', 'a dog and a cat', 'Running quickly!', 'whatever this is']
     for name, values in {
-        'image width': widths,
-        'image height': heights,
-        'caption characters': lengths,
-        'caption words': words,
+        'image width': (60, 40, 60, 60, 20),  # good, bytes, again, image, own
+        'image height': (30, 50, 30, 30, 20),
+        'caption characters': list(map(len, captions)),
+        'caption words': [len(caption.split()) for caption in captions],
     }.items():
         found = summary['statistics'][name]
         assert (found['min'], found['max']) == (min(values), max(values))
@@ -117,51 +102,37 @@ def test_counts_and_statistics(planted):
         assert found['mean'] == pytest.approx(np.mean(values))
 
 
-def test_what_counts_as_broken_is_a_key(planted):
+def test_settings(planted):
     assert check(planted, ShardReport(allowed=())).summary()['broken'] == 11
     kinds = ('broken_image', 'small_image', 'missing_caption', 'bad_fields', 'missing_shard')
     assert check(planted, ShardReport(allowed=kinds)).summary()['broken'] == 5
-
-
-def test_other_limits(planted):
     assert not [p for p in check(planted, num_nouns=1).problems() if p.key == 'a.tar/cut'][1:]
-    reasons = {p.reason for p in check(planted, min_size=4).problems()}
-    assert 'small_image' not in reasons
+    assert 'small_image' not in {p.reason for p in check(planted, min_size=4).problems()}
+    unread = check(planted, dataset=dict(nouns_field=None))
+    assert 'bad_fields' not in {p.reason for p in unread.problems()}
+    few = check(planted, limit=2).summary()
+    assert (few['pairs'], few['checked']) == (10, 4)
 
 
-def test_a_few_samples_per_shard(planted):
-    summary = check(planted, limit=2).summary()
-    assert (summary['pairs'], summary['checked']) == (10, 4)
-
-
-def test_fields_can_be_left_unread(planted):
-    check_all = ShardCheck(dict(nouns_field=None), tagger='textblob')
-    assert 'bad_fields' not in {p.reason for p in check_all(planted[0]).problems}
-
-
-def test_noun_cache(planted, tmp_path):
+def test_noun_cache(planted):
     NounExtraction(tagger='textblob').tag_shard(planted[1])
-    report = check(planted[1:2], dataset=dict(noun_cache='beside'))
+    report = check(planted[1:2], nouns=dict(cache='beside', tagger='textblob'))
     assert report.summary()['noun_cache'] == dict(found=2, missing=0, changed=0)
 
 
-def test_page(planted):
-    page = report_page(check(planted).summary(), 'nouns.png')
+def test_page(planted, write_tar):
+    lines = report_page(check(planted).summary(), 'nouns.png').splitlines()
     for line in (
         '| pairs | 10 |',
-        '| broken image | 2 |'.replace(' image', '_image').replace('2 |', '2 | yes |'),
+        '| broken_image | 2 | yes |',
         '| few_nouns | 2 | no |',
         '| dog | 4 |',
         '![Most frequent nouns](nouns.png)',
     ):
-        assert line in page.splitlines()
-
-
-def test_shards_without_anything(write_tar):
-    report = check([write_tar('e.tar', {'1.txt': b'a'})])
-    summary = report.summary()
-    assert (summary['pairs'], summary['problems']) == (0, dict(missing_image=1))
-    assert '| image width |  |' in report_page(summary)
+        assert line in lines
+    nothing = check([write_tar('e.tar', {'1.txt': b'a'})]).summary()
+    assert (nothing['pairs'], nothing['problems']) == (0, dict(missing_image=1))
+    assert '| image width |  |' in report_page(nothing)
 
 
 def test_photos(photo_folder):

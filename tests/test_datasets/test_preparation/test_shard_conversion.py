@@ -1,10 +1,92 @@
+"""Pairs of COCO, of lists and of folders, and the shards that they become."""
+
+import json
 import tarfile
 
 import numpy as np
 import pytest
 
-from code_mm.datasets.preparation.caption_pairs import Pair
-from code_mm.datasets.preparation.shard_conversion import ShardConversion
+from code_mm.datasets.preparation.shard_conversion import (
+    Pair,
+    ShardConversion,
+    is_coco,
+    read_coco_pairs,
+    read_folder_pairs,
+    read_list_pairs,
+)
+
+COCO = dict(
+    images=[dict(id=number, file_name=f'{number}.jpg') for number in (7, 3, 9)],
+    annotations=[
+        dict(id=5, image_id=3, caption='a dog'),
+        dict(id=2, image_id=3, caption='two dogs'),
+        dict(id=4, image_id=7, caption='a cat '),
+        dict(id=6, image_id=1, caption='of no image'),
+    ],
+)
+
+
+@pytest.fixture
+def coco(tmp_path):
+    path = tmp_path / 'captions_val2017.json'
+    path.write_text(json.dumps(COCO))
+    return str(path)
+
+
+def test_all_captions_of_coco(coco):
+    assert read_coco_pairs(coco, 'val') == [
+        Pair('val/7.jpg', 'a cat ', dict(image_id=7, annotation_id=4)),
+        Pair('val/3.jpg', 'two dogs', dict(image_id=3, annotation_id=2)),
+        Pair('val/3.jpg', 'a dog', dict(image_id=3, annotation_id=5)),
+        Pair('val/9.jpg', None, dict(image_id=9, annotation_id=None)),
+        Pair('', 'of no image', dict(image_id=1)),
+    ]
+
+
+def test_one_caption_per_image_of_coco(coco):
+    assert [p.caption for p in read_coco_pairs(coco, '', 'first')][:2] == ['a cat ', 'two dogs']
+    drawn = {seed: read_coco_pairs(coco, '', 'random', seed)[1].caption for seed in range(20)}
+    assert set(drawn.values()) == {'a dog', 'two dogs'}
+    assert drawn[3] == read_coco_pairs(coco, '', 'random', 3)[1].caption
+    with pytest.raises(ValueError, match=r"one of \('all', 'first', 'random'\), but got best"):
+        read_coco_pairs(coco, '', 'best')
+
+
+def test_other_files_than_cocos(coco, tmp_path):
+    assert is_coco(coco) and not is_coco('a.csv')
+    path = tmp_path / 'a.json'
+    path.write_text(' \n[{"image": "a"}]')
+    assert not is_coco(str(path))
+    for content in (COCO | dict(annotations=[dict(id=1, image_id=3, bbox=[])]), dict(captions=[])):
+        path.write_text(json.dumps(content))
+        with pytest.raises(ValueError, match='to be a COCO captions file'):
+            read_coco_pairs(str(path), '')
+
+
+def test_lists_keep_other_columns(tmp_path):
+    path = tmp_path / 'a.csv'
+    path.write_text(
+        'file,text,nouns,id\n1.jpg,a dog,dog; leash,5\n,no image,,6\na,b\n3.jpg,c,[1,7\n'
+    )
+    skips = []
+    pairs = read_list_pairs(str(path), 'root', 'file', 'text', skips=skips)
+    assert pairs == [
+        Pair('root/1.jpg', 'a dog', dict(nouns=['dog', ' leash'], id='5')),
+        Pair('', 'no image', dict(nouns=None, id='6')),
+    ]
+    assert [skip[:2] for skip in skips] == [('bad_row', 'a.csv:4'), ('bad_row', 'a.csv:5')]
+
+
+def test_images_with_texts_beside(tmp_path):
+    texts = {'b/2.jpg': '', 'a.PNG': '', 'a.txt': '\ufeffa café', 'c.txt': 'x', 'd.gif': ''}
+    (tmp_path / 'b').mkdir()
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text, encoding='utf-8')
+    assert read_folder_pairs(str(tmp_path)) == [
+        Pair(str(tmp_path / 'a.PNG'), 'a café', {}),
+        Pair(str(tmp_path / 'b/2.jpg'), None, {}),
+        Pair('', 'x', {}),
+    ]
 
 
 @pytest.fixture
@@ -35,7 +117,7 @@ def members(path):
         return {member.name: tar.extractfile(member).read() for member in tar}
 
 
-def test_bytes_are_copied_and_bad_pairs_named(pairs, root, image_bytes):
+def test_bytes_are_copied(pairs, root, image_bytes):
     conversion = ShardConversion(root, samples_per_shard=4)
     jobs = conversion.jobs(pairs)
     stats = [conversion.write(job) for job in jobs]
@@ -45,33 +127,33 @@ def test_bytes_are_copied_and_bad_pairs_named(pairs, root, image_bytes):
     assert first['000000003.png'] == image_bytes(3, suffix='.png')
     assert first['000000003.txt'] == b'caption 3'
     assert second['000010002.webp'] == image_bytes(6, suffix='.webp')
-    reasons = [row['reason'].split(' ')[0] for row in conversion.failures(jobs)]
-    assert reasons == ['broken_image', 'broken_image', 'small_image', 'missing_image']
-    assert [row['key'] for row in conversion.failures(jobs)] == [
-        '000000001',
-        '000000002',
-        '000010000',
-        '000010001',
+    texts = [pairs[0]._replace(caption=text) for text in (' \n', None, 'a dog')]
+    status = conversion.write(conversion.jobs(texts)[0])['status_dict']
+    assert status == dict(empty_caption=1, missing_caption=1, success=1)
+
+
+def test_bad_pairs_are_named(pairs, root):
+    conversion = ShardConversion(root, samples_per_shard=4)
+    jobs = conversion.jobs(pairs)
+    for job in jobs:
+        conversion.write(job)
+    failures = [(row['reason'].split(' ')[0], row['key']) for row in conversion.failures(jobs)]
+    assert failures == [
+        ('broken_image', '000000001'),
+        ('broken_image', '000000002'),
+        ('small_image', '000010000'),
+        ('missing_image', '000010001'),
     ]
 
 
-def test_empty_and_missing_captions(pairs, root):
-    conversion = ShardConversion(root)
-    jobs = conversion.jobs([pairs[0]._replace(caption=text) for text in (' \n', None, 'a dog')])
-    assert conversion.write(jobs[0])['status_dict'] == dict(
-        empty_caption=1, missing_caption=1, success=1
-    )
-
-
-def test_shards_are_done_until_their_pairs_change(pairs, root):
+def test_shards_are_done_until_their_pairs_or_settings_change(pairs, root):
     conversion = ShardConversion(root, samples_per_shard=4)
-    jobs = conversion.jobs(pairs)
-    conversion.write(jobs[0])
+    conversion.write(conversion.jobs(pairs)[0])
     assert [conversion.is_done(job) for job in conversion.jobs(pairs)] == [True, False]
     changed = [pairs[0]._replace(caption='another'), *pairs[1:]]
     assert not conversion.is_done(conversion.jobs(changed)[0])
-    assert not conversion.is_done(ShardConversion(root, 3).jobs(pairs)[0])
-    assert not conversion.is_done(ShardConversion(root, 4, min_size=8).jobs(pairs)[0])
+    for settings in ((3, 16), (4, 8)):
+        assert not conversion.is_done(ShardConversion(root, *settings).jobs(pairs)[0])
 
 
 def test_shuffled_with_a_seed(pairs, root):

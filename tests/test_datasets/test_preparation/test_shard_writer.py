@@ -24,19 +24,13 @@ def samples():
 
 def test_layout_of_img2dataset(tmp_path):
     stats = write_shard(tmp_path, 12, samples(), made_from='abc')
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        '00012.parquet',
-        '00012.tar',
-        '00012_stats.json',
-    ]
     with tarfile.open(tmp_path / '00012.tar') as tar:
         members = {member.name: tar.extractfile(member).read() for member in tar}
     names = [f'{key}.{kind}' for key in ('000120000', '000120003') for kind in ('json', 'txt')]
     assert set(members) == {*names, '000120000.jpg', '000120003.png'}
     assert members['000120000.jpg'] == b'\xff\xd8image'
     assert members['000120000.txt'].decode() == 'a “dog” 犬'
-    record = json.loads(members['000120000.json'])
-    assert record == dict(
+    assert json.loads(members['000120000.json']) == dict(
         caption='a “dog” 犬',
         url='x/1.jpg',
         key='000120000',
@@ -51,12 +45,8 @@ def test_layout_of_img2dataset(tmp_path):
         nouns=['dog'],
     )
     rows = pq.read_table(tmp_path / '00012.parquet').to_pylist()
-    assert [row['status'] for row in rows] == [
-        'success',
-        'failed_to_download',
-        'failed_to_resize',
-        'success',
-    ]
+    statuses = ['success', 'failed_to_download', 'failed_to_resize', 'success']
+    assert [row['status'] for row in rows] == statuses
     assert rows[1]['error_message'] == 'missing_image (no such file)'
     assert (rows[2]['key'], rows[2]['width']) == ('000120002', None)
     assert stats == json.loads((tmp_path / '00012_stats.json').read_text())
@@ -68,10 +58,8 @@ def test_layout_of_img2dataset(tmp_path):
 def test_our_data_set_reads_it(tmp_path):
     write_shard(tmp_path, 0, samples(), digits=6)
     dataset = CaptionShardsDataset(str(tmp_path))
-    assert [dataset[i]['sample_key'] for i in range(2)] == [
-        '00000.tar/00000000000',
-        '00000.tar/00000000003',
-    ]
+    keys = [dataset[i]['sample_key'] for i in range(len(dataset))]
+    assert keys == ['00000.tar/00000000000', '00000.tar/00000000003']
     assert dataset[0]['nouns'] == ['dog']
     assert dataset.skipped == {}
 

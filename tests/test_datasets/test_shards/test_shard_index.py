@@ -1,3 +1,6 @@
+import gzip
+from pathlib import Path
+
 import numpy as np
 
 from code_mm.datasets.shards.shard_index import ShardLayout, scan_shard
@@ -5,8 +8,7 @@ from code_mm.datasets.shards.shard_index import ShardLayout, scan_shard
 
 def contents(path, index):
     """What the index points at, as {key: (image, caption, json)}."""
-    with open(path, 'rb') as file:
-        data = file.read()
+    data = Path(path).read_bytes()
     return {
         key.decode(): tuple(data[offset : offset + size] for offset, size in places.tolist())
         for key, places in zip(index.keys, index.places, strict=True)
@@ -16,45 +18,32 @@ def contents(path, index):
 def test_index_points_at_the_members(write_tar):
     members = {
         '1.jpg': b'image one',
+        '3.jpg': b'image three',
         '1.json': b'{}',
         '1.txt': b'caption one',
         '2.txt': b'caption two',  # other order, no json, other extension, upper case
         '2.PNG': b'image two',
+        '3.txt': b'caption three',  # no neighbour of its image
     }
     path = write_tar('00007.tar', members)
     index = scan_shard(path)
     assert contents(path, index) == {
         '1': (b'image one', b'caption one', b'{}'),
         '2': (b'image two', b'caption two', b''),
+        '3': (b'image three', b'caption three', b''),
     }
-    assert index.skips == []
-    assert index.name == '00007.tar'
-    assert index.places.dtype == np.uint32
-
-
-def test_members_of_a_sample_need_not_be_neighbours(write_tar):
-    names = ['1.jpg', '2.jpg', '3.jpg', '3.txt', '1.txt', '2.txt']
-    path = write_tar('a.tar', {name: name.encode() for name in names})
-    index = scan_shard(path)
-    assert contents(path, index) == {
-        key: (f'{key}.jpg'.encode(), f'{key}.txt'.encode(), b'') for key in '123'
-    }
+    assert (index.skips, index.name, index.places.dtype) == ([], '00007.tar', np.uint32)
 
 
 def test_what_is_left_out_is_named_with_its_reason(write_tar):
     members = [
         ('1.jpg', b'x'),  # no caption
         ('2.txt', b'x'),  # no image
-        ('3.jpg', b''),
-        ('3.txt', b'x'),
-        ('4.jpg', b'x'),
-        ('4.txt', b''),
-        ('5.jpg', b'first'),
-        ('5.png', b'second image'),
-        ('5.txt', b'x'),
+        *[('3.jpg', b''), ('3.txt', b'x')],
+        *[('4.jpg', b'x'), ('4.txt', b'')],
+        *[('5.jpg', b'first'), ('5.png', b'second image'), ('5.txt', b'x')],
         ('6.json', b'{}'),
-        ('good.jpg', b'y'),
-        ('good.txt', b'z'),
+        *[('good.jpg', b'y'), ('good.txt', b'z')],
     ]
     path = write_tar('s.tar', members)
     index = scan_shard(path)
@@ -100,21 +89,30 @@ def test_other_layouts(write_tar):
     assert contents(path, index) == {'2': (b'c', b'd', b'd')}
 
 
-def test_sample_behind_damage_survives(write_tar):
+def test_damage_costs_what_it_hit(write_tar):
     members = [(f'{i}.{kind}', b'x' * 600) for i in range(5) for kind in ('jpg', 'txt')]
     path = write_tar('s.tar', members)
-    with open(path, 'r+b') as file:
-        file.seek(3 * 512 * 4)  # the header of 2.jpg
-        file.write(b'\xff' * 512)
+    whole = Path(path).read_bytes()
+    header = 3 * 512 * 4  # of 2.jpg
+    Path(path).write_bytes(whole[:header] + b'\xff' * 512 + whole[header + 512 :])
     index = scan_shard(path)
     assert sorted(contents(path, index)) == ['0', '1', '3', '4']
     assert [(skip.reason, skip.key) for skip in index.skips] == [
         ('corrupt_header', 's.tar/1.txt'),
         ('missing_image', 's.tar/2'),
     ]
+    Path(path).write_bytes(whole[: header + 700])
+    index = scan_shard(path)
+    assert sorted(contents(path, index)) == ['0', '1']
+    assert [(skip.reason, skip.key) for skip in index.skips] == [('truncated_shard', 's.tar/2.jpg')]
 
 
-def test_empty_index(tmp_path):
-    index = scan_shard(str(tmp_path / 'absent.tar'))
-    assert len(index.keys) == len(index.places) == 0
-    assert [skip.reason for skip in index.skips] == ['missing_shard']
+def test_what_is_no_shard(write_tar, tmp_path):
+    path = tmp_path / 'x.tar'
+    for content, word in ((b'', 'empty'), (gzip.compress(b'x' * 999), 'decompress it')):
+        path.write_bytes(content)
+        index = scan_shard(str(path))
+        assert len(index.keys) == len(index.places) == 0
+        assert [skip[:2] for skip in index.skips] == [('unreadable_shard', 'x.tar')]
+        assert word in index.skips[0].detail
+    assert scan_shard(str(tmp_path / 'absent.tar')).skips == [('missing_shard', 'absent.tar', '')]

@@ -1,5 +1,3 @@
-import os
-
 import pytest
 
 from code_mm.datasets.shards import shard_index_cache
@@ -22,61 +20,64 @@ def scans(monkeypatch):
     return paths
 
 
-def same(a, b):
-    assert (a.path, a.skips) == (b.path, b.skips)
-    assert a.keys.tolist() == b.keys.tolist()
-    assert a.places.tolist() == b.places.tolist()
-    assert a.places.dtype == b.places.dtype
+@pytest.fixture
+def log(monkeypatch):
+    lines = []
+    monkeypatch.setattr(shard_index_cache, 'print_log', lambda line, **_: lines.append(line))
+    return lines
+
+
+@pytest.fixture
+def shard(write_tar):
+    return write_tar('s.tar', {'1.jpg': b'a', '1.txt': b'b'})
+
+
+def values(index):
+    return index.path, index.keys.tolist(), index.places.tolist(), index.places.dtype, index.skips
 
 
 def test_second_time_is_read_from_disk(write_tar, tmp_path, scans):
     path = write_tar('s.tar', {'1.jpg': b'a', '1.txt': b'b', '2.jpg': b'c', 'é.jpg': b'd'})
-    folder = str(tmp_path / 'deep' / 'index')
-    first, second = (index_shards([path], LAYOUT, folder)[0] for _ in range(2))
-    same(first, second)
-    same(first, scan_shard(path, LAYOUT))
-    assert scans == [path]
-    assert [name for name in os.listdir(folder) if name.endswith('.partial')] == []
+    empty = write_tar('e.tar', {'1.jpg': b'a'})
+    folder = tmp_path / 'deep' / 'index'
+    first, second = (index_shards([path, empty], LAYOUT, str(folder)) for _ in range(2))
+    assert list(map(values, first)) == list(map(values, second))
+    assert values(first[0]) == values(scan_shard(path, LAYOUT))
+    assert scans == [path, empty]
+    assert [file.suffix for file in folder.iterdir()] == ['.index', '.index']
 
 
-def test_changed_shard_other_layout_and_damaged_file_are_scanned_again(write_tar, tmp_path, scans):
-    path = write_tar('s.tar', {'1.jpg': b'a', '1.txt': b'b'})
+def test_what_does_not_fit_is_scanned_again(write_tar, shard, tmp_path, scans):
+    def keys(path=shard, layout=LAYOUT):
+        return load_or_scan(path, layout, str(folder)).keys.tolist()
+
     folder = tmp_path / 'index'
     folder.mkdir()
-    load_or_scan(path, LAYOUT, str(folder))
+    assert keys() == [b'1']
     write_tar('s.tar', {'1.jpg': b'a', '1.txt': b'b', '2.jpg': b'c' * 2000, '2.txt': b'd'})
-    assert load_or_scan(path, LAYOUT, str(folder)).keys.tolist() == [b'1', b'2']
-    other = ShardLayout(caption='json')
-    assert load_or_scan(path, other, str(folder)).keys.tolist() == []
+    assert keys() == [b'1', b'2']
+    assert keys(layout=ShardLayout(caption='json')) == []
     (file,) = folder.iterdir()
-    file.write_bytes(file.read_bytes()[:100])
-    assert load_or_scan(path, LAYOUT, str(folder)).keys.tolist() == [b'1', b'2']
-    assert len(scans) == 4
-
-
-def test_same_name_in_two_folders(write_tar, tmp_path):
-    one = write_tar('a/0.tar', {'1.jpg': b'a', '1.txt': b'b'})
-    two = write_tar('b/0.tar', {'2.jpg': b'a', '2.txt': b'b'})
-    folder = str(tmp_path / 'index')
-    (tmp_path / 'index').mkdir()
+    for damaged in (file.read_bytes()[:300], file.read_bytes()[:20], b'', b'junk'):
+        file.write_bytes(damaged)
+        assert keys() == [b'1', b'2']
+    assert len(scans) == 7
+    other = write_tar('b/s.tar', {'3.jpg': b'a', '3.txt': b'b'})  # a name that was there before
     for _ in range(2):
-        assert load_or_scan(one, LAYOUT, folder).keys.tolist() == [b'1']
-        assert load_or_scan(two, LAYOUT, folder).keys.tolist() == [b'2']
+        assert (keys(), keys(other)) == ([b'1', b'2'], [b'3'])
+    assert len(scans) == 8
 
 
-def test_missing_shard_and_no_folder(write_tar, tmp_path, scans):
+def test_missing_shard_and_no_folder(shard, tmp_path, scans):
     path = str(tmp_path / 'absent.tar')
     assert load_or_scan(path, LAYOUT, str(tmp_path / 'index')).skips[0].reason == 'missing_shard'
-    path = write_tar('s.tar', {'1.jpg': b'a', '1.txt': b'b'})
     for _ in range(2):
-        load_or_scan(path, LAYOUT, None)
+        load_or_scan(shard, LAYOUT, None)
     assert len(scans) == 3
     assert not (tmp_path / 'index').exists()
 
 
-def test_processes_begin_at_places_of_their_own_and_keep_the_order(
-    write_tar, tmp_path, scans, monkeypatch
-):
+def test_processes_begin_at_places_of_their_own_and_keep_the_order(write_tar, scans, monkeypatch):
     paths = [write_tar(f'{i}.tar', {f'{i}.jpg': b'a', f'{i}.txt': b'b'}) for i in range(5)]
     monkeypatch.setattr(shard_index_cache, 'get_world_size', lambda: 2)
     for rank, order in ((0, [0, 1, 2, 3, 4]), (1, [2, 3, 4, 0, 1])):
@@ -87,20 +88,14 @@ def test_processes_begin_at_places_of_their_own_and_keep_the_order(
         assert [index.path for index in indices] == paths
 
 
-def test_folder_that_cannot_be_written_is_told_and_not_used(write_tar, tmp_path, monkeypatch):
-    lines = []
-    monkeypatch.setattr(shard_index_cache, 'print_log', lambda line, **_: lines.append(line))
-    path = write_tar('s.tar', {'1.jpg': b'a', '1.txt': b'b'})
+def test_folder_that_cannot_be_written_is_told_and_not_used(shard, tmp_path, log):
     (tmp_path / 'file').touch()
-    (index,) = index_shards([path], LAYOUT, str(tmp_path / 'file' / 'index'))
+    (index,) = index_shards([shard], LAYOUT, str(tmp_path / 'file' / 'index'))
     assert index.keys.tolist() == [b'1']
-    assert 'cannot be written' in lines[0]
+    assert 'cannot be written' in log[0]
 
 
-def test_progress_of_a_long_scan_is_logged(write_tar, monkeypatch):
-    lines = []
-    monkeypatch.setattr(shard_index_cache, 'print_log', lambda line, **_: lines.append(line))
+def test_progress_of_a_long_scan_is_logged(shard, monkeypatch, log):
     monkeypatch.setattr(shard_index_cache, '_LOG_SECONDS', 0.0)
-    path = write_tar('s.tar', {'1.jpg': b'a', '1.txt': b'b'})
-    index_shards([path] * 2, LAYOUT, None)
-    assert lines == ['Indexed 1 of 2 shards', 'Indexed 2 of 2 shards']
+    index_shards([shard] * 2, LAYOUT, None)
+    assert log == ['Indexed 1 of 2 shards', 'Indexed 2 of 2 shards']

@@ -1,15 +1,13 @@
 import bz2
 import gzip
-import http.server
 import lzma
 import random
-import threading
 import time
 
 import pytest
 
 from code_mm.datasets.shards import shard_opener
-from code_mm.datasets.shards.shard_opener import ForwardFile, check_can_open, open_shard
+from code_mm.datasets.shards.shard_opener import check_can_open, open_shard
 
 CONTENT = bytes(range(256)) * 1000
 
@@ -29,40 +27,14 @@ def path(tmp_path):
     return path
 
 
-@pytest.fixture
-def server(tmp_path):
-    """A web server of tmp_path; /cut/NAME closes the connection after half of the file."""
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def do_GET(self):
-            if not self.path.startswith('/cut/'):
-                return super().do_GET()
-            data = (tmp_path / self.path[5:]).read_bytes()
-            self.send_response(200)
-            self.send_header('Content-Length', str(len(data)))
-            self.end_headers()
-            self.wfile.write(data[: len(data) // 2])
-
-        def log_message(self, *args):
-            pass
-
-    def make(*args):
-        return Handler(*args, directory=str(tmp_path))
-
-    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), make) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f'http://127.0.0.1:{server.server_port}'
-        server.shutdown()
-
-
-def test_files_urls_commands_and_stores_give_the_same(path, server):
+def test_files_urls_commands_and_stores_give_the_same(path, web_server):
     import fsspec
 
     fsspec.filesystem('memory').pipe('/bucket/00000.tar', CONTENT)
     for shard in (
         str(path),
         f'file:{path}',
-        f'{server}/00000.tar',
+        f'{web_server}/00000.tar',
         f'pipe:cat {path}',
         'memory://bucket/00000.tar',
     ):
@@ -77,19 +49,19 @@ def test_compressed_shards_are_unpacked_on_the_way(tmp_path, compress, form):
     assert content_of(form.format(path)) == CONTENT
 
 
-def test_what_is_not_there_is_an_error_of_its_own_name(server, tmp_path):
+def test_what_is_not_there_is_an_error_of_its_own_name(web_server, tmp_path):
     with pytest.raises(FileNotFoundError, match='absent'):
         open_shard(str(tmp_path / 'absent.tar'))
     with pytest.raises(OSError, match='exit 22'):  # curl: 404
-        open_shard(f'{server}/absent.tar')
+        open_shard(f'{web_server}/absent.tar')
     with pytest.raises(OSError, match='exit 3'):
         open_shard('pipe:exit 3')
     with pytest.raises(FileNotFoundError):
         open_shard('memory://absent/0.tar')
 
 
-def test_a_broken_download_is_no_end(path, server):
-    file = open_shard(f'{server}/cut/00000.tar', timeout=20)
+def test_a_broken_download_is_no_end(path, web_server):
+    file = open_shard(f'{web_server}/cut/00000.tar', timeout=20)
     assert file.read(50_000) == CONTENT[:50_000]
     with pytest.raises(OSError, match='exit 18'):  # curl: partial file
         file.read(10**8)
@@ -116,7 +88,7 @@ def test_closing_early_stops_the_command():
     assert time.monotonic() - start < 5
 
 
-def test_a_store_with_errors_of_its_own(monkeypatch):
+def test_a_store_with_errors_of_its_own():
     class NoCredentials(Exception):
         pass
 
@@ -137,18 +109,18 @@ def test_what_nothing_can_read_is_said_before_the_run(monkeypatch):
         check_can_open('https://host/0.tar')
 
 
-def test_a_forward_file_skips_ahead_only(path):
-    with open(path, 'rb') as raw:
-        file = ForwardFile(raw)
+def test_a_stream_skips_ahead_only(path):
+    with open_shard(f'pipe:cat {path}') as file:
         assert file.peek(6)[:6] == CONTENT[:6]
         assert file.tell() == 0
         file.seek(3)
         assert file.read(5) == CONTENT[3:8]
         assert file.seek(3000) == file.tell() == 3000
-        assert file.read(2) == CONTENT[3000:3002]
-        with pytest.raises(OSError, match='cannot go back from byte 3002 to 5'):
+        assert file.read(100_000) == CONTENT[3000:103_000]
+        with pytest.raises(OSError, match='cannot go from byte'):
             file.seek(5)
-        assert file.seek(10**9) == len(CONTENT)
+        file.seek(10**9)
+        assert file.tell() == len(CONTENT)
         assert file.read(1) == b''
 
 
@@ -157,7 +129,7 @@ def test_a_compressed_trap_is_refused_at_16_mib(tmp_path, compress):
     (tmp_path / 'x').write_bytes(compress(bytes(2**25)))
     file = open_shard(str(tmp_path / 'x'))
     with pytest.raises(ValueError, match=r'compressed bytes grew to more than 1\d{7}: no'):
-        file.read(2**40)  # at once, as a header may ask for it
+        file.read(2**28)  # at once, as a header may ask for it
     file.close()
     noise = random.Random(0).randbytes(2**24 + 2**20)
     (tmp_path / 'x').write_bytes(gzip.compress(noise, 0))

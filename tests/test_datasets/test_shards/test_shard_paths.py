@@ -1,6 +1,6 @@
 import pytest
 
-from code_mm.datasets.shards.shard_paths import expand_shard_paths
+from code_mm.datasets.shards.shard_paths import expand_shard_paths, is_url, shard_name
 
 
 @pytest.fixture
@@ -9,6 +9,7 @@ def folder(tmp_path):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.touch()
+    (tmp_path / 'empty').mkdir()
     return tmp_path
 
 
@@ -16,7 +17,6 @@ def folder(tmp_path):
     ('shards', 'names'),
     [
         ('a/00001.tar', ['a/00001.tar']),
-        ('a', ['a/00000.tar', 'a/00001.tar']),
         ('a/', ['a/00000.tar', 'a/00001.tar']),
         ('a/*.tar', ['a/00000.tar', 'a/00001.tar']),
         # a brace range names shards that may be missing; a glob finds what is there
@@ -27,31 +27,55 @@ def folder(tmp_path):
         (['b/00002.tar', 'a', 'a/*0.tar'], ['b/00002.tar', 'a/00000.tar', 'a/00001.tar']),
     ],
 )
-def test_patterns(folder, shards, names):
+def test_files(folder, shards, names):
     paths = [path.replace('//', '/') for path in expand_shard_paths(shards, str(folder))]
     assert paths == [str(folder / name) for name in names]
 
 
-def test_absolute_paths_ignore_the_root(folder):
+@pytest.mark.parametrize(
+    ('shards', 'root', 'expected'),
+    [
+        ('https://h/{08..10}.tar?a=b', '', [f'https://h/{n}.tar?a=b' for n in ('08', '09', '10')]),
+        ('{0..1}.tar', 's3://b/cc12m/', ['s3://b/cc12m/0.tar', 's3://b/cc12m/1.tar']),
+        (['pipe:cat {a,b}.tar', 's3://x'], '/r', ['pipe:cat a.tar', 'pipe:cat b.tar', 's3://x']),
+        ('pipe:sed s/}/{/ 0.tar', '', ['pipe:sed s/}/{/ 0.tar']),
+    ],
+)
+def test_urls_keep_their_order_and_need_not_exist(shards, root, expected):
+    assert expand_shard_paths(shards, root) == expected
+
+
+def test_urls_and_files_together_each_once(folder):
     path = str(folder / 'a' / '00000.tar')
-    assert expand_shard_paths(path, '/elsewhere') == [path]
+    found = expand_shard_paths([path, 'http://h/0.tar', '*/00000.tar'], str(folder))
+    assert found == [path, 'http://h/0.tar']
 
 
-@pytest.mark.parametrize('pattern', ['c/*.tar', 'a/{7..9}.tar', 'nothing.tar', 'a/*.zip'])
+@pytest.mark.parametrize('pattern', ['c/*.tar', 'a/{7..9}.tar', 'nothing.tar', 'a/*.zip', 'empty'])
 def test_a_pattern_without_a_file_is_named(folder, pattern):
-    with pytest.raises(ValueError, match='expected shards') as error:
+    with pytest.raises(ValueError, match=r'expected shards .*check the pattern') as error:
         expand_shard_paths(['a', pattern], str(folder))
     assert repr(pattern) in str(error.value)
-    assert 'check the pattern' in str(error.value)
-
-
-def test_folder_without_shards(folder):
-    (folder / 'empty').mkdir()
-    with pytest.raises(ValueError, match="expected shards 'empty'"):
-        expand_shard_paths('empty', str(folder))
 
 
 @pytest.mark.parametrize(('shards', 'error'), [(3, TypeError), ([3], TypeError), ([], ValueError)])
 def test_not_a_list_of_paths(shards, error):
     with pytest.raises(error, match='expected'):
         expand_shard_paths(shards)
+
+
+@pytest.mark.parametrize(
+    ('shard', 'url', 'name'),
+    [
+        ('/data/a b/00012.tar', False, '00012.tar'),
+        ('C:/data/00012.tar', False, '00012.tar'),
+        ('https://h/x.tar/00012.tar?token=a.tar.b', True, '00012.tar'),
+        ('pipe:aws s3 cp s3://b/00012.tar -', True, '00012.tar'),
+        ("pipe:zcat '/d/00012.tar.gz' | cat", True, '00012.tar.gz'),
+        ('pipe:curl -s https://h/00012.tgz', True, '00012.tgz'),
+        ('hf://org/set/part-3', True, 'part-3'),
+    ],
+)
+def test_names_of_messages_and_keys(shard, url, name):
+    assert is_url(shard) == url
+    assert shard_name(shard) == name

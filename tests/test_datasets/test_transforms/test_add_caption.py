@@ -8,6 +8,7 @@ from code_mm.datasets.transforms.pack_caption_inputs import PackCaptionInputs
 from code_mm.tokenizers import tokenize
 
 TRANSFORMS = [
+    dict(type='LoadNouns'),
     dict(type='SelectNouns', num_nouns=2),
     dict(type='TokenizeCaption', context_length=24, noun_context_length=8),
 ]

@@ -71,17 +71,6 @@ def test_pillow_smooths_before_it_shrinks():
     assert np.abs(smooth.astype(int) - 127).max() < 12
 
 
-def test_same_seed_same_crop():
-    image = np.random.default_rng(0).integers(0, 255, (40, 30, 3), dtype=np.uint8)
-    crop = RandomResizedCrop(16)
-    outs = []
-    for seed in (1, 1, 2):
-        np.random.seed(seed)
-        outs.append(crop(dict(img=image))['img'])
-    assert (outs[0] == outs[1]).all()
-    assert (outs[0] != outs[2]).any()
-
-
 def test_mirrored_left_to_right():
     image = np.random.default_rng(0).integers(0, 255, (40, 30, 3), dtype=np.uint8)
     label = image[..., 0]
@@ -96,12 +85,7 @@ def test_mirrored_left_to_right():
     assert 'flip' not in RandomResizedCrop(16)(dict(img=image))
     for key in ('img', 'gt_seg_map'):
         assert (mirrored[key] == plain[key][:, ::-1]).all()
-
-
-def test_half_of_the_crops_are_mirrored():
-    image = np.zeros((20, 20, 3), np.uint8)
     crop = RandomResizedCrop(4, flip_prob=0.5)
-    np.random.seed(0)
     share = np.mean([crop(dict(img=image))['flip'] for _ in range(1000)])
     assert abs(share - 0.5) < 0.05
 

@@ -1,4 +1,5 @@
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,8 +11,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch.utils.data import Dataset, IterableDataset
 
-from code_mm.engine.hooks import RandomStateHook
-from code_mm.engine.hooks.worker_seeds import derived_seed, seed_all
+from code_mm.engine.hooks import RandomStateHook, random_state_hook
 from code_mm.registry import DATASETS, HOOKS, METRICS, MODELS
 
 ITERS = 6
@@ -194,42 +194,8 @@ def test_data_do_not_depend_on_the_number_of_workers(tmp_path):
         torch.testing.assert_close(torch.stack(other), torch.stack(seen[0]), rtol=0, atol=0)
 
 
-def test_checkpoint_holds_nothing_of_the_hook(tmp_path):
-    run(tmp_path, 'a', loader(), after=1)
-    checkpoint = torch.load(tmp_path / 'a/iter_1.pth', weights_only=False)
-    assert sorted(checkpoint) == [
-        'message_hub',
-        'meta',
-        'optimizer',
-        'state_dict',
-    ]  # derived, not stored
-
-
-def test_derived_seeds_are_distinct_and_reproducible():
-    seeds = {derived_seed(s, r, i) for s in range(5) for r in range(4) for i in range(100)}
-    assert len(seeds) == 5 * 4 * 100
-    assert derived_seed(1, 2, 3) == derived_seed(1, 2, 3)
-    assert derived_seed(1, 2, 3) != derived_seed(3, 2, 1)
-    assert all(0 <= seed < 2**32 for seed in seeds)
-
-
-def test_seed_all_seeds_every_generator():
-    def draws():
-        return torch.rand(1).item(), np.random.rand(), random.random()
-
-    seed_all(5)
-    first = draws()
-    assert first != draws()
-    seed_all(5)
-    assert first == draws()
-
-
 @pytest.mark.parametrize('seed', [None, 7])
 def test_resume_without_a_fixed_seed_is_warned_about(seed, monkeypatch):
-    from types import SimpleNamespace
-
-    from code_mm.engine.hooks import random_state_hook
-
     messages = []
     monkeypatch.setattr(random_state_hook, 'print_log', lambda text, **_: messages.append(text))
     data = torch.utils.data.DataLoader([1, 2])

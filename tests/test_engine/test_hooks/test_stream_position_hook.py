@@ -223,7 +223,7 @@ def test_a_workers_own_error_keeps_its_words(root, tmp_path):
     assert 'What the loader was doing' not in str(error.value)
 
 
-def test_other_datasets_are_left_alone():
+def test_other_datasets_are_left_alone_and_mistakes():
     hook = StreamPositionHook()
     runner = SimpleNamespace(train_dataloader=DataLoader([1, 2]), iter=5, max_iters=6)
     hook.before_train(runner)
@@ -231,9 +231,6 @@ def test_other_datasets_are_left_alone():
     checkpoint = {}
     hook.before_save_checkpoint(runner, checkpoint)
     assert checkpoint == {}
-
-
-def test_mistakes():
     for kwargs in (dict(interval=0), dict(log_interval=0)):
         with pytest.raises(ValueError, match='interval and log_interval >= 1'):
             StreamPositionHook(**kwargs)

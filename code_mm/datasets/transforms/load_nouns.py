@@ -1,0 +1,61 @@
+"""The nouns of the caption: the sample's own, those of a cache, or tagged now."""
+
+from mmcv.transforms import BaseTransform
+
+from code_mm.nouns.noun_cache import NounCache
+from code_mm.nouns.noun_selector import NounSelector
+from code_mm.nouns.taggers import settled_tagger
+from code_mm.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class LoadNouns(BaseTransform):
+    """Find the nouns of the caption (thesis §3.1).
+
+    Nouns that the sample brings along are kept; then the cache is asked; what neither holds is
+    tagged.
+
+    Required Keys:
+
+    - caption (str)
+    - nouns (list[str], optional)
+    - shard (str), sample_key (str): where the sample is from; with a cache
+
+    Added Keys:
+
+    - nouns (list[str]): all nouns, in the order of the caption
+
+    Args:
+        cache (str, optional): Nouns that ``tools/dataset_converters/extract_nouns.py`` tagged
+            once: 'beside' the shards or the list, or their folder. ``cache.counts()`` says how
+            many captions were found in it. Default: tag every caption on every visit.
+        tagger (str | dict): 'auto' (NLTK where its data are on the machine, else TextBlob; takes
+            a cache of any), 'nltk', 'textblob', or one of your own, see
+            :mod:`code_mm.nouns.taggers`. A log line says which is in use.
+        word_type (str): 'noun' (single words) or 'noun_phrase'.
+    """
+
+    def __init__(
+        self, cache: str | None = None, tagger: str | dict = 'auto', word_type: str = 'noun'
+    ) -> None:
+        self._nouns_of = NounSelector(tagger, word_type)
+        self._settings = f'cache={cache!r}, tagger={tagger!r}, word_type={word_type!r}'
+        self.cache = None
+        if cache is not None:
+            folder = None if cache == 'beside' else cache
+            wanted = None if tagger == 'auto' else settled_tagger(tagger)
+            self.cache = NounCache(folder, wanted, word_type)
+
+    def transform(self, results: dict) -> dict:
+        """Add the nouns."""
+        if 'nouns' in results:
+            return results
+        nouns = None
+        if self.cache is not None:
+            shard_name, _, key = results['sample_key'].partition('/')  # a list's keys have no '/'
+            nouns = self.cache.find(results['shard'], key or shard_name, results['caption'])
+        results['nouns'] = self._nouns_of(results['caption']) if nouns is None else nouns
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({self._settings})'
