@@ -6,7 +6,9 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(co_decomposition=dict(losses=dict(_delete_=True)))  # a checkpoint need not have their scales
+model = dict(
+    co_decomposition=dict(losses=dict(_delete_=True))
+)  # a checkpoint need not have their scales
 test_cfg = dict(type='TestLoop')
 val_dataloader, val_evaluator = None, None
 custom_hooks = [dict(type='ClassNamesHook')]

@@ -82,7 +82,9 @@ class CutOutBatches(Dataset):
         if rng.random() < self.template_share:
             templates = get_predefined_templates('imagenet')
         template = templates[rng.integers(len(templates))]
-        ids = CLIPTokenizer().tokenize([template.format(noun) for noun in nouns], self.context_length)
+        ids = CLIPTokenizer().tokenize(
+            [template.format(noun) for noun in nouns], self.context_length
+        )
         samples = []
         for noun, row in zip(nouns, ids, strict=True):
             sample = SegDataSample(metainfo={'caption': template.format(noun)})
