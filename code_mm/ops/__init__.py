@@ -2,9 +2,8 @@
 
 from .gather import gather, mean_over_processes, rank, world_size
 from .gumbel import gumbel_sigmoid, logistic_noise
-from .masked_pooling import masked_pooling
 from .padding import Padding, crop, pad_to_multiple
-from .similarity import l2_normalize, region_similarity
+from .regions import l2_normalize, masked_pooling, region_similarity
 from .upsampling_convolution import conv3x3_after_upsampling
 
 __all__ = [
