@@ -9,6 +9,7 @@ import cv2
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
+from mmengine.registry import init_default_scope
 from mmseg.structures import SegDataSample
 from mmseg.visualization import SegLocalVisualizer
 from rich.progress import track
@@ -81,6 +82,7 @@ class CoDeInferencer:
         else:
             self.model = load_zero_shot_model(load_config(model), weights, device or get_device())
         self.cfg = self.model.cfg
+        init_default_scope(self.cfg.get('default_scope', 'mmseg'))
         self.pipeline = ImagePipeline(self.cfg, shorter_side)
         self.show_progress = show_progress
         self._configured = self.model.class_names, self.model.background_threshold

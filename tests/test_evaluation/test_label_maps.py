@@ -72,38 +72,22 @@ def test_saved_labels_come_back(tmp_path, reduce_zero_label):
         assert (one.truth == expected).all()
 
 
-def test_missing_maps_are_named(tmp_path):
-    dataset = make_dataset(tmp_path)
-    save_with_mmseg(dataset, tmp_path / 'maps')
-    (tmp_path / 'maps/a.png').unlink()
-    with pytest.raises(FileNotFoundError, match=r"but 1 are missing, \['a.png'\]"):
-        SavedPredictions(dataset, tmp_path / 'maps')
-
-
-def test_maps_of_another_size_are_refused(tmp_path):
-    dataset = make_dataset(tmp_path)
-    save_with_mmseg(dataset, tmp_path / 'maps')
-    Image.fromarray(np.zeros((3, 5), np.uint8)).save(tmp_path / 'maps/a.png')
+def test_maps_and_truths_that_do_not_fit_are_named(tmp_path):
+    dataset, maps = make_dataset(tmp_path), tmp_path / 'maps'
+    save_with_mmseg(dataset, maps)
+    Image.fromarray(np.zeros((3, 5), np.uint8)).save(maps / 'a.png')
     with pytest.raises(ValueError, match=r'annotation \(6, 5\), but .*a.png has \(3, 5\)'):
-        SavedPredictions(dataset, tmp_path / 'maps')[0]
-
-
-def test_two_images_of_one_name_are_refused(tmp_path):
-    dataset = make_dataset(tmp_path)
-    (tmp_path / 'img/more').mkdir()
-    (tmp_path / 'img/a.jpg').rename(tmp_path / 'img/more/b_leftImg8bit.jpg')
-    dataset = BaseSegDataset(
-        data_root=str(tmp_path),
-        data_prefix=dict(img_path='img', seg_map_path='ann'),
-        metainfo=dict(classes=CLASSES),
-    )
-    with pytest.raises(ValueError, match=r"1 names occur more than once, .*'b_leftImg8bit.png'"):
-        SavedPredictions(dataset, tmp_path)
-
-
-def test_a_pipeline_without_truth_is_refused(tmp_path):
+        SavedPredictions(dataset, maps)[0]
+    (maps / 'a.png').unlink()
+    with pytest.raises(FileNotFoundError, match=r"but 1 are missing, \['a.png'\]"):
+        SavedPredictions(dataset, maps)
     with pytest.raises(ValueError, match='expected a test pipeline that loads the truth'):
         load_truth(make_dataset(tmp_path, load=False), 0)
+    (tmp_path / 'img/more').mkdir()
+    (tmp_path / 'img/a.jpg').rename(tmp_path / 'img/more/b_leftImg8bit.jpg')
+    keys = dict(data_prefix=dataset.data_prefix, metainfo=dict(classes=CLASSES))
+    with pytest.raises(ValueError, match=r"1 names occur more than once, .*'b_leftImg8bit.png'"):
+        SavedPredictions(BaseSegDataset(**keys), maps)
 
 
 class Brightness(torch.nn.Module):

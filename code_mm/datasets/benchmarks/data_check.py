@@ -13,7 +13,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
 from PIL import Image
 
-from .table import BENCHMARKS, Benchmark, benchmark_of
+from .table import BENCHMARKS, KnownBenchmark, benchmark_of
 
 _VALUES = 256
 _SHOWN = 3
@@ -134,7 +134,7 @@ def _absent_places(dataset: Mapping) -> list[str]:
 
 
 def _check_files(
-    report: DataReport, items: list, dataset: BaseSegDataset, known: Benchmark | None
+    report: DataReport, items: list, dataset: BaseSegDataset, known: KnownBenchmark | None
 ) -> list[Path]:
     """Numbers of files and pairs; returns the labels that are missing."""
     report.classes = tuple(dataset.metainfo['classes'])
@@ -214,7 +214,7 @@ def _check_labels(
     report: DataReport,
     counts: _Counts,
     ignore: int,
-    known: Benchmark | None,
+    known: KnownBenchmark | None,
     missing: list[Path],
 ) -> None:
     number, problems = len(report.classes), report.problems

@@ -43,7 +43,7 @@ class Mistake(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Benchmark:
+class KnownBenchmark:
     """One benchmark as it is published.
 
     Args:
@@ -126,9 +126,9 @@ _COCO = dict(
 )
 
 BENCHMARKS = dict(
-    voc21=Benchmark(dataset='PascalVOCDataset', background_threshold=0.4, **_VOC),
-    context60=Benchmark(dataset='PascalContextDataset', background_threshold=0.4, **_CONTEXT),
-    coco_object=Benchmark(
+    voc21=KnownBenchmark(dataset='PascalVOCDataset', background_threshold=0.4, **_VOC),
+    context60=KnownBenchmark(dataset='PascalContextDataset', background_threshold=0.4, **_CONTEXT),
+    coco_object=KnownBenchmark(
         dataset='COCOObjectDataset',
         background_threshold=0.4,
         **_COCO,
@@ -148,9 +148,9 @@ BENCHMARKS = dict(
             Mistake("values above 80: COCO's category ids (up to 90), not labels", above=80),
         ),
     ),
-    voc20=Benchmark(dataset='PascalVOC20Dataset', **_VOC),
-    context59=Benchmark(dataset='PascalContextDataset59', **_CONTEXT),
-    coco_stuff=Benchmark(
+    voc20=KnownBenchmark(dataset='PascalVOC20Dataset', **_VOC),
+    context59=KnownBenchmark(dataset='PascalContextDataset59', **_CONTEXT),
+    coco_stuff=KnownBenchmark(
         dataset='COCOStuffDataset',
         **_COCO,
         preparation='Unpack val2017.zip into images/, stuffthingmaps_trainval2017.zip into '
@@ -166,7 +166,7 @@ BENCHMARKS = dict(
             ),
         ),
     ),
-    cityscapes=Benchmark(
+    cityscapes=KnownBenchmark(
         dataset='CityscapesDataset',
         data_root='data/cityscapes',
         img_path='leftImg8bit/val',
@@ -187,7 +187,7 @@ BENCHMARKS = dict(
             ),
         ),
     ),
-    ade20k=Benchmark(
+    ade20k=KnownBenchmark(
         dataset='ADE20KDataset',
         data_root='data/ade/ADEChallengeData2016',
         img_path='images/validation',
