@@ -135,16 +135,6 @@ def test_projects_of_an_installed_wheel_can_be_imported(installed, tmp_path):
     assert found.stdout.split()[-1] == str(installed / 'code_mm/.mim/projects/tcl/__init__.py')
 
 
-def test_the_installed_scripts_can_be_run(installed):
-    assert os.access(installed / 'code_mm' / '.mim' / 'tools' / 'dist_train.sh', os.X_OK)
-
-
-def test_the_checkout_holds_no_copies():
-    """A copy (or link) in the checkout would make MIM find every config twice."""
-    assert not (ROOT / 'code_mm' / '.mim').exists()
-    assert not (ROOT / '_code_mm_mim').exists()
-
-
 def test_the_model_index_names_configs_that_exist():
     index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
     collections = {collection['Name'] for collection in index['Collections']}

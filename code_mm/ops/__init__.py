@@ -2,11 +2,8 @@
 
 from .gather import gather, mean_over_processes, rank, world_size
 from .gumbel import gumbel_sigmoid, logistic_noise
-from .masked_pooling import masked_pooling
 from .padding import Padding, crop, pad_to_multiple
-from .patch_convolution import patch_convolution
-from .quick_gelu import quick_gelu
-from .similarity import l2_normalize, region_similarity
+from .regions import l2_normalize, masked_pooling, region_similarity
 from .upsampling_convolution import conv3x3_after_upsampling
 
 __all__ = [
@@ -20,8 +17,6 @@ __all__ = [
     'masked_pooling',
     'mean_over_processes',
     'pad_to_multiple',
-    'patch_convolution',
-    'quick_gelu',
     'rank',
     'region_similarity',
     'world_size',

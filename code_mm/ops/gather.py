@@ -37,7 +37,7 @@ class _AllGather(torch.autograd.Function):
 
 
 def gather(x: Tensor) -> Tensor:
-    """Concatenates a tensor over processes, rank after rank, with gradient.
+    """Concatenate a tensor over processes, rank after rank, with gradient.
 
     In the backward pass each process receives the *sum* over processes of the
     gradients that reach its part. With the averaging of
@@ -45,18 +45,14 @@ def gather(x: Tensor) -> Tensor:
     process of D * b images.
 
     Args:
-        x: [n, ...], of the same shape and dtype on every process.
+        x (Tensor): [n, ...], of the same shape and dtype on every process.
 
     Returns:
-        [n * world_size, ...]; `x` itself in one process.
+        Tensor: [n * world_size, ...]; ``x`` itself in one process.
     """
     return x if world_size() == 1 else _AllGather.apply(x)
 
 
 def mean_over_processes(x: Tensor) -> Tensor:
-    """Mean of a tensor over processes, with gradient (identity in one process).
-
-    Args:
-        x: of any shape, the same on every process.
-    """
+    """Mean over processes of a tensor of one shape, with gradient (identity in one process)."""
     return x if world_size() == 1 else gather(x.unsqueeze(0)).mean(0)

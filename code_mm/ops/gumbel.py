@@ -5,13 +5,9 @@ from torch import Tensor
 
 
 def logistic_noise(uniform: Tensor) -> Tensor:
-    """Turns uniform into standard logistic noise, ``log(u / (1 - u))``, always finite.
+    """Turn numbers in [0, 1] into standard logistic noise, ``log(u / (1 - u))``, always finite.
 
-    Args:
-        uniform: values in [0, 1], any shape.
-
-    Returns:
-        Noise of the same shape, at least fp32 (half precision would round u to 1).
+    It is fp32 at least: half precision would round u to 1.
     """
     uniform = uniform.to(torch.promote_types(uniform.dtype, torch.float32))
     # Half a unit in the last place below 1 is the largest value that is not 1.
@@ -28,7 +24,7 @@ def gumbel_sigmoid(
     threshold: float = 0.5,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Samples a (relaxed) binary mask whose gradient is that of the noisy sigmoid.
+    """Sample a (relaxed) binary mask whose gradient is that of the noisy sigmoid.
 
     ``y = sigmoid((logits + log(u / (1 - u))) / tau)`` is the two-class case of
     the Gumbel-softmax (Jang et al., 2017; Maddison et al., 2017). The hard mask
@@ -36,18 +32,18 @@ def gumbel_sigmoid(
     (straight-through); CoDe uses it for the mask of the highlighted region.
 
     Args:
-        logits: any shape, unbounded; computed in fp32 at least.
-        tau: temperature > 0.
-        hard: give exact zeros and ones.
-        noise: uniform numbers in [0, 1] of the logits' shape; drawn if None.
-        threshold: level in (0, 1) above which the hard mask is 1.
-        generator: source of the uniform numbers that are drawn.
+        logits (Tensor): Any shape, unbounded; computed in fp32 at least.
+        tau (float): Temperature > 0.
+        hard (bool): Give exact zeros and ones.
+        noise (Tensor, optional): Uniform numbers in [0, 1] of the logits' shape; drawn by default.
+        threshold (float): Level in (0, 1) above which the hard mask is 1.
+        generator (torch.Generator, optional): Source of the uniform numbers that are drawn.
 
     Returns:
-        Values in [0, 1], shape and dtype of `logits`.
+        Tensor: Values in [0, 1], shape and dtype of ``logits``.
 
     Raises:
-        ValueError: if `tau` is not positive or the shapes differ.
+        ValueError: ``tau`` is not positive, or the shapes differ.
     """
     if tau <= 0:
         raise ValueError(f'expected tau > 0, but got {tau}')

@@ -16,20 +16,19 @@ class Padding(NamedTuple):
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> tuple[Tensor, Padding]:
-    """Pads the last two axes with zeros on both sides up to a multiple.
+    """Pad the last two axes with zeros on both sides up to a multiple.
 
-    The right and the bottom get the odd pixel. On a normalised image zero is
-    the mean colour.
+    The right and the bottom get the odd pixel. On a normalised image zero is the mean colour.
 
     Args:
-        image: [..., H, W].
-        multiple: > 0, in pixels; usually the patch size.
+        image (Tensor): [..., H, W].
+        multiple (int): In pixels; usually the patch size.
 
     Returns:
-        The padded image and what `crop` needs to undo it.
+        tuple[Tensor, Padding]: The padded image, and what :func:`crop` needs to undo it.
 
     Raises:
-        ValueError: if `multiple` is not positive.
+        ValueError: ``multiple`` is not positive.
     """
     if multiple < 1:
         raise ValueError(f'expected multiple >= 1 pixel, but got {multiple}')
@@ -41,14 +40,6 @@ def pad_to_multiple(image: Tensor, multiple: int) -> tuple[Tensor, Padding]:
 
 
 def crop(x: Tensor, padding: Padding) -> Tensor:
-    """Removes `padding` from a tensor of the padded image's size.
-
-    Args:
-        x: [..., H, W].
-        padding: as returned by `pad_to_multiple`.
-
-    Returns:
-        A view without the padded pixels.
-    """
+    """Cut ``padding`` off a tensor [..., H, W] of the padded image's size (a view)."""
     height, width = x.shape[-2:]
     return x[..., padding.top : height - padding.bottom, padding.left : width - padding.right]

@@ -154,12 +154,12 @@ class DataUnpickler:
             self._append(self._pop(1) if name == 'APPEND' else self._above_mark())
         elif name in ('SETITEM', 'SETITEMS'):
             self._set_items(self._pop(2) if name == 'SETITEM' else self._above_mark())
-        elif name in _FROM_MARK:
-            stack.append(_FROM_MARK[name](self._above_mark()))
+        elif name == 'TUPLE':
+            stack.append(tuple(self._above_mark()))
+        elif name == 'FROZENSET':
+            stack.append(set(map(_key, self._above_mark())))
         elif name in ('POP', 'POP_MARK'):
             self._pop(1) if name == 'POP' else self._above_mark()
-        elif name == 'DUP':
-            stack.append(stack[-1])
         elif name == 'BUILD':
             self._build(*self._pop(1))
         elif name == 'BINPERSID':
@@ -172,13 +172,6 @@ class DataUnpickler:
             self._global(*argument.split(' ', 1))
         elif name == 'STACK_GLOBAL':
             self._global(*map(str, self._pop(2)))
-        elif name == 'INST':
-            args = tuple(self._above_mark())
-            self._global(*argument.split(' ', 1))
-            self._call(*self._pop(1), args)
-        elif name == 'OBJ':
-            function, *args = self._above_mark()
-            self._call(function, tuple(args))
         elif name in ('REDUCE', 'NEWOBJ'):
             self._call(*self._pop(2))
         elif name == 'NEWOBJ_EX':
@@ -358,10 +351,6 @@ def _numpy_scalar(kind: _NumpyType, content: bytes | str) -> np.generic:
     return np.frombuffer(content, dtype)[0]
 
 
-def _numpy_buffer(content: bytes, kind: _NumpyType, shape: tuple, order: str) -> np.ndarray:
-    return np.frombuffer(bytes(content), _as_dtype(kind)).reshape(shape, order=order)
-
-
 def _fill_history(history: HistoryBuffer, state: dict) -> None:
     values, counts = state['_log_history'], state['_count_history']
     numbers = isinstance(values, np.ndarray) and isinstance(counts, np.ndarray)
@@ -376,7 +365,6 @@ _FUNCTIONS = {
     'collections.Counter': lambda counts=None: dict(_pairs((counts or {}).items())),
     'builtins.set': lambda values=(): set(map(_key, values)),
     'builtins.frozenset': lambda values=(): set(map(_key, values)),
-    'builtins.bytearray': lambda text='', encoding='latin1': bytearray(_bytes(text, encoding)),
     '_codecs.encode': _bytes,
     'torch.Size': lambda sizes=(): torch.Size(sizes),
     'torch.storage.UntypedStorage': None,  # a type of storages only
@@ -389,7 +377,6 @@ _FUNCTIONS = {
     'numpy.ndarray': None,  # an argument only
     'numpy._core.multiarray._reconstruct': lambda *_: np.empty(0),
     'numpy._core.multiarray.scalar': _numpy_scalar,
-    'numpy._core.numeric._frombuffer': _numpy_buffer,
     'mmengine.logging.history_buffer.HistoryBuffer': lambda: HistoryBuffer(),
     **{f'torch.jit._pickle.build_{k}list': list for k in ('int', 'bool', 'double', 'tensor')},
     'torch.jit._pickle.restore_type_tag': lambda value, _: value,
@@ -405,9 +392,3 @@ _GET = {'GET', 'BINGET', 'LONG_BINGET'}
 _LITERALS = {'NONE': None, 'NEWTRUE': True, 'NEWFALSE': False}
 _EMPTY = {'EMPTY_LIST': list, 'EMPTY_TUPLE': tuple, 'EMPTY_DICT': dict, 'EMPTY_SET': set}
 _TUPLES = {'TUPLE1': 1, 'TUPLE2': 2, 'TUPLE3': 3}
-_FROM_MARK = {
-    'LIST': list,
-    'TUPLE': tuple,
-    'DICT': lambda values: dict(_pairs(zip(values[::2], values[1::2], strict=True))),
-    'FROZENSET': lambda values: set(map(_key, values)),
-}

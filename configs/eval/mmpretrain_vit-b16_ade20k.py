@@ -24,11 +24,11 @@ model = dict(
         layer_cfgs=dict(act_cfg=dict(type='mmpretrain.QuickGELU')),
         frozen_stages=12,
     ),
+    vision_language_backbone=dict(type='CLIP', image_tower=False),
     size_divisor=16,
     decode_head=dict(
         in_channels=768,
         embed_dim=512,
         project=True,  # CLIP's own projection; it may also be trained on pixel labels
-        text_encoder=dict(_delete_=True, type='code_mm.CLIPTextEncoder'),
     ),
 )

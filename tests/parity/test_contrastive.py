@@ -7,7 +7,7 @@ import pytest
 from tiny_model import Step
 
 from code_mm.models.losses import InfoNCELoss, RegionInfoNCELoss
-from code_mm.ops.similarity import NORMALIZE_EPS
+from code_mm.ops.regions import NORMALIZE_EPS
 
 CASE = '03_contrastive'
 LOSSES = {'infonce': lambda: InfoNCELoss('nouns'), 'ext_infonce': RegionInfoNCELoss}

@@ -4,7 +4,7 @@ from tiny_model import Step
 
 from code_mm.models.losses import AreaLoss, TotalVariationLoss
 from code_mm.ops import masked_pooling
-from code_mm.ops.masked_pooling import POOLING_EPS
+from code_mm.ops.regions import POOLING_EPS
 
 CASE = '05_regularisers'
 

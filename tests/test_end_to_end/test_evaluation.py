@@ -75,24 +75,3 @@ def test_mmsegs_inference_api(world, folders, tmp_path):
         scores = model.inference(image, [dict(img_shape=(32, 48), ori_shape=(40, 60))])
     scores = F.interpolate(scores, (40, 60), mode='bilinear', align_corners=False)
     torch.testing.assert_close(result.seg_logits.data, scores[0], atol=1e-4, rtol=1e-4)
-
-
-def test_the_metric_counts_pixels_where_the_label_is_given(world, folders, tmp_path):
-    """IoU of every class, counted by hand from the predictions that are written."""
-    keys = dict(output_dir=str(tmp_path / 'out'), keep_results=True)
-    root = folders['cityscapes']
-    runner = build_runner(world, 'maskclip_vit-b16_cityscapes', root, tmp_path, **keys)
-    metrics = runner.test()
-    pairs = []
-    for path in sorted((tmp_path / 'out').rglob('*.png')):
-        name = path.stem.replace('_leftImg8bit', '_gtFine_labelTrainIds.png')
-        (truth,) = (root / 'gtFine' / 'val').rglob(name)
-        pairs.append((cv2.imread(str(path), -1), cv2.imread(str(truth), -1)))
-    assert len(pairs) == COUNT
-    ious = []
-    for label in range(19):
-        both = sum(int(((p == label) & (t == label)).sum()) for p, t in pairs)
-        either = sum(int(((p == label) | (t == label)).sum()) for p, t in pairs)
-        if either:
-            ious.append(100 * both / either)
-    assert metrics['mIoU'] == pytest.approx(sum(ious) / len(ious), abs=0.01)

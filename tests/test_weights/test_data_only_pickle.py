@@ -315,9 +315,9 @@ RAW = {
     'nested tuples as a key': b'\x80\x02})' + b'\x85' * 100_000 + b'K\x01s.',
     'nested tuples as a counted value': b'\x80\x02ccollections\nCounter\n])'
     + b'\x85' * 100_000 + b'K\x01\x86a\x85R.',
-    'millions of empty objects': b'\x80\x02(' + b'}' * 3_000_000 + b'l.',
+    'millions of empty objects': b'\x80\x02(' + b'}' * 3_000_000 + b't.',
     'one text encoded a thousand times': ONE_TEXT
-    + b'0(' + b'c_codecs\nencode\nh\x00X\x06\x00\x00\x00latin1\x86R' * 1000 + b'l.',
+    + b'0(' + b'c_codecs\nencode\nh\x00X\x06\x00\x00\x00latin1\x86R' * 1000 + b't.',
     'a number of a million digits': b'\x80\x02L' + b'9' * 1_000_000 + b'L\n.',
     'keys of one hash': b'\x80\x02}('
     + b''.join(b'\x8a\x0a' + (k * (2**61 - 1)).to_bytes(10, 'little') + b'N' for k in range(1, 9))

@@ -8,32 +8,54 @@ Example:
     python tools/benchmark/data_loading.py --shards data/cc12m/00000.tar --workers 4 --json a.json
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import os
 import platform
+import statistics
 import tempfile
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import cv2
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.registry import init_default_scope
+from photo_like_shards import write_photo_like_shards
+from rich.console import Console
+from rich.table import Table
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from code_mm.datasets import CaptionShardsDataset, CaptionStreamDataset
+from code_mm.datasets.preparation.noun_extraction import NounExtraction
+from code_mm.datasets.shards.shard_paths import expand_shard_paths
+
 CONFIG = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'datasets' / 'cc12m.py'
+DECODING = 'decoding and cropping alone'
+TAGGING = 'random access, tagging on the fly'
+CACHED = 'random access, noun cache'
+STREAM = 'stream, noun cache'
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--shards', nargs='+', help='path, brace range, glob or folder')
-    parser.add_argument('--max-shards', type=int, default=2, help='of them that are used')
-    parser.add_argument('--config', default=str(CONFIG), help='whose pipeline is measured')
-    parser.add_argument('--tagger', choices=('auto', 'nltk', 'textblob'), help='default: config')
-    parser.add_argument('--workers', type=int, default=0, help='default: 0, this process')
-    parser.add_argument('--samples', type=int, default=500, help='measured in each round')
-    parser.add_argument('--repeats', type=int, default=5, help='rounds, of which the median counts')
-    parser.add_argument('--json', type=Path, help='file for the numbers')
-    return parser.parse_args()
+class EncodedImages(Dataset):
+    """Images in memory, so that nothing but the transforms takes time."""
+
+    def __init__(self, images: Sequence[bytes], pipeline: Sequence) -> None:
+        self.images, self.pipeline = images, Compose(pipeline)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> dict:
+        return self.pipeline(dict(img_bytes=self.images[index]))
 
 
-def training_pipeline(path: str, tagger: str | None) -> list[dict]:
+def training_pipeline(path: str) -> list[dict]:
     """The first pipeline of a training config that loads captioned images."""
-    from mmengine.config import Config
 
     def find(node) -> list | None:
         if isinstance(node, dict):
@@ -48,42 +70,117 @@ def training_pipeline(path: str, tagger: str | None) -> list[dict]:
     pipeline = find(Config.fromfile(path).train_dataloader.to_dict())
     if pipeline is None:
         raise SystemExit(f'--config: expected {path} to load captioned images, but it does not')
-    for step in pipeline:
-        if tagger and step['type'].endswith('LoadNouns'):
-            step['tagger'] = tagger
     return pipeline
 
 
+def make_datasets(
+    shards: Sequence[str], pipeline: Sequence[dict], noun_cache: str, num_samples: int
+) -> tuple[dict[str, Dataset], list[int]]:
+    """The same samples in several ways, by name; and which of the shards' samples they are.
+
+    Args:
+        shards (Sequence[str]): Local tar files.
+        pipeline (Sequence[dict]): With ``LoadNouns``, ``LoadCaptionImage`` and a crop.
+        noun_cache (str): Folder of the nouns of these shards.
+        num_samples (int): Pairs that are measured; those that are unusable are left out before.
+
+    Raises:
+        ValueError: The pipeline lacks such a transform, or the shards hold no usable pair.
+    """
+    names = [step['type'].rpartition('.')[2] for step in pipeline]
+    wanted = [n == 'LoadCaptionImage' or 'Crop' in n or n == 'Resize' for n in names]
+    if not {'LoadNouns', 'LoadCaptionImage'} <= {*names} or sum(wanted) < 2:
+        raise ValueError(
+            f'expected a pipeline with LoadNouns, LoadCaptionImage and a crop, but got {names}'
+        )
+    tagging, cached = (
+        [
+            {**step, 'cache': cache} if name == 'LoadNouns' else step
+            for step, name in zip(pipeline, names, strict=True)
+        ]
+        for cache in (None, noun_cache)
+    )
+    whole = {
+        TAGGING: CaptionShardsDataset(shards, pipeline=tagging),
+        CACHED: CaptionShardsDataset(shards, pipeline=cached),
+    }
+    usable = (i for i in range(len(whole[CACHED])) if whole[CACHED].prepare_data(i) is not None)
+    indices = [index for index, _ in zip(usable, range(num_samples), strict=False)]
+    if not indices:
+        raise ValueError(f'expected usable pairs, but got {whole[CACHED].skipped}')
+    images = [read(whole[TAGGING], i)['img_bytes'] for i in indices]
+    image_steps = [step for step, of_image in zip(pipeline, wanted, strict=True) if of_image]
+    return {
+        DECODING: EncodedImages(images, image_steps),
+        **{name: Subset(dataset, indices) for name, dataset in whole.items()},
+        STREAM: CaptionStreamDataset(dict(shards=list(shards)), cached, shuffle_buffer=0),
+    }, indices
+
+
+def read(dataset: CaptionShardsDataset, index: int) -> dict:
+    return dataset.read_sample(dataset.get_data_info(index))
+
+
+def rate(dataset: Dataset, count: int, workers: int) -> float:
+    """Samples per second of a loader, after the first batch of each worker."""
+    processes = max(workers, 1)
+    batch = max(1, min(16, count // (2 * processes)))
+    loader = iter(DataLoader(dataset, batch, num_workers=workers, collate_fn=pseudo_collate))
+    for _ in range(processes):
+        next(loader)
+    start, num_batches = time.perf_counter(), count // batch - processes
+    for _ in range(num_batches):
+        next(loader)
+    return num_batches * batch / (time.perf_counter() - start)
+
+
+def stage_milliseconds(dataset: Subset) -> dict[str, float]:
+    """Median time of each stage of one sample in this process."""
+    times: dict[str, list[float]] = {}
+
+    def timed(name: str, function: Callable, *args):
+        start = time.perf_counter()
+        result = function(*args)
+        times.setdefault(name, []).append(1000 * (time.perf_counter() - start))
+        return result
+
+    for index in dataset.indices:
+        sample = timed('reading', read, dataset.dataset, index)
+        for transform in dataset.dataset.pipeline.transforms:
+            sample = timed(type(transform).__name__, transform, sample)
+    return {stage: statistics.median(values) for stage, values in times.items()}
+
+
 def measure(args: argparse.Namespace, folder: str) -> dict:
-    import cv2
-    import torch
-    from loading_speed import CACHED, DECODING, STREAM, TAGGING, LoadingSpeed
-    from mmengine.registry import init_default_scope
-    from photo_like_shards import write_photo_like_shards
-
-    from code_mm.datasets.preparation.noun_extraction import NounExtraction
-    from code_mm.datasets.shards.shard_paths import expand_shard_paths
-
     init_default_scope('mmseg')
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    pipeline = training_pipeline(args.config, args.tagger)
+    pipeline = training_pipeline(args.config)
+    nouns = next((step for step in pipeline if step['type'].endswith('LoadNouns')), {})
+    if args.tagger:
+        nouns['tagger'] = args.tagger
     if args.shards:
         shards = [s for s in expand_shard_paths(args.shards) if os.path.isfile(s)]
         shards = shards[: args.max_shards]
     else:
         shards = [write_photo_like_shards(folder, args.samples)]
-    load = next(step for step in pipeline if step['type'].endswith('LoadNouns'))
-    extraction = NounExtraction(folder, load.get('tagger', 'auto'), load.get('word_type', 'noun'))
+    extraction = NounExtraction(folder, nouns.get('tagger', 'auto'), nouns.get('word_type', 'noun'))
     for shard in shards:
         extraction.tag_shard(shard)
-    speed = LoadingSpeed(shards, pipeline, folder, args.samples, args.workers)
-    rates = speed.samples_per_second(args.repeats)
-    nouns = speed.noun_milliseconds()
+    datasets, indices = make_datasets(shards, pipeline, folder, args.samples)
+    if len(indices) < 4 * max(args.workers, 1):
+        raise SystemExit(f'expected 4 usable pairs for each worker, but got {len(indices)}')
+    rounds = [
+        {name: rate(dataset, len(indices), args.workers) for name, dataset in datasets.items()}
+        for _ in range(args.repeats + 1)
+    ][1:]  # the first is to warm up
+    rates = {name: statistics.median(found[name] for found in rounds) for name in datasets}
+    stages = {name: stage_milliseconds(datasets[name]) for name in (TAGGING, CACHED)}
+    noun_times = {'tagging': stages[TAGGING]['LoadNouns'], 'look-up': stages[CACHED]['LoadNouns']}
     return dict(
         machine=f'{platform.processor() or platform.machine()}, {os.cpu_count()} cores',
         data=shards if args.shards else 'photo-like images made by this tool',
-        samples=len(speed.indices),
+        samples=len(indices),
         workers=args.workers,
         tagger=extraction.settings(shards[0]).tagger,
         samples_per_second=rates,
@@ -91,25 +188,22 @@ def measure(args: argparse.Namespace, folder: str) -> dict:
             'noun cache / decoding and cropping alone': rates[CACHED] / rates[DECODING],
             'noun cache / tagging on the fly': rates[CACHED] / rates[TAGGING],
             'stream with noun cache / decoding and cropping alone': rates[STREAM] / rates[DECODING],
-            'nouns alone: look-up / tagging': nouns['tagging'] / nouns['look-up'],
+            'nouns alone: look-up / tagging': noun_times['tagging'] / noun_times['look-up'],
         },
-        stage_milliseconds=speed.stage_milliseconds(),
-        noun_milliseconds=nouns,
+        stage_milliseconds=stages,
+        noun_milliseconds=noun_times,
     )
 
 
-def print_tables(result: dict) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
+def show(result: dict) -> None:
     console = Console()
     console.print(
         f'{result["samples"]} samples, {result["workers"]} workers, tagger {result["tagger"]}, '
         f'{result["machine"]}'
     )
     table = Table('what', 'samples/s', title='Medians of rounds that take turns')
-    for name, rate in result['samples_per_second'].items():
-        table.add_row(name, f'{rate:.0f}')
+    for name, value in result['samples_per_second'].items():
+        table.add_row(name, f'{value:.0f}')
     console.print(table)
     table = Table('ratio of speeds', '', title='Ratios')
     for name, ratio in result['ratios'].items():
@@ -117,22 +211,29 @@ def print_tables(result: dict) -> None:
     console.print(table)
     stages = result['stage_milliseconds']
     table = Table('stage', *stages, title='Milliseconds per sample (medians, one process)')
-    for stage in next(iter(stages.values())):
+    for stage in stages[TAGGING]:
         table.add_row(stage, *(f'{times[stage]:.3f}' for times in stages.values()))
     table.add_row('sum', *(f'{sum(times.values()):.3f}' for times in stages.values()))
     console.print(table)
 
 
 def main() -> None:
-    args = parse_args()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--shards', nargs='+', help='path, brace range, glob or folder')
+    parser.add_argument('--max-shards', type=int, default=2, help='of them that are used')
+    parser.add_argument('--config', default=str(CONFIG), help='whose pipeline is measured')
+    parser.add_argument('--tagger', help="nltk, textblob ...; the config's by default")
+    parser.add_argument('--workers', type=int, default=0, help='default: 0, this process')
+    parser.add_argument('--samples', type=int, default=500, help='measured in each round')
+    parser.add_argument('--repeats', type=int, default=5, help='rounds, of which the median counts')
+    parser.add_argument('--json', type=Path, help='file for the numbers')
+    args = parser.parse_args()
     for name in ('samples', 'repeats', 'max_shards'):
         if getattr(args, name) < 1:
             raise SystemExit(f'expected {name} >= 1, but got {getattr(args, name)}')
-    if args.samples < 4 * args.workers:
-        raise SystemExit(f'expected at least {4 * args.workers} samples for {args.workers} workers')
     with tempfile.TemporaryDirectory() as folder:
         result = measure(args, folder)
-    print_tables(result)
+    show(result)
     if args.json:
         args.json.write_text(json.dumps(result, indent=4))
         print(f'The numbers are in {args.json}')

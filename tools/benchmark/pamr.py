@@ -7,14 +7,22 @@ Example: python tools/benchmark/pamr.py --json work_dirs/benchmark/pamr.json
 
 from __future__ import annotations
 
+import argparse
 import statistics
+from collections.abc import Sequence
 
-from setting import load_config, make_parser, positive, prepare, report, run_or_explain, write_json
+import torch
+import torch.nn.functional as F
+from setting import load_config, make_parser, positive, prepare, report, run
+from timing import MB, UNIT, in_units, peak_memory, time_in_turns, unit_of
+from torch import Tensor
+
+from code_mm.registry import MODELS
 
 TOLERANCE = 1e-5
 
 
-def plain_pamr(image, mask, num_iter: int, dilations):
+def plain_pamr(image: Tensor, mask: Tensor, num_iter: int, dilations: Sequence[int]) -> Tensor:
     """PAMR as the paper writes it (Araslanov & Roth, CVPR 2020), all neighbours at once.
 
     Args:
@@ -23,8 +31,6 @@ def plain_pamr(image, mask, num_iter: int, dilations):
         num_iter (int): Steps.
         dilations (Sequence[int]): Distances of the 8 neighbours each.
     """
-    import torch
-    import torch.nn.functional as F
 
     def expand(x):
         h, w = x.shape[-2:]
@@ -47,20 +53,9 @@ def plain_pamr(image, mask, num_iter: int, dilations):
     return mask
 
 
-def parse_args():
-    parser = make_parser(__doc__, batch_size=1, rounds=3)
-    parser.add_argument('--classes', type=positive, default=150, help='masks per window')
-    parser.add_argument('--window', type=positive, default=448, help='side of a window in pixels')
-    return parser.parse_args()
-
-
-def measure(args) -> dict:
+@torch.inference_mode()
+def measure(args: argparse.Namespace) -> dict:
     """All figures: times in U of that window and in seconds, speed-up, memory."""
-    import torch
-    from timing import MB, UNIT, in_units, peak_memory, time_in_turns, unit_of
-
-    from code_mm.registry import MODELS
-
     device, dtype = prepare(args)
     cfg = load_config(args).model
     pamr = MODELS.build(cfg.decode_head.post_processor).to(device)
@@ -68,42 +63,30 @@ def measure(args) -> dict:
     image = torch.randn(args.batch_size, 3, args.window, args.window, device=device)
     mask = torch.rand(args.batch_size, args.classes, side, side, device=device, dtype=dtype)
     visual = MODELS.build(cfg.backbone).to(device).visual
-
-    def plain():
+    works = {
+        UNIT: unit_of(visual, image, dtype),
+        'pamr': lambda: pamr(image, mask),
         # in half precision its sums would not be worth comparing
-        return plain_pamr(image, mask.float(), pamr.num_iter, pamr.dilations)
-
-    def ours():
-        return pamr(image, mask)
-
-    with torch.inference_mode():
-        difference = (ours().float() - plain().to(dtype).float()).abs().max().item()
-        if not difference <= max(TOLERANCE, torch.finfo(dtype).eps):
-            raise ValueError(
-                f'expected the same masks within {TOLERANCE}, but got {difference:.2g}'
-            )
-        works = {UNIT: unit_of(visual, image, dtype), 'pamr': ours, 'plain': plain}
-        seconds = time_in_turns(works, device, args.rounds, warmup=0)
-        memory = {name: peak_memory(works[name], device) / MB for name in ('pamr', 'plain')}
+        'plain': lambda: plain_pamr(image, mask.float(), pamr.num_iter, pamr.dilations),
+    }
+    plain = works['plain']().to(dtype).float()
+    difference = (works['pamr']().float() - plain).abs().max().item()
+    if not difference <= max(TOLERANCE, torch.finfo(dtype).eps):
+        raise ValueError(f'expected the same masks within {TOLERANCE}, but got {difference:.2g}')
+    seconds = time_in_turns(works, args.rounds, warmup=0)
     units = in_units(seconds)
+    figures = dict(difference=difference, grid=side)
+    for name in ('pamr', 'plain'):
+        figures[f'{name}_u'] = units[name]
+        figures[f'{name}_seconds'] = statistics.median(seconds[name])
+        figures[f'{name}_memory_mb'] = peak_memory(works[name], device) / MB
     pairs = zip(seconds['plain'], seconds['pamr'], strict=True)
-    return dict(
-        speedup=statistics.median(slow / fast for slow, fast in pairs),
-        memory_ratio=memory['pamr'] / memory['plain'],
-        pamr_u=units['pamr'],
-        plain_u=units['plain'],
-        pamr_seconds=statistics.median(seconds['pamr']),
-        plain_seconds=statistics.median(seconds['plain']),
-        pamr_memory_mb=memory['pamr'],
-        plain_memory_mb=memory['plain'],
-        difference=difference,
-        grid=side,
-    )
+    figures['speedup'] = statistics.median(slow / fast for slow, fast in pairs)
+    figures['memory_ratio'] = figures['pamr_memory_mb'] / figures['plain_memory_mb']
+    return figures
 
 
-def main() -> None:
-    args = parse_args()
-    figures = measure(args)
+def show(args: argparse.Namespace, figures: dict) -> None:
     rows = [
         [title, *(figures[f'{name}_{key}'] for key in ('u', 'seconds', 'memory_mb'))]
         for name, title in (('plain', 'plain formulation'), ('pamr', 'PAMR of this project'))
@@ -115,8 +98,14 @@ def main() -> None:
         f'{figures["speedup"]:.1f} times as fast with {figures["memory_ratio"]:.3f} of the memory; '
         f'largest difference {figures["difference"]:.1g}'
     )
-    write_json(args, figures)
+
+
+def make_options() -> argparse.ArgumentParser:
+    parser = make_parser(__doc__, batch_size=1, rounds=3)
+    parser.add_argument('--classes', type=positive, default=150, help='masks per window')
+    parser.add_argument('--window', type=positive, default=448, help='side of a window in pixels')
+    return parser
 
 
 if __name__ == '__main__':
-    run_or_explain(main)
+    run(make_options(), measure, show)

@@ -7,20 +7,24 @@ Example: python tools/benchmark/predict.py --json work_dirs/benchmark/predict.js
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import statistics
+from collections.abc import Iterator, Sequence
+from unittest.mock import patch
 
-from setting import (
-    ROOT,
-    build_model,
-    load_config,
-    make_parser,
-    positive,
-    prepare,
-    report,
-    run_or_explain,
-    write_json,
-)
+import mmcv
+import timing
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from mmseg.registry import DATASETS
+from mmseg.structures import SegDataSample
+from setting import CONFIGS, build_model, load_config, make_parser, positive, prepare, report, run
+from timing import MB, UNIT, Stopwatch
+
+import code_mm.datasets  # noqa: F401
+from code_mm.vocabulary import Vocabulary, split_names
 
 # Width and height of most images of each benchmark, before they are resized.
 IMAGE_SIZES = dict(
@@ -42,145 +46,114 @@ MODES = (
 )
 # Methods of a CoDe segmentor that make up a prediction, in its order.
 PARTS = {
-    'trunk (11 frozen blocks)': ['backbone.visual.trunk'],
-    'block 12': ['image_segmenter.dense_attention.forward'],
-    'decoder': ['image_segmenter.decoder.forward'],
-    'projection': ['image_segmenter.forward'],
-    'frozen branch': ['backbone.visual.dense'],
-    'masks of the classes': ['decode_head.predict'],
-    'PAMR': ['decode_head.post_processor.forward'],
-    'mix': ['decode_head.knowledge_preserving.forward'],
-    'to the size of the window': ['decode_head.predict_by_feat'],
+    'backbone.trunk': 'trunk (11 frozen blocks)',
+    'image_segmenter.tail.last_block': 'block 12',
+    'image_segmenter.decoder.forward': 'decoder',
+    'image_segmenter.forward': 'projection',
+    'backbone.dense': 'frozen branch',
+    'decode_head.predict': 'masks of the classes',
+    'decode_head.post_processor.forward': 'PAMR',
+    'decode_head.knowledge_preserving.forward': 'mix',
+    'decode_head._resize': 'to the size of the window',
 }
 
 
-def parse_args():
-    parser = make_parser(__doc__, batch_size=1, rounds=3)
-    parser.add_argument('--classes', type=positive, default=150, help='classes of the window')
-    parser.add_argument('--window', type=positive, default=448, help='side of a window in pixels')
-    parser.add_argument(
-        '--benchmarks', nargs='*', choices=sorted(IMAGE_SIZES), default=list(IMAGE_SIZES),
-        metavar='NAME', help='settings for images per second, none to leave them out; all',
-    )  # fmt: skip
-    parser.add_argument('--shorter-side', type=positive, help="in place of the benchmarks' 448")
-    return parser.parse_args()
-
-
-def name_classes(model, names: list[str]) -> None:
-    """Class names with random embeddings: what they mean costs no time."""
-    import torch
-    import torch.nn.functional as F
-
-    head = model.decode_head
-    shape = (len(head.phrases(names)), model.backbone.embed_dim)
+def name_classes(model: torch.nn.Module, names: Sequence[str]) -> None:
+    """Set class names with random embeddings: what they mean costs no time."""
+    synonyms = split_names(names, model.background_threshold is not None)
+    shape = (sum(map(len, synonyms)), model.backbone.embed_dim)
     device = next(model.parameters()).device
-    embeddings = (F.normalize(torch.randn(shape, device=device), dim=-1) for _ in range(2))
-    head.set_class_embeddings(names, *embeddings)
-    model.num_classes, model.out_channels = head.num_classes, head.out_channels
+    own, template = (F.normalize(torch.randn(shape, device=device), dim=-1) for _ in range(2))
+    model.set_class_names(names)
+    model._vocabulary = Vocabulary(
+        tuple(names), synonyms, own, model.background_threshold, template
+    )
 
 
 @contextlib.contextmanager
-def only(head, mix: bool, pamr: bool):
+def only(head: torch.nn.Module, mix: bool, pamr: bool) -> Iterator[None]:
     """Leave out the mix or PAMR for a while."""
-    kept = head.knowledge_preserving, head.post_processor
-    if not mix:
-        head.knowledge_preserving = None
-    if not pamr:
-        head.post_processor = None
-    try:
+    with contextlib.ExitStack() as stack:
+        for name, kept in (('knowledge_preserving', mix), ('post_processor', pamr)):
+            if not kept:
+                stack.enter_context(patch.object(head, name, None))
         yield
-    finally:
-        head.knowledge_preserving, head.post_processor = kept
 
 
-def measure_window(args, model, device, dtype) -> dict:
+def measure_window(args: argparse.Namespace, model: torch.nn.Module, device, dtype) -> dict:
     """Time, memory and parts of one window."""
-    import torch
-    from stopwatch import REST, Stopwatch, watched
-    from timing import MB, UNIT, in_units, peak_memory, precision, shares, time_in_turns, unit_of
-
     name_classes(model, [f'class {i}' for i in range(args.classes)])
     image = torch.randn(args.batch_size, 3, args.window, args.window, device=device)
     metas = [dict(img_shape=tuple(image.shape[2:]))] * len(image)
 
-    def window(mix: bool, pamr: bool, parts: list | None = None):
-        with only(model.decode_head, mix, pamr), contextlib.ExitStack() as stack:
-            if parts is not None:
-                watch = Stopwatch(device)
-                stack.enter_context(watched(watch, model, PARTS))
-                watch.mark(REST)
-            scores = predict_window()
-        if parts is not None:
-            watch.mark(REST)
-            parts.append({part: seconds for (part, _), seconds in watch.seconds().items()})
-        return scores
-
-    def predict_window():
-        with torch.inference_mode(), precision(device, dtype):
+    def window(mix: bool, pamr: bool) -> torch.Tensor:
+        with (
+            only(model.decode_head, mix, pamr),
+            torch.inference_mode(),
+            timing.precision(device, dtype),
+        ):
             return model.encode_decode(image, metas)
 
+    def watched_window() -> None:
+        watch = Stopwatch(device)
+        with watch.watching((model, PARTS)):
+            window(mix=True, pamr=True)
+        parts.append({part: seconds for (part, _), seconds in watch.seconds().items()})
+
     parts: list[dict] = []
-    works = {UNIT: unit_of(model.backbone.visual, image, dtype)}
+    works = {UNIT: timing.unit_of(model.backbone.visual, image, dtype)}
     works |= {name: lambda m=mix, p=pamr: window(m, p) for name, mix, pamr in MODES}
-    works['parts'] = lambda: window(True, True, parts)
-    seconds = time_in_turns(works, device, args.rounds)
-    figures = in_units(seconds)
+    works['parts'] = watched_window
+    seconds = timing.time_in_turns(works, args.rounds)
+    figures = timing.in_units(seconds)
     whole = figures.pop('parts')
-    for name, mix, pamr in MODES:
-        memory = peak_memory(lambda m=mix, p=pamr: window(m, p), device)
-        figures[name.removesuffix('u') + 'memory_mb'] = memory / MB
+    for name, _, _ in MODES:
+        figures[name.removesuffix('u') + 'memory_mb'] = timing.peak_memory(works[name], device) / MB
     figures['unit_seconds'] = statistics.median(seconds[UNIT])
-    figures['parts_u'] = {
-        part: share * whole for part, share in shares(parts[-args.rounds :]).items()
-    }
+    figures['parts_u'] = timing.parts_in_units(parts[-args.rounds :], whole)
     return figures
 
 
-def measure_images(args, model, device, dtype) -> dict:
+def measure_images(args: argparse.Namespace, model: torch.nn.Module, device, dtype) -> dict:
     """Images per second of every benchmark, with its classes and most images' size."""
-    import mmcv
-    import torch
-    from mmengine.config import Config
-    from mmseg.registry import DATASETS
-    from mmseg.structures import SegDataSample
-    from timing import precision, time_in_turns
-
-    import code_mm.datasets  # noqa: F401
-
-    configs = ROOT / 'configs' / '_base_'
-    cfg = Config.fromfile(configs / 'benchmarks.py')
-    pipeline = Config.fromfile(configs / 'datasets' / 'evaluation.py').test_pipeline
-    scale = next(t.scale for t in pipeline if t.type == 'Resize')
-    scale = (100 * args.shorter_side, args.shorter_side) if args.shorter_side else tuple(scale)
+    benchmarks = Config.fromfile(CONFIGS / 'benchmarks.py').all_benchmarks
+    pipeline = Config.fromfile(CONFIGS / 'datasets' / 'evaluation.py').test_pipeline
+    scale = tuple(next(step.scale for step in pipeline if step.type == 'Resize'))
+    if args.shorter_side:
+        scale = (100 * args.shorter_side, args.shorter_side)
     result = {}
     for name in args.benchmarks:
-        benchmark = cfg.all_benchmarks[name]
-        names = list(DATASETS.get(benchmark.dataset.type).METAINFO['classes'])
-        model.set_background_threshold(benchmark.background_threshold)
+        names = DATASETS.get(benchmarks[name].dataset.type).METAINFO['classes']
+        model.set_background_threshold(benchmarks[name].background_threshold)
         name_classes(model, names)
         width, height = IMAGE_SIZES[name]
         side = mmcv.rescale_size((width, height), scale)[::-1]
         image = torch.randn(1, 3, *side, device=device)
-        meta = dict(ori_shape=(height, width), img_shape=side, pad_shape=side)
+        sample = SegDataSample(
+            metainfo=dict(ori_shape=(height, width), img_shape=side, pad_shape=side)
+        )
 
-        def predict(image=image, meta=meta):
-            with torch.inference_mode(), precision(device, dtype):
-                return model.predict(image, [SegDataSample(metainfo=meta)])
+        def predict(image=image, sample=sample):
+            with torch.inference_mode(), timing.precision(device, dtype):
+                return model.predict(image, [sample])
 
         # on a CPU the windows before have warmed it up
         warmup = int(device.type != 'cpu')
-        seconds = time_in_turns({name: predict}, device, rounds=1, warmup=warmup)[name][0]
+        (seconds,) = timing.time_in_turns(dict(image=predict), rounds=1, warmup=warmup)['image']
         result[name] = dict(
             classes=len(names), height=side[0], width=side[1], images_per_second=1 / seconds
         )
     return result
 
 
-def main() -> None:
-    args = parse_args()
+def measure(args: argparse.Namespace) -> dict:
     device, dtype = prepare(args)
     model = build_model(load_config(args), device).eval()
     figures = measure_window(args, model, device, dtype)
+    return dict(figures, benchmarks=measure_images(args, model, device, dtype))
+
+
+def show(args: argparse.Namespace, figures: dict) -> None:
     rows = [
         [
             'with mix' if mix else 'without mix',
@@ -194,20 +167,35 @@ def main() -> None:
     columns = ['', 'PAMR', 'U', 'seconds', 'peak memory above the model MB']
     title = f'One window of {args.window} x {args.window}, {args.classes} classes'
     report(args, title, rows, columns)
-    total = sum(figures['parts_u'].values())
-    order = [*PARTS, 'rest']
+    parts = figures['parts_u']
+    total = sum(parts.values())
     rows = [
-        [part, figures['parts_u'][part], f'{figures["parts_u"][part] / total:.1%}']
-        for part in sorted(figures['parts_u'], key=order.index)
+        [part, parts[part], f'{parts[part] / total:.1%}']
+        for part in (*PARTS.values(), Stopwatch.REST)
+        if part in parts
     ]
     report(args, 'Its parts, with mix and PAMR', [*rows, ['sum', total, '100%']], ['', 'U', ''])
-    figures['benchmarks'] = measure_images(args, model, device, dtype)
     rows = [[name, *keys.values()] for name, keys in figures['benchmarks'].items()]
     columns = ['benchmark', 'classes', 'height', 'width', 'images per second']
     if rows:
         report(args, 'Whole images, one at a time, mix and PAMR as in the config', rows, columns)
-    write_json(args, figures)
+
+
+def make_options() -> argparse.ArgumentParser:
+    parser = make_parser(__doc__, batch_size=1, rounds=3)
+    parser.add_argument('--classes', type=positive, default=150, help='classes of the window')
+    parser.add_argument('--window', type=positive, default=448, help='side of a window in pixels')
+    parser.add_argument(
+        '--benchmarks',
+        nargs='*',
+        choices=sorted(IMAGE_SIZES),
+        default=list(IMAGE_SIZES),
+        metavar='NAME',
+        help='settings for images per second, none to leave them out; all',
+    )
+    parser.add_argument('--shorter-side', type=positive, help="in place of the benchmarks' 448")
+    return parser
 
 
 if __name__ == '__main__':
-    run_or_explain(main)
+    run(make_options(), measure, show)

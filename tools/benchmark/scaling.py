@@ -10,9 +10,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import predict
+import torch
 import train_step
-from setting import make_parser, report, run_or_explain, write_json
+from setting import build_model, load_config, make_parser, prepare, report, run
+from timing import MB, UNIT, in_units, peak_memory, precision, time_in_turns, unit_of
 
 # Axis of the plot: values in multiples of the plain setting's (numbers of classes as they are).
 AXES = {
@@ -23,17 +26,8 @@ AXES = {
 }
 
 
-def parse_args() -> argparse.Namespace:
-    parser = make_parser(__doc__, batch_size=4, rounds=1)
-    parser.add_argument('--out', type=Path, required=True, help='the plot, .png')
-    parser.add_argument('--window', type=int, default=448, help='side of a window in prediction')
-    return parser.parse_args()
-
-
 def train_points(args: argparse.Namespace) -> dict:
     """U and MB of a step by axis and value; one thing changes at a time."""
-    from timing import MB, UNIT, in_units, peak_memory, time_in_turns
-
     args.nouns, args.image_size, args.release_memory = 2, None, False
     step, unit = train_step.build_step(args)
     side = train_step.trained_side(step.model)
@@ -48,9 +42,8 @@ def train_points(args: argparse.Namespace) -> dict:
                 step.data = train_step.make_batch(argparse.Namespace(**keys), step.model)
                 memory = peak_memory(step, step.device)  # and the warm-up
                 memory += train_step.state_bytes(step.optim_wrapper.optimizer)
-                works = {UNIT: unit, 'step': step}
-                seconds = time_in_turns(works, step.device, args.rounds, warmup=0)
-                known[name] = dict(step=in_units(seconds)['step'], memory_mb=memory / MB)
+                seconds = time_in_turns({UNIT: unit, 'step': step}, args.rounds, warmup=0)
+                known[name] = dict(in_units(seconds), memory_mb=memory / MB)
                 print(f'{axis} {keys[key]}: {known[name]}', flush=True)
             points.setdefault(axis, {})[keys[key]] = known[name]
     return points
@@ -58,21 +51,14 @@ def train_points(args: argparse.Namespace) -> dict:
 
 def class_points(args: argparse.Namespace) -> dict:
     """U and MB of a window by number of classes, with and without PAMR; the mix is on."""
-    import torch
-    from setting import build_model, load_config, prepare
-    from timing import MB, UNIT, in_units, peak_memory, precision, time_in_turns, unit_of
-
     device, dtype = prepare(args)
     model = build_model(load_config(args), device).eval()
     image = torch.randn(1, 3, args.window, args.window, device=device)
     metas = [dict(img_shape=tuple(image.shape[2:]))]
 
+    @torch.inference_mode()
     def window(pamr: bool):
-        with (
-            predict.only(model.decode_head, mix=True, pamr=pamr),
-            torch.inference_mode(),
-            precision(device, dtype),
-        ):
+        with predict.only(model.decode_head, mix=True, pamr=pamr), precision(device, dtype):
             return model.encode_decode(image, metas)
 
     works = {UNIT: unit_of(model.backbone.visual, image, dtype)}
@@ -81,37 +67,31 @@ def class_points(args: argparse.Namespace) -> dict:
     for count in AXES['classes in prediction']:
         predict.name_classes(model, [f'class {i}' for i in range(count)])
         memory = peak_memory(works['PAMR on'], device) / MB
-        units = in_units(time_in_turns(works, device, args.rounds, warmup=0))
+        units = in_units(time_in_turns(works, args.rounds, warmup=0))
         points[count] = dict(units, memory_mb=memory)
-        print(f'classes {count}: {units}, {memory:.0f} MB', flush=True)
+        print(f'classes {count}: {points[count]}', flush=True)
     return {'classes in prediction': points}
 
 
 def draw(points: dict, setting: str, path: Path) -> None:
     """One panel per axis: time on the left, memory on the right."""
-    import matplotlib
-
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
-
+    plt.switch_backend('Agg')
     figure, panels = plt.subplots(2, 2, figsize=(9, 6.4), constrained_layout=True)
     for panel, (axis, values) in zip(panels.flat, points.items(), strict=True):
-        right = panel.twinx()
-        memory = [point['memory_mb'] for point in values.values()]
-        right.plot(list(values), memory, 's--', color='tab:grey', label='peak memory')
-        right.set_ylim(0, 1.2 * max(memory))
-        right.set_ylabel('MB above the model')
-        right.spines['top'].set_visible(False)
-        series = [name for name in next(iter(values.values())) if name != 'memory_mb']
-        for name in series:
-            panel.plot(list(values), [point[name] for point in values.values()], 'o-', label=name)
-        panel.set_ylim(0, 1.2 * max(point[name] for point in values.values() for name in series))
+        right, x = panel.twinx(), list(values)
+        by_name = {name: [point[name] for point in values.values()] for name in values[x[0]]}
+        memory = by_name.pop('memory_mb')
+        right.plot(x, memory, 's--', color='tab:grey', label='peak memory')
+        right.set(ylim=(0, 1.2 * max(memory)), ylabel='MB above the model')
+        for name, units in by_name.items():
+            panel.plot(x, units, 'o-', label=name)
+        unit = 'U of that window' if 'classes' in axis else 'U of the plain setting'
+        panel.set(ylim=(0, 1.2 * max(map(max, by_name.values()))), xlabel=axis, ylabel=unit)
         panel.set_xlim(left=0)
-        panel.set_xlabel(axis)
-        panel.set_ylabel('U of that window' if 'classes' in axis else 'U of the plain setting')
-        panel.spines['top'].set_visible(False)
+        for axes in (panel, right):
+            axes.spines['top'].set_visible(False)
         lines = [*panel.get_lines(), *right.get_lines()]
-        panel.legend(lines, [line.get_label() for line in lines], frameon=False, loc='upper left')
+        panel.legend(handles=lines, frameon=False, loc='upper left')
     figure.suptitle(setting, fontsize=10)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
@@ -119,19 +99,27 @@ def draw(points: dict, setting: str, path: Path) -> None:
     print(f'plot: {path}')
 
 
-def main() -> None:
-    args = parse_args()
-    points = {**train_points(args), **class_points(args)}
+def measure(args: argparse.Namespace) -> dict:
+    return dict(points={**train_points(args), **class_points(args)})
+
+
+def show(args: argparse.Namespace, figures: dict) -> None:
     rows = [
         [axis, value, ', '.join(f'{x:.2f}' for x in list(point.values())[:-1]), point['memory_mb']]
-        for axis, values in points.items()
+        for axis, values in figures['points'].items()
         for value, point in values.items()
     ]
     report(args, 'Cost', rows, ['', 'value', 'U (PAMR off, on)', 'peak memory MB'])
     setting = f'{args.device}, {args.dtype}; one thing changes at a time'
-    draw(points, setting, args.out)
-    write_json(args, dict(points=points))
+    draw(figures['points'], setting, args.out)
+
+
+def make_options() -> argparse.ArgumentParser:
+    parser = make_parser(__doc__, batch_size=4, rounds=1)
+    parser.add_argument('--out', type=Path, required=True, help='the plot, .png')
+    parser.add_argument('--window', type=int, default=448, help='side of a window in prediction')
+    return parser
 
 
 if __name__ == '__main__':
-    run_or_explain(main)
+    run(make_options(), measure, show)

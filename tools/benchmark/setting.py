@@ -1,25 +1,46 @@
-"""What the benchmarks share: options, the model of a config with random weights, the report."""
+"""What the benchmarks share: options, the model of a config, tables, and a second checkout."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
+import re
+import statistics
 import subprocess
+import sys
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import timing
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.logging import MMLogger
+from mmengine.registry import init_default_scope
+from rich.console import Console
+from rich.table import Table
+
+import code_mm
+from code_mm.engine.config_check import check_options
+from code_mm.registry import MODELS
+
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = ROOT / 'configs' / '_base_' / 'models' / 'code_vit-b16.py'
-DTYPES = dict(fp32='float32', bf16='bfloat16', fp16='float16')
+CONFIGS = ROOT / 'configs' / '_base_'
+DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 
 
 def make_parser(description: str, batch_size: int, rounds: int) -> argparse.ArgumentParser:
     """The options of every benchmark."""
     parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
-    parser.add_argument('--config', default=str(CONFIG), help='config with the model; ViT-B/16')
+    config = str(CONFIGS / 'models' / 'code_vit-b16.py')
+    parser.add_argument('--config', default=config, help='config with the model; ViT-B/16')
     parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:0 ...')
     parser.add_argument('--dtype', choices=sorted(DTYPES), default='fp32', help='autocast type')
     parser.add_argument('--batch-size', type=positive, default=batch_size, help=f'{batch_size}')
@@ -31,7 +52,16 @@ def make_parser(description: str, batch_size: int, rounds: int) -> argparse.Argu
         help='for a CPU that others use too: count processor time; needs --threads 1',
     )
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the figures there')
-    parser.add_argument('--cfg-options', nargs='+', help='override keys of the config, key=value')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='override keys of the config, key=value'
+    )
+    parser.add_argument(
+        '--against',
+        type=Path,
+        metavar='CHECKOUT',
+        help='run this benchmark of another checkout and of this one in turn, and compare',
+    )
+    parser.add_argument('--turns', type=positive, default=3, help='of --against')
     return parser
 
 
@@ -42,19 +72,82 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def prepare(args: argparse.Namespace):
-    """Threads, seed and mmseg's scope; the device and the dtype.
+def run(parser: argparse.ArgumentParser, measure: Callable, show: Callable) -> None:
+    """Run a benchmark; a user's mistake ends it with one line and status 2.
+
+    Args:
+        parser (argparse.ArgumentParser): That of :func:`make_parser`.
+        measure (Callable): Options -> figures.
+        show (Callable): Options, figures -> None; prints them.
+    """
+    args = parser.parse_args()
+    try:
+        figures = compare(args) if args.against else measure(args)
+        if not args.against:
+            show(args, figures)
+        if args.json:
+            args.json.parent.mkdir(parents=True, exist_ok=True)
+            args.json.write_text(json.dumps({**figures, 'setting': setting_of(args)}, indent=1))
+            print(f'figures: {args.json}')
+    except (ValueError, TypeError, OSError) as error:
+        parser.exit(2, f'{parser.prog}: {error}\n')
+
+
+def compare(args: argparse.Namespace) -> dict:
+    """Ratios of this checkout's figures to the other's, each run as a process of its own in turn.
+
+    Each gets the options of this command, and its own default config.
+
+    Raises:
+        ValueError: The other one has no such benchmark, or a run failed.
+    """
+    ours = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for option in ('--against', '--turns', '--json'):
+        ours.add_argument(option)
+    _, options = ours.parse_known_args(sys.argv[1:])
+    script = Path('tools') / 'benchmark' / Path(sys.argv[0]).name
+    checkouts = [args.against.resolve(), ROOT]
+    found: dict[Path, list[dict]] = {root: [] for root in checkouts}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, 'figures.json')
+        for turn in range(args.turns):
+            for root in checkouts if turn % 2 == 0 else checkouts[::-1]:
+                command = [sys.executable, root / script, *options, '--json', file]
+                environment = {**os.environ, 'PYTHONPATH': str(root)}
+                process = subprocess.run(command, cwd=root, env=environment, capture_output=True)
+                if process.returncode:
+                    raise ValueError(f'{root / script} failed: {process.stderr.decode()[-2000:]}')
+                figures = json.loads(file.read_text())
+                found[root].append({k: v for k, v in figures.items() if isinstance(v, float)})
+    before, now = found.values()
+    result = {}
+    for name in [name for name in now[0] if all(before[0].get(name, 0) for _ in now)]:
+        ratios = [new[name] / old[name] for old, new in zip(before, now, strict=True)]
+        medians = [statistics.median(turn[name] for turn in turns) for turns in (before, now)]
+        result[name] = dict(
+            before=medians[0], now=medians[1], ratio=statistics.median(ratios), ratios=ratios
+        )
+    rows = [
+        [
+            name,
+            f['before'],
+            f['now'],
+            f'{f["ratio"]:.3f}',
+            ' '.join(f'{r:.3f}' for r in f['ratios']),
+        ]
+        for name, f in result.items()
+    ]
+    columns = ['figure', str(args.against), 'this checkout', 'ratio', 'of every turn']
+    report(args, f'{script.name}, {args.turns} turns', rows, columns)
+    return result
+
+
+def prepare(args: argparse.Namespace) -> tuple[torch.device, torch.dtype]:
+    """Set threads, seed and mmseg's scope; give the device and the dtype.
 
     Raises:
         ValueError: There is no such device.
     """
-    import timing
-    import torch
-    from mmengine.logging import MMLogger
-    from mmengine.registry import init_default_scope
-
-    import code_mm.models  # noqa: F401
-
     init_default_scope('mmseg')
     MMLogger.get_instance('benchmark').setLevel('ERROR')
     torch.set_num_threads(args.threads)
@@ -73,39 +166,27 @@ def prepare(args: argparse.Namespace):
                 f'wait count too, but got {args.threads} and {args.device}'
             )
         timing.clock = time.process_time
-    return device, getattr(torch, DTYPES[args.dtype])
+    return device, DTYPES[args.dtype]
 
 
-def load_config(args: argparse.Namespace):
+def load_config(args: argparse.Namespace) -> Config:
     """The config with its options merged; CLIP's weights stay random."""
-    from mmengine.config import Config, DictAction
-
-    from code_mm.engine.config_check import check_options
-
     if not Path(args.config).is_file():
         raise FileNotFoundError(f'expected a config file, but {args.config!r} does not exist')
     cfg = Config.fromfile(args.config)
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-    options = parser.parse_args(['--cfg-options', *args.cfg_options]) if args.cfg_options else None
-    check_options(cfg, options and options.cfg_options)
-    cfg.merge_from_dict(options.cfg_options if options else {})
+    check_options(cfg, args.cfg_options)
+    cfg.merge_from_dict(args.cfg_options or {})
     cfg.model.backbone.init_cfg = None
     return cfg
 
 
-def build_model(cfg, device):
+def build_model(cfg: Config, device: torch.device) -> torch.nn.Module:
     """The model with random weights."""
-    from code_mm.registry import MODELS
-
     return MODELS.build(cfg.model).to(device)
 
 
 def report(args: argparse.Namespace, title: str, rows: list, columns: list) -> None:
     """Print a table."""
-    from rich.console import Console
-    from rich.table import Table
-
     table = Table(title=f'{title}\n{args.device}, {args.dtype}, batch {args.batch_size}')
     for i, column in enumerate(columns):
         table.add_column(column, justify='right' if i else 'left')
@@ -114,49 +195,20 @@ def report(args: argparse.Namespace, title: str, rows: list, columns: list) -> N
     Console(width=100).print(table)
 
 
-def write_json(args: argparse.Namespace, figures: dict) -> None:
-    """Write the figures where --json says, with the setting they belong to."""
-    if args.json is None:
-        return
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    whole = {**figures, 'setting': setting_of(args)}
-    args.json.write_text(json.dumps(whole, indent=1) + '\n')
-    print(f'figures: {args.json}')
-
-
 def setting_of(args: argparse.Namespace) -> dict:
     """Options, machine and versions, so that figures can be told apart later."""
-    import torch
-
-    import code_mm
-
-    source = Path(code_mm.__file__).parents[1]
-    git = ['git', '-C', str(source), 'describe', '--always', '--dirty']
+    git = ['git', '-C', Path(code_mm.__file__).parent, 'describe', '--always', '--dirty']
     commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
-    options = {name: str(value) for name, value in vars(args).items() if name != 'json'}
-    return dict(
-        options, machine=_machine(args), python=platform.python_version(), torch=torch.__version__,
-        commit=commit or 'unknown',
-    )  # fmt: skip
-
-
-def _machine(args: argparse.Namespace) -> str:
-    import torch
-
+    machine = platform.processor()
     if args.device.startswith('cuda'):
-        return torch.cuda.get_device_name(args.device)
-    cpuinfo = Path('/proc/cpuinfo')
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
-    return f'{names[0]}, {len(names)} cores' if names else platform.processor() or 'unknown'
-
-
-def run_or_explain(main) -> None:
-    """Run a benchmark; a user's mistake ends it with one line and status 2."""
-    import sys
-
-    try:
-        main()
-    except (ValueError, TypeError, OSError) as error:
-        print(f'{Path(sys.argv[0]).name}: {error}', file=sys.stderr)
-        sys.exit(2)
+        machine = torch.cuda.get_device_name(args.device)
+    elif Path('/proc/cpuinfo').is_file():
+        names = re.findall('^model name.*: (.*)', Path('/proc/cpuinfo').read_text(), re.MULTILINE)
+        machine = f'{names[0]}, {len(names)} cores' if names else machine
+    return dict(
+        {name: str(value) for name, value in vars(args).items() if name != 'json'},
+        machine=machine,
+        python=platform.python_version(),
+        torch=torch.__version__,
+        commit=commit or 'unknown',
+    )

@@ -1,21 +1,25 @@
-"""Measuring in U, the time of one plain ViT-B/16 forward in the same run, and peak memory."""
+"""Time in U, that of one plain ViT-B/16 forward in the same run; parts of a step; peak memory."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
 import statistics
-import time
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from operator import attrgetter
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.benchmark import timer
 
-UNIT = 'U'
-MB = 2**20
-clock = time.perf_counter
-"""What seconds of a CPU are; --processor-time makes it the processor time of this process."""
+UNIT, MB = 'U', 2**20
+clock = timer
+"""Seconds, when the device is done; ``--processor-time`` makes it this process' processor time."""
 
 
 def plain_tower(visual: nn.Module, image: Tensor) -> Tensor:
@@ -24,7 +28,7 @@ def plain_tower(visual: nn.Module, image: Tensor) -> Tensor:
     The unit of all figures. Written out here, so that no change of the package moves it.
 
     Args:
-        visual (nn.Module): The ``CLIPImageEncoder`` whose weights it uses.
+        visual (nn.Module): The ``CLIPImageTower`` whose weights it uses.
         image (Tensor): Normalised images.
     """
     x = visual.conv1(image)
@@ -43,32 +47,21 @@ def plain_tower(visual: nn.Module, image: Tensor) -> Tensor:
     return visual.ln_post(x[:, 0]) @ visual.proj
 
 
-def unit_of(visual: nn.Module, image: Tensor, dtype: torch.dtype) -> Callable[[], object]:
+def unit_of(visual: nn.Module, image: Tensor, dtype: torch.dtype) -> Callable[[], Tensor]:
     """The unit's work: inference mode, weights and images of ``dtype``."""
     if dtype != torch.float32:
         visual = copy.deepcopy(visual).to(dtype)
     image = image.to(dtype)
-
-    def run() -> Tensor:
-        with torch.inference_mode():
-            return plain_tower(visual, image)
-
-    return run
+    return torch.inference_mode()(lambda: plain_tower(visual, image))
 
 
-def precision(device: torch.device, dtype: torch.dtype):
+def precision(device: torch.device, dtype: torch.dtype) -> torch.autocast:
     """Autocast to ``dtype``; nothing for fp32."""
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
-def synchronize(device: torch.device) -> None:
-    """Wait for the device, so that the clock shows its work."""
-    if device.type != 'cpu':
-        getattr(torch, device.type).synchronize(device)
-
-
 def time_in_turns(
-    works: dict[str, Callable[[], object]], device: torch.device, rounds: int, warmup: int = 1
+    works: dict[str, Callable[[], object]], rounds: int, warmup: int = 1
 ) -> dict[str, list[float]]:
     """Seconds of every piece of work in every round, one after another: A B C, A B C, A ...
 
@@ -77,52 +70,28 @@ def time_in_turns(
 
     Args:
         works (dict[str, Callable]): What to time, by name.
-        device (torch.device): Where it runs.
         rounds (int): How often, at least 1.
         warmup (int): Rounds before that are not counted.
     """
-    if rounds < 1 or warmup < 0:
-        raise ValueError(f'expected rounds >= 1 and warmup >= 0, but got {rounds} and {warmup}')
     seconds = {name: [] for name in works}
     for i in range(warmup + rounds + 1):
         for name, work in works.items():
             if i == warmup + rounds and name != UNIT:
                 continue
-            elapsed = _time_once(work, device)
+            start = clock()
+            work()
             if i >= warmup:
-                seconds[name].append(elapsed)
+                seconds[name].append(clock() - start)
     return seconds
-
-
-def _time_once(work: Callable[[], object], device: torch.device) -> float:
-    synchronize(device)
-    start = clock()
-    work()
-    synchronize(device)
-    return clock() - start
 
 
 def in_units(seconds: dict[str, list[float]]) -> dict[str, float]:
     """Medians over the rounds, each divided by the mean of the units before and after it."""
-    unit = seconds[UNIT]
+    units = [statistics.fmean(pair) for pair in zip(seconds[UNIT], seconds[UNIT][1:], strict=False)]
     return {
-        name: statistics.median(
-            t / ((unit[i] + unit[i + 1]) / 2) for i, t in enumerate(times[: len(unit) - 1])
-        )
+        name: statistics.median(t / unit for t, unit in zip(times, units, strict=True))
         for name, times in seconds.items()
         if name != UNIT
-    }
-
-
-def shares(rounds: list[dict]) -> dict:
-    """Share of every part in the whole: the median over rounds of seconds by part.
-
-    Shares of one round, since a machine that slows down in a round slows all parts of it.
-    """
-    names = dict.fromkeys(name for parts in rounds for name in parts)
-    return {
-        name: statistics.median(parts.get(name, 0.0) / sum(parts.values()) for parts in rounds)
-        for name in names
     }
 
 
@@ -135,35 +104,138 @@ def peak_memory(work: Callable[[], object], device: torch.device) -> int:
     """
     if device.type != 'cpu':
         module = getattr(torch, device.type)
-        synchronize(device)
         module.reset_peak_memory_stats(device)
         before = module.memory_allocated(device)
         work()
-        synchronize(device)
         return module.max_memory_allocated(device) - before
-    from torch.profiler import ProfilerActivity, profile
-
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         kept = work()
     del kept
     events = profiler.profiler.kineto_results.events()
-    changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == '[memory]')
     held = peak = 0
-    for _, change in changes:
+    for _, change in sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == '[memory]'):
         held += change
         peak = max(peak, held)
     return peak
 
 
-@contextlib.contextmanager
-def replaced(owner: object, name: str, value: object):
-    """Let ``owner.name`` be ``value`` for a while, on this one object."""
-    own = vars(owner).get(name, contextlib)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        if own is contextlib:
-            delattr(owner, name)
-        else:
-            setattr(owner, name, own)
+class Stopwatch:
+    """Cuts work into labelled parts that never overlap, on the device's own clock.
+
+    A part that runs inside another one takes its time away from that one. The backward pass is cut
+    by autograd's sequence numbers, which say in which part a node of the graph was made.
+
+    Args:
+        device (torch.device): Where the work runs.
+    """
+
+    REST = 'rest'
+    _WATCHING = 'watching'  # the work of this class itself, which is left out
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._marks: list[tuple[tuple[str, str], object]] = []  # (part, phase) and its beginning
+        self._numbers: list[int] = []  # of the next node when a forward part began
+        self._parts: list[str] = []
+
+    def mark(self, part: str, phase: str = 'forward') -> None:
+        """From now on, time belongs to this part."""
+        if phase == 'forward':
+            # the probe takes a number for itself
+            with torch.enable_grad(), torch.inference_mode(False):
+                probe = torch.zeros((), requires_grad=True).view(())
+            self._numbers.append(probe.grad_fn._sequence_nr())
+            self._parts.append(part)
+        self._marks.append(((part, phase), self._now()))
+
+    @contextlib.contextmanager
+    def watching(self, *watched: tuple[object, dict[str, str]]) -> Iterator[None]:
+        """Time parts for a while, which begins and ends with the rest.
+
+        Args:
+            *watched: Objects, and the part that each of their methods (``backbone.trunk``)
+                belongs to; classes, and the parts of their cached properties.
+
+        Raises:
+            AttributeError: There is no such method.
+        """
+        with contextlib.ExitStack() as stack:
+            for root, parts in watched:
+                for path, part in parts.items():
+                    owners, _, name = path.rpartition('.')
+                    owner = attrgetter(owners)(root) if owners else root
+                    stack.enter_context(patch.object(owner, name, self._watched(owner, name, part)))
+            self.mark(self.REST)
+            yield
+            self.mark(self.REST)
+
+    def watch_backward(self, loss: Tensor) -> None:
+        """Follow the backward pass of ``loss``, which comes next."""
+        self.mark(self._WATCHING)
+        todo, seen = [loss.grad_fn], {None}
+        while todo:
+            node = todo.pop()
+            if node in seen:
+                continue
+            seen.add(node)
+            todo += [child for child, _ in node.next_functions]
+            # Storing a gradient has no number of its own, and counts with the node before.
+            if type(node).__name__ != 'AccumulateGrad':
+                place = bisect_right(self._numbers, node._sequence_nr()) - 1
+                part = self._parts[max(place, 0)]
+                node.register_prehook(lambda _, part=part: self._arrive(part))
+        self.mark(self.REST, 'backward')
+
+    def seconds(self) -> dict[tuple[str, str], float]:
+        """Seconds by (part, phase), up to the last mark."""
+        clock()  # waits for the device
+        totals: dict[tuple[str, str], float] = {}
+        for (label, start), (_, end) in zip(self._marks, self._marks[1:], strict=False):
+            if label[0] != self._WATCHING:
+                elapsed = (
+                    end - start if self.device.type == 'cpu' else start.elapsed_time(end) / 1e3
+                )
+                totals[label] = totals.get(label, 0.0) + elapsed
+        return totals
+
+    def _watched(self, owner: object, name: str, part: str) -> object:
+        if isinstance(owner, type):
+            timed = cached_property(self._timed(vars(owner)[name].func, part))
+            timed.__set_name__(owner, name)
+            return timed
+        return self._timed(getattr(owner, name), part)
+
+    def _timed(self, function: Callable, part: str) -> Callable:
+        def run(*args, **kwargs):
+            before, _ = self._marks[-1]
+            self.mark(part, before[1])
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.mark(*before)
+
+        return run
+
+    def _arrive(self, part: str) -> None:
+        if self._marks[-1][0] != (part, 'backward'):
+            self.mark(part, 'backward')
+
+    def _now(self) -> object:
+        if self.device.type == 'cpu':
+            return clock()
+        event = getattr(torch, self.device.type).Event(enable_timing=True)
+        event.record()
+        return event
+
+
+def parts_in_units(rounds: list[dict], whole: float) -> dict:
+    """Units of every part: the median over rounds of its share, times the units of the whole.
+
+    Shares of one round, since a machine that slows down in a round slows all parts of it.
+    """
+    names = dict.fromkeys(name for parts in rounds for name in parts)
+    return {
+        name: whole
+        * statistics.median(parts.get(name, 0) / sum(parts.values()) for parts in rounds)
+        for name in names
+    }

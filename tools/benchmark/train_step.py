@@ -7,21 +7,24 @@ Example: python tools/benchmark/train_step.py --json work_dirs/benchmark/train_s
 
 from __future__ import annotations
 
+import argparse
 import statistics
+from collections.abc import Callable
+from unittest.mock import patch
 
-from setting import (
-    ROOT,
-    build_model,
-    load_config,
-    make_parser,
-    positive,
-    prepare,
-    report,
-    run_or_explain,
-    write_json,
-)
+import numpy as np
+import timing
+import torch
+from code_mm.engine.freed_memory import keep_freed_memory
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from setting import CONFIGS, build_model, load_config, make_parser, positive, prepare, report, run
+from timing import MB, UNIT, Stopwatch
 
-SCHEDULE = ROOT / 'configs' / '_base_' / 'schedules' / 'code_50k.py'
+from code_mm.datasets.transforms import PackCaptionInputs, TokenizeCaption
+from code_mm.models.co_decomposition import CoDecompositionStep
+from code_mm.ops.upsampling_convolution import conv3x3_after_upsampling_reference
+
 # Captions as Conceptual Captions has them, with nouns of each.
 CAPTIONS = (
     ('a young woman rides her horse along a sandy beach at sunset', 'woman horse beach sunset'),
@@ -32,33 +35,35 @@ CAPTIONS = (
         'fans stadium players grass',
     ),
     ('old wooden boat and fishing nets in the harbour of a small town', 'boat nets harbour town'),
-    ('a bowl of soup with bread and a spoon on the kitchen table', 'bowl soup bread spoon'),
-    ('snow covers the mountains behind a red house with trees', 'snow mountains house trees'),
-    (
-        'illustration of a city street with cars, a bus and people who wait in the rain at the '
-        'traffic light',
-        'street cars bus people',
-    ),
-    ('close up of a bee on a yellow flower in the garden', 'bee flower garden close'),
 )
-# Methods of a CoDe segmentor that make up a step, in its order.
+# Parts of a step, in its order: methods of a CoDe segmentor, and values of its step.
 PARTS = {
-    'preprocessing': ['data_preprocessor.forward'],
-    'trunk (11 frozen blocks)': ['backbone.visual.trunk'],
-    'block 12': ['image_segmenter.dense_attention.forward'],
-    'decoder': ['image_segmenter.decoder.forward'],
-    'projection': ['image_segmenter.forward'],
-    'masks': ['segment_regions'],
-    'highlighted images': ['region_prompt.forward', 'backbone.encode_image'],
-    'text: nouns': ['noun_prompt.forward'],
-    'text: guides': ['backbone.encode_text'],
-    'text: captions': ['segment_words'],
-    'text: highlighted': ['embed_highlighted'],
+    'data_preprocessor.forward': 'preprocessing',
+    'backbone.trunk': 'trunk (11 frozen blocks)',
+    'image_segmenter.tail.last_block': 'block 12',
+    'image_segmenter.decoder.forward': 'decoder',
+    'image_segmenter.forward': 'projection',
+}
+_MASKS = ('similarity', 'masks', 'own_similarity', 'own_masks', 'hard_masks', 'negative_area')
+VALUES = {
+    **dict.fromkeys([*_MASKS, 'pooled'], 'masks'),
+    'region_embed': 'highlighted images',
+    'nouns': 'text: nouns',
+    'guide': 'text: guides',
+    'word_logits': 'text: captions',
+    'word_masks': 'text: captions',
+    'text_embed': 'text: highlighted',
+}
+# Tricks of code_mm.ops where they are used, and their plain forms.
+PLAIN_FORMS = {
+    'code_mm.models.segmenters.gated_upsampling.conv3x3_after_upsampling': (
+        conv3x3_after_upsampling_reference
+    ),
 }
 OPTIMISER = 'optimiser'
 
 
-def parse_args():
+def make_options() -> argparse.ArgumentParser:
     parser = make_parser(__doc__, batch_size=4, rounds=3)
     parser.add_argument('--nouns', type=positive, default=2, help='J, nouns per caption (1 to 4)')
     parser.add_argument(
@@ -68,19 +73,21 @@ def parse_args():
         'tools/train.py keeps it',
     )
     parser.add_argument('--image-size', type=positive, help="pixels; the model's by default")
-    return parser.parse_args()
+    parser.add_argument(
+        '--plain-forms',
+        action='store_true',
+        help='also time the step with every trick of code_mm.ops in its plain form',
+    )
+    return parser
 
 
-def make_batch(args, model) -> dict:
-    """Random images with captions, as the training pipeline packs them."""
-    import numpy as np
-
-    from code_mm.datasets.transforms import PackCaptionInputs, TokenizeCaption
-
+def make_batch(args: argparse.Namespace, model: torch.nn.Module) -> dict:
+    """Random images with captions, as the training pipeline packs them, on the device."""
     if args.nouns > 4:
         raise ValueError(f'expected --nouns from 1 to 4, but got {args.nouns}')
-    np.random.seed(0)
-    length = model.backbone.text.context_length
+    rng = np.random.default_rng(0)
+    np.random.seed(0)  # of the guides' templates
+    length = model.backbone.context_length
     tokenize = TokenizeCaption(length, length - model.noun_prompt.num_contexts)
     pack = PackCaptionInputs()
     side = args.image_size or trained_side(model)
@@ -88,14 +95,14 @@ def make_batch(args, model) -> dict:
     packed = []
     for i in range(args.batch_size):
         caption, nouns = CAPTIONS[i % len(CAPTIONS)]
-        image = np.random.randint(0, 256, (side, side, 3), np.uint8)
+        image = rng.integers(0, 256, (side, side, 3), np.uint8)
         fields = dict(img=image, caption=caption, nouns=nouns.split(), sample_key=str(i))
         packed.append(pack(tokenize({**fields, 'selected_nouns': nouns.split()[: args.nouns]})))
     data = {key: [sample[key] for sample in packed] for key in ('inputs', 'data_samples')}
-    return model.data_preprocessor.cast_data(data)  # on the device from the beginning
+    return model.data_preprocessor.cast_data(data)
 
 
-def trained_side(model) -> int:
+def trained_side(model: torch.nn.Module) -> int:
     """Side in pixels of the images that CLIP was trained on."""
     visual = model.backbone.visual
     return visual.patch_size * visual.base_grid
@@ -108,49 +115,41 @@ class TrainStep:
         self.model, self.optim_wrapper, self.data = model, optim_wrapper, data
         self.device, self.dtype = device, dtype
 
-    def __call__(self, watch=None) -> None:
-        from timing import precision
-
+    def __call__(self, watch: Stopwatch | None = None) -> None:
         data = self.model.data_preprocessor(self.data, True)
         # MMEngine's mixed precision refuses a CPU.
-        with self.optim_wrapper.optim_context(self.model), precision(self.device, self.dtype):
+        with (
+            self.optim_wrapper.optim_context(self.model),
+            timing.precision(self.device, self.dtype),
+        ):
             losses = self.model(**data, mode='loss')
         loss, _ = self.model.parse_losses(losses)
         if watch is not None:
             watch.watch_backward(loss)
         self.optim_wrapper.update_params(loss)
 
-    def parts(self) -> dict:
+    def parts(self) -> dict[tuple[str, str], float]:
         """Seconds of one step by (part, phase)."""
-        from stopwatch import REST, Stopwatch, watched
-
-        watch = Stopwatch(self.device)
-        losses = {f'loss {n}': [f'losses.{n}.forward'] for n in self.model.losses}
-        with (
-            watched(watch, self.model, {**PARTS, **losses}),
-            watched(watch, self.optim_wrapper, {OPTIMISER: ['step', 'zero_grad']}),
+        watch, names = Stopwatch(self.device), self.model.co_decomposition.losses
+        losses = {f'co_decomposition.losses.{name}.forward': f'loss {name}' for name in names}
+        with watch.watching(
+            (self.model, {**PARTS, **losses}),
+            (CoDecompositionStep, VALUES),
+            (self.optim_wrapper, dict.fromkeys(['step', 'zero_grad'], OPTIMISER)),
         ):
-            watch.mark(REST)
             self(watch)
-            watch.mark(REST)
         return watch.seconds()
 
 
-def build_step(args):
+def build_step(args: argparse.Namespace) -> tuple[TrainStep, Callable]:
     """The step of these options, and the unit beside it."""
-    import torch
-    from mmengine.config import Config
-    from mmengine.optim import build_optim_wrapper
-    from timing import unit_of
-
-    from code_mm.engine.every_run import keep_freed_memory
-
     device, dtype = prepare(args)
     if device.type == 'cpu' and not args.release_memory:
         keep_freed_memory()
     cfg = load_config(args)
     model = build_model(cfg, device).train()
-    wrapper = cfg.get('optim_wrapper') or Config.fromfile(SCHEDULE).optim_wrapper
+    schedule = CONFIGS / 'schedules' / 'code_50k.py'
+    wrapper = cfg.get('optim_wrapper') or Config.fromfile(schedule).optim_wrapper
     amp = device.type != 'cpu' and dtype != torch.float32
     wrapper.update(type='AmpOptimWrapper' if amp else 'OptimWrapper')
     for key in ('dtype', 'loss_scale', 'use_fsdp'):
@@ -158,34 +157,31 @@ def build_step(args):
     if amp:
         scale = dict(loss_scale='dynamic') if dtype == torch.float16 else {}
         wrapper.update(dtype=str(dtype).removeprefix('torch.'), **scale)
-    step = TrainStep(
-        model, build_optim_wrapper(model, wrapper), make_batch(args, model), device, dtype
-    )
+    data = make_batch(args, model)
+    step = TrainStep(model, build_optim_wrapper(model, wrapper), data, device, dtype)
     side = trained_side(model)
     image = torch.randn(args.batch_size, 3, side, side, device=device)
-    return step, unit_of(model.backbone.visual, image, dtype)
+    return step, timing.unit_of(model.backbone.visual, image, dtype)
 
 
-def state_bytes(optimizer) -> int:
+def state_bytes(optimizer: torch.optim.Optimizer) -> int:
     """Bytes that the optimiser keeps between steps."""
-    import torch
-
     values = [v for state in optimizer.state.values() for v in state.values()]
     return sum(v.numel() * v.element_size() for v in values if torch.is_tensor(v))
 
 
-def measure(args) -> dict:
+def measure(args: argparse.Namespace) -> dict:
     """All figures: the step in U and seconds, its parts in U, its memory in MB."""
-    from timing import MB, UNIT, in_units, peak_memory, shares, time_in_turns
-
     step, unit = build_step(args)
     parts: list[dict] = []
     works = {UNIT: unit, 'step': lambda: parts.append(step.parts())}
     if step.device.type != 'cpu':  # where launching limits the speed, watching costs time
         works = {UNIT: unit, 'step': step, 'watched': works['step']}
-    seconds = time_in_turns(works, step.device, args.rounds)
-    units = in_units(seconds)
-    memory = peak_memory(step, step.device)
+    if args.plain_forms:
+        works |= {path: patch(path, plain)(lambda: step()) for path, plain in PLAIN_FORMS.items()}
+    seconds = timing.time_in_turns(works, args.rounds)
+    units = timing.in_units(seconds)
+    memory = timing.peak_memory(step, step.device)
     optimiser = state_bytes(step.optim_wrapper.optimizer)
     return dict(
         step_u=units['step'],
@@ -195,8 +191,17 @@ def measure(args) -> dict:
         step_memory_mb=(memory + optimiser) / MB,
         optimiser_state_mb=optimiser / MB,
         parts_u={
-            f'{part}, {phase}': share * units['step']
-            for (part, phase), share in shares(parts[-args.rounds :]).items()
+            f'{part}, {phase}': u
+            for (part, phase), u in timing.parts_in_units(
+                parts[-args.rounds :], units['step']
+            ).items()
+        },
+        plain_forms={
+            path.rpartition('.')[2]: statistics.median(
+                plain / own for plain, own in zip(seconds[path], seconds['step'], strict=True)
+            )
+            for path in PLAIN_FORMS
+            if path in seconds
         },
     )
 
@@ -207,7 +212,8 @@ def table_of(figures: dict) -> list[list]:
     for label, units in figures['parts_u'].items():
         part, phase = label.rsplit(', ', 1)
         parts.setdefault(part, dict(forward=0.0, backward=0.0))[phase] = units
-    order = [*PARTS, *(p for p in parts if p.startswith('loss ')), 'rest', OPTIMISER]
+    losses = [part for part in parts if part.startswith('loss ')]
+    order = [*PARTS.values(), *VALUES.values(), *losses, Stopwatch.REST, OPTIMISER]
     total = sum(figures['parts_u'].values())
     rows = []
     for part in sorted(parts, key=order.index):
@@ -222,9 +228,7 @@ def table_of(figures: dict) -> list[list]:
     return rows
 
 
-def main() -> None:
-    args = parse_args()
-    figures = measure(args)
+def show(args: argparse.Namespace, figures: dict) -> None:
     columns = ['part', 'forward U', 'backward U', 'both U', 'share']
     report(args, f'Training step, {args.nouns} nouns per caption', table_of(figures), columns)
     print(
@@ -233,8 +237,9 @@ def main() -> None:
         f'peak memory above the model: {figures["step_memory_mb"]:.0f} MB, of which the '
         f"optimiser's state {figures['optimiser_state_mb']:.0f} MB"
     )
-    write_json(args, figures)
+    for name, ratio in figures['plain_forms'].items():
+        print(f'with the plain form of {name}: {ratio:.3f} times the step')
 
 
 if __name__ == '__main__':
-    run_or_explain(main)
+    run(make_options(), measure, show)

@@ -195,6 +195,11 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
                 self.set_class_names(self._of_labels[0])
         return super().train(mode)
 
+    def _forward(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> Tensor:
+        """Logits on the mask grid [b, classes, h, w], of ``mode='tensor'``."""
+        maps = self.extract_feat(inputs)
+        return self.decode_head(maps, self.vocabulary, self.similarity_to_mask)
+
     @property
     def _embedder(self) -> nn.Module:
         return getattr(self, 'vision_language_backbone', self.backbone)

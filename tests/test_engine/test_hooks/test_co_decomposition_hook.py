@@ -9,10 +9,9 @@ from mmseg.models import SegDataPreProcessor
 from mmseg.structures import SegDataSample
 from mmseg.visualization import SegLocalVisualizer
 from torch import nn
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import Dataset
 
 from code_mm.engine.hooks import CoDecompositionHook
-from code_mm.engine.hooks.co_decomposition_hook import fixed_draws
 from code_mm.registry import DATASETS, HOOKS
 from code_mm.visualization import draw_co_decomposition
 
@@ -36,11 +35,6 @@ class Pairs(Dataset):
 
     def __getitem__(self, index):
         return pair(index)
-
-
-class PairStream(IterableDataset):
-    def __iter__(self):
-        yield from (pair(i) for i in range(100))
 
 
 class Model(nn.Module):
@@ -123,24 +117,6 @@ def test_every_validation_shows_the_same_crops(tmp_path):
     assert torch.equal(shown[0][0], shown[0][2])
 
 
-def test_streams_and_small_datasets(tmp_path):
-    model = Model()
-    CoDecompositionHook(PairStream(), num_pairs=2).after_test_epoch(make_runner(model, tmp_path))
-    assert [index for _, index in model.seen] == [0, 1]
-    model.seen = []
-    CoDecompositionHook(Pairs(), num_pairs=99).after_test_epoch(make_runner(model, tmp_path))
-    assert [index for _, index in model.seen] == list(range(9))
-
-
-def test_testing_without_pairs_says_so(monkeypatch):
-    from code_mm.engine.hooks import co_decomposition_hook
-
-    messages = []
-    monkeypatch.setattr(co_decomposition_hook, 'print_log', lambda t, **_: messages.append(t))
-    CoDecompositionHook().after_test_epoch(SimpleNamespace(model=Model()))
-    assert messages and 'needs the key dataset' in messages[0]
-
-
 def test_model_that_cannot_decompose(tmp_path):
     runner = make_runner(nn.Linear(1, 1), tmp_path)
     with pytest.raises(TypeError, match=r'decompose\(inputs, data_samples\), but got Linear'):
@@ -165,16 +141,3 @@ def test_model_without_text_segmenter(tmp_path):
     written = cv2.imread(str(tmp_path / 'vis_data/vis_image/co_decomposition_0_7.png'))[..., ::-1]
     words = written[320:350, -384:]  # below the regions: text on plain ground
     assert (words.max(-1) - words.min(-1) == 0).all()
-
-
-def test_a_number_of_pairs_must_be_positive():
-    with pytest.raises(ValueError, match='num_pairs >= 1'):
-        CoDecompositionHook(num_pairs=0)
-
-
-def test_fixed_draws_restores_after_an_error():
-    before = random.getstate()
-    with pytest.raises(KeyError), fixed_draws(0):
-        random.random()
-        raise KeyError
-    assert random.getstate() == before

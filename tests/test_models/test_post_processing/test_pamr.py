@@ -3,7 +3,6 @@ import torch
 import torch.nn.functional as F
 
 from code_mm.models.post_processing.pamr import PAMR, pixel_affinity
-from code_mm.registry import MODELS
 
 DIRECTIONS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
 
@@ -73,24 +72,6 @@ def test_a_flat_image_averages_all_neighbours_and_keeps_gradients_finite():
     torch.testing.assert_close(affinity.detach(), torch.full((1, 16, 5, 5), 1 / 16))
     affinity[:, 0].sum().backward()
     assert image.grad.isfinite().all()
-
-
-def test_masks_do_not_cross_an_edge():
-    image = torch.zeros(1, 3, 8, 8)
-    image[..., 4:] = 1
-    mask = torch.zeros(1, 1, 8, 8)
-    mask[..., :3] = 1  # one column short of the edge
-    mask[..., 6, 6] = 1  # a speck on the other side
-    refined = PAMR(10, (1, 2))(image, mask)
-    assert refined[..., :4].min() > 0.8
-    assert refined[..., 4:].max() < 0.1
-
-
-def test_image_grid_resizes_the_masks():
-    image, mask = torch.randn(1, 3, 12, 10), torch.rand(1, 2, 6, 8)
-    big = F.interpolate(mask, (12, 10), mode='bilinear', align_corners=True)
-    refined = MODELS.build(dict(type='PAMR', num_iter=2, grid='image'))(image, mask)
-    torch.testing.assert_close(refined, plain_pamr(image, big, 2, (1, 2, 4, 8, 12, 24)))
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])

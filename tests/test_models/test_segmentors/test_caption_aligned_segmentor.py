@@ -150,7 +150,13 @@ def test_images_are_resized_for_the_vision_language_backbone():
         torch.testing.assert_close(losses[f'alignment.{name}'], value)
 
 
-def test_contexts_start_from_the_text_tower():
+def test_contexts_start_from_the_text_tower_or_from_a_checkpoint(tmp_path):
+    trained = tiny()
+    torch.save(trained.state_dict(), tmp_path / 'trained.pth')
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'trained.pth'))
+    model = MODELS.build(config(init_cfg=init_cfg))
+    model.init_weights()
+    assert torch.equal(model.noun_prompt.contexts, trained.noun_prompt.contexts)
     model = MODELS.build(config())
     model.init_weights()
     clip = model.vision_language_backbone

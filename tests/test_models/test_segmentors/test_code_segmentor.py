@@ -9,6 +9,7 @@ from tiny_model import (
     caption_samples,
     code_config,
     images,
+    metas,
     tiny_clip,
     tiny_code,
 )
@@ -92,6 +93,9 @@ def test_the_modes_of_an_mmengine_model():
     model.set_class_names(NAMES)
     image, samples = images(2, 32, 32), caption_samples()
     assert set(model(image, samples, mode='loss')) == {f'loss_{name}' for name in LOSSES}
+    scores = torch.sigmoid(model(image, mode='tensor'))
+    expected = F.interpolate(scores, (32, 32), mode='bilinear', align_corners=False)
+    torch.testing.assert_close(model.inference(image, metas(image)), expected)
     results = model(image, mode='predict')
     assert [tuple(r.pred_sem_seg.data.shape) for r in results] == [(1, 32, 32)] * 2
     assert results[0].seg_logits.shape == (32, 32)

@@ -1,13 +1,10 @@
 """Memory, precision and time of a training step: same losses, same gradients."""
 
-import copy
 from functools import lru_cache
 
 import numpy as np
 import pytest
 import torch
-from mmengine.optim import OptimWrapper
-from mmengine.runner.activation_checkpointing import turn_on_activation_checkpointing
 from tiny_model import CAPTIONS, NOUNS, SIZES, caption_samples, images, tiny_code
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
@@ -48,44 +45,6 @@ def test_activation_checkpointing_keeps_less(frozen_block):
     assert kept_less < 0.7 * kept
 
 
-@pytest.mark.filterwarnings('ignore:torch.utils.checkpoint', 'ignore:None of the inputs')
-def test_mmengines_activation_checkpointing_of_the_frozen_towers_blocks():
-    """MMEngine's key ``activation_checkpointing``: a list of modules."""
-    expected = losses_and_gradients(tiny_code())
-    model, calls = tiny_code(), []
-    blocks = model.backbone.visual.transformer.resblocks
-    blocks[0].mlp.register_forward_pre_hook(lambda *_: calls.append(torch.is_grad_enabled()))
-    names = [f'backbone.visual.transformer.resblocks.{i}' for i in range(len(blocks) - 1)]
-    turn_on_activation_checkpointing(model, names)
-    torch.testing.assert_close(losses_and_gradients(model), expected)
-    # the trunk and the highlighted images without a graph, the latter once more with one
-    assert calls == [False, False, True]
-
-
-def test_gradient_accumulation_is_the_mean_of_the_parts():
-    """``accumulative_counts``: contrast is within each part, which the joined batch exceeds."""
-    model = tiny_code()
-    parts = [losses_and_gradients(copy.deepcopy(model), seed)[1] for seed in (3, 4)]
-    learnt = {n: p for n, p in model.named_parameters() if p.requires_grad}
-    wrapper = OptimWrapper(torch.optim.SGD(learnt.values(), lr=1.0), accumulative_counts=2)
-    before = {n: p.detach().clone() for n, p in learnt.items()}
-    wrapper.initialize_count_status(model, 0, 2)
-    for seed in (3, 4):
-        torch.manual_seed(seed)
-        losses = model.loss(images(2, 32, 32), caption_samples())
-        wrapper.update_params(sum(losses.values()))
-    for name, parameter in learnt.items():
-        mean = (parts[0][name] + parts[1][name]) / 2
-        moved = before[name] - parameter.detach()
-        torch.testing.assert_close(moved, mean, atol=1e-4, rtol=1e-3, msg=lambda m, n=name: n + m)
-    joined = tiny_code()
-    torch.manual_seed(3)
-    sum(joined.loss(images(4, 32, 32), caption_samples() * 2).values()).backward()
-    contrast = 'co_decomposition.losses.region_word.logit_scale'  # more negatives
-    own = (parts[0][contrast] + parts[1][contrast]) / 2
-    assert abs(joined.get_parameter(contrast).grad - own) > 0.1 * abs(own)
-
-
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_mixed_precision_is_finite_and_near_full_precision(dtype):
     expected, _ = losses_and_gradients(tiny_code())
@@ -98,7 +57,7 @@ def test_mixed_precision_is_finite_and_near_full_precision(dtype):
 
 
 @lru_cache
-def train(dtype, steps=100):
+def train(dtype, steps=60):
     """Sums of the losses of every step, and how many steps the scaler skipped."""
     model = tiny_code().train()
     learnt = [p for p in model.parameters() if p.requires_grad]
@@ -130,8 +89,8 @@ def test_losses_fall_in_half_precision_as_in_full(dtype):
     (full, _), (half, skipped) = train(torch.float32), train(dtype)
     assert np.isfinite(half).all()
     assert skipped < 20  # the scaler finds its scale, then hardly a step is lost
-    assert half[-30:].mean() < half[:10].mean()
-    assert half[-30:].mean() == pytest.approx(full[-30:].mean(), rel=0.1)
+    assert half[-20:].mean() < half[:10].mean()
+    assert half[-20:].mean() == pytest.approx(full[-20:].mean(), rel=0.1)
 
 
 def without_values(mode, module):

@@ -65,17 +65,6 @@ def test_windows_are_padded_to_whole_patches(size, padding):
     torch.testing.assert_close(scores, expected_scores(model, image, *padding))
 
 
-def test_sliding_windows_are_padded_one_by_one_and_averaged():
-    model = build(test_cfg=dict(mode='slide', crop_size=(20, 20), stride=(10, 10)))
-    model.set_class_names(NAMES)
-    image = images(1, 20, 30)
-    one, two = (expected_scores(model, image[..., x : x + 20], 2, 2, 2, 2) for x in (0, 10))
-    expected = torch.cat(
-        [one[..., :10], (one[..., 10:] + two[..., :10]) / 2, two[..., 10:]], dim=-1
-    )
-    torch.testing.assert_close(model.inference(image, metas(image)), expected)
-
-
 def test_the_post_processor_gets_the_padded_image():
     class Spy(torch.nn.Module):
         def forward(self, image, masks):
@@ -295,15 +284,3 @@ def test_trained_by_cross_entropy_with_the_names_of_its_labels(background):
     model = supervised()
     with pytest.raises(ValueError, match='class_names, the names of the training labels; got none'):
         model.loss(image, samples)
-
-
-def test_padding_by_the_preprocessor_does_not_shift_the_scores():
-    """An image padded to 40 x 40 behind its 32 x 32 pixels: what is cropped is the padding."""
-    model = supervised(class_names=NAMES)
-    padded = F.pad(images(1, 32, 32), (0, 8, 0, 8))
-    meta = dict(img_shape=(32, 32), ori_shape=(32, 32), pad_shape=(40, 40))
-    sample = SegDataSample(metainfo=dict(meta, img_padding_size=(0, 8, 0, 8)))
-    (result,) = model.predict(padded, [sample])
-    scores = torch.sigmoid(model.decode_head(model.extract_feat(padded), model.vocabulary))
-    scores = F.interpolate(scores, (40, 40), mode='bilinear', align_corners=False)
-    torch.testing.assert_close(result.seg_logits.data, scores[0, :, :32, :32])

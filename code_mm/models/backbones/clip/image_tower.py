@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from code_mm.ops import patch_convolution
 from code_mm.registry import MODELS
 
 from ..interface import ImageTail
@@ -119,7 +118,7 @@ class CLIPImageTower(nn.Module):
                 f'expected images of at least {self.patch_size} x {self.patch_size} pixels (one '
                 f'patch), but got {tuple(image.shape[-2:])}; resize or pad them first'
             )
-        patches = patch_convolution(image, self.conv1.weight)  # b width h w
+        patches = self.conv1(image)  # b width h w
         grid = (patches.shape[2], patches.shape[3])
         patches = patches.flatten(2).transpose(1, 2)
         tokens = torch.cat([self.class_embedding.expand(len(patches), 1, -1), patches], dim=1)

@@ -10,21 +10,18 @@ def clip():
     return tiny_clip()
 
 
-def test_positions_and_blocks_in_order(clip):
+def test_steps_in_their_order(clip):
     text, ids = clip.text, clip.tokenize(TEXTS)
     assert ids.shape == (3, 24)
     hidden = text.token_embedding.weight[ids] + text.positional_embedding
     for block in text.transformer.resblocks:
         hidden = block(hidden, causal=True)
     torch.testing.assert_close(clip.hidden_states(ids), hidden)
-    ends = [list(row).index(49407) for row in ids.tolist()]
-    expected = torch.stack([hidden[i, end] for i, end in enumerate(ends)])
-    expected = text.ln_final(expected) @ text.text_projection
-    torch.testing.assert_close(clip.encode_text(ids), expected)
-    # what stands behind the end has no influence
-    longest = max(ends) + 1
-    assert longest < 24
-    torch.testing.assert_close(clip.encode_text(ids[:, :longest]), expected)
+    ends = [row.index(49407) for row in ids.tolist()]
+    at_end = torch.stack([hidden[i, end] for i, end in enumerate(ends)])
+    expected = text.ln_final(at_end) @ text.text_projection
+    for length in (24, max(ends) + 1):  # padding has no influence
+        torch.testing.assert_close(clip.encode_text(ids[:, :length]), expected)
 
 
 def test_texts_that_begin_alike(clip):
@@ -34,15 +31,6 @@ def test_texts_that_begin_alike(clip):
     for encode in (clip.encode_continuations, super(type(clip), clip).encode_continuations):
         shared = encode(words[0, :3], words[:, 3:10], lengths - 3)
         torch.testing.assert_close(shared, expected)
-
-
-def test_no_position_sees_a_later_one(clip):
-    ids = clip.tokenize(TEXTS)
-    changed = ids.clone()
-    changed[:, 3:] = 1000
-    before, after = clip.hidden_states(ids), clip.hidden_states(changed)
-    torch.testing.assert_close(after[:, :3], before[:, :3])
-    assert (after[:, 3:] - before[:, 3:]).abs().amax(-1).min() > 1e-3
 
 
 def test_frozen_parameters_let_gradients_through_to_the_words(clip):
