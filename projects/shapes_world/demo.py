@@ -144,7 +144,8 @@ def evaluate(
     """Metrics of one config, from an earlier run where there is one."""
     result = ROOT / work_dir / 'metrics.json'
     if not result.exists():
-        options = [o for o in data_options(args) if o.startswith('test')]
+        named = ('test', 'custom') if config in TRAINED.values() else ('test',)
+        options = [o for o in data_options(args) if o.startswith(named)]
         run(
             work_dir / 'test.log',
             *(mim(), 'test', 'code_mm', f'{CONFIGS}/{config}.py', '--checkpoint', checkpoint),
