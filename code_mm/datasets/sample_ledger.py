@@ -31,11 +31,7 @@ class Skip(NamedTuple):
 
 
 def worker_row() -> int:
-    """The row of this worker in memory that has one row per worker; 0 is the main process.
-
-    Raises:
-        ValueError: There are more workers than rows.
-    """
+    """The row of this worker in memory that has one row per worker; 0 is the main process."""
     info = get_worker_info()
     row = 0 if info is None else info.id + 1
     if row >= MAX_WORKERS:
@@ -86,11 +82,7 @@ class SampleLedger:
         self._visit(_USED, index)
 
     def skip(self, key: str, problem: UnusableSample, index: int | None = None) -> None:
-        """Note an unusable sample; warn, or stop where too many are.
-
-        Raises:
-            RuntimeError: More than ``max_bad_fraction`` of the samples are unusable.
-        """
+        """Note an unusable sample; warn, or raise RuntimeError where too many are."""
         column = _column(problem.reason)
         known = index is not None and int(self._verdicts[index]) == column
         self._visit(column, index)
@@ -113,15 +105,9 @@ class SampleLedger:
         self._warn(key, problem)
 
     def lose_shard(self, shard: str, problem: UnusableSample, count: bool = True) -> None:
-        """Note a shard that cannot be read, or not to its end; stop where too many cannot.
+        """Note a shard that cannot be read to its end; raise RuntimeError where too many cannot.
 
-        Args:
-            shard (str): Its name.
-            problem (UnusableSample): Why.
-            count (bool): False: only warn, as another worker counts the same shard.
-
-        Raises:
-            RuntimeError: More than ``max_bad_fraction`` of the shards cannot be read.
+        With ``count=False`` only warn, as another worker counts the same shard.
         """
         self._add(_FAILED_SHARDS)
         if count:
@@ -198,28 +184,19 @@ class SampleLedger:
         """One log line: size of the dataset, and by reason what the index left out."""
         keys: dict[str, list[str]] = {}
         for skip in self.index_skips:
-            keys.setdefault(skip.reason, []).append(
-                f'{skip.key} ({skip.detail})' if skip.detail else skip.key
-            )
+            named = f'{skip.key} ({skip.detail})' if skip.detail else skip.key
+            keys.setdefault(skip.reason, []).append(named)
         parts = [
             f'{len(names)} {reason}: {", ".join(names[:_KEYS_PER_LINE])}'
             + (', …' if len(names) > _KEYS_PER_LINE else '')
             for reason, names in keys.items()
         ]
-        print_log(
-            f'{self.name}: {size}'
-            + (f'; left out {len(self.index_skips)}: {"; ".join(parts)}' if parts else ''),
-            logger='current',
-            level=logging.WARNING if parts else logging.INFO,
-        )
+        left_out = f'; left out {len(self.index_skips)}: {"; ".join(parts)}' if parts else ''
+        level = logging.WARNING if parts else logging.INFO
+        print_log(f'{self.name}: {size}{left_out}', logger='current', level=level)
 
     def log_totals(self, totals: Sequence[int], num_processes: int) -> None:
-        """One log line of the counts of all processes.
-
-        Args:
-            totals (Sequence[int]): Sum of :meth:`totals` over the processes.
-            num_processes (int): How many.
-        """
+        """One log line of the counts of all processes, of whose :meth:`totals` this is the sum."""
         counts = self.counts(totals)
         print_log(
             f'{self.name}: {totals[_USED]} samples used and {totals[_SHARDS]} shards opened by '

@@ -17,9 +17,9 @@ from typing import NamedTuple
 import pyarrow as pa
 import torch
 from mmengine.logging import print_log
-from torch.utils.data import get_worker_info
 
 from code_mm.atomic_write import atomic_write
+from code_mm.datasets.sample_ledger import MAX_WORKERS, worker_row
 from code_mm.datasets.shards.shard_paths import is_url, shard_name
 
 SUFFIX = '.nouns.arrow'
@@ -27,7 +27,6 @@ _METADATA = b'code_mm'
 _SCHEMA = pa.schema(dict(key=pa.string(), nouns=pa.list_(pa.string()), caption_crc=pa.uint32()))
 _HOW_TO_BUILD = 'run tools/dataset_converters/extract_nouns.py'
 _MAX_OPEN = 4096  # files mapped per process; a map takes address space and a few kilobytes
-_MAX_WORKERS = 256  # rows of the counts; each loader worker writes its own
 _OUTCOMES = ('found', 'missing', 'changed')
 
 
@@ -48,11 +47,7 @@ class NounSettings(NamedTuple):
 
 
 def nouns_file(source: str, folder: str | None = None) -> str:
-    """Path of the nouns file of a shard or list, beside it or in ``folder``.
-
-    Raises:
-        ValueError: If it is a URL, and there is no folder.
-    """
+    """Path of the nouns file of a shard or list, beside it or (also for a URL) in ``folder``."""
     if folder is None and is_url(source):
         raise ValueError(
             f"cache='beside' needs shards on this machine's disks, but got {source!r}; give the "
@@ -94,15 +89,7 @@ def write_nouns(
 
 
 class NounTable:
-    """The nouns of one shard or list.
-
-    Args:
-        file (str): Its path.
-
-    Raises:
-        FileNotFoundError: If it is not there.
-        ValueError: If it is damaged, or not written by :func:`write_nouns`.
-    """
+    """The nouns file of one shard or list; ValueError where :func:`write_nouns` wrote another."""
 
     def __init__(self, file: str) -> None:
         try:
@@ -143,20 +130,17 @@ class NounCache:
     Args:
         folder (str, optional): Where the files are. Default: beside each shard or list.
         tagger (str | dict, optional): A cache made with another one is an error. Default: any.
-        word_type (str, optional): 'noun' or 'noun_phrase'; likewise.
+        word_type (str): 'noun' or 'noun_phrase'; likewise.
     """
 
     def __init__(
-        self,
-        folder: str | None = None,
-        tagger: str | dict | None = None,
-        word_type: str | None = None,
+        self, folder: str | None = None, tagger: str | dict | None = None, word_type: str = 'noun'
     ) -> None:
         self.folder = None if folder is None else os.path.expanduser(folder)
         self._wanted = dict(tagger=tagger, word_type=word_type)
         self._tables: dict[str, NounTable | None] = {}
         self._warned: set[str] = set()
-        self._counts = torch.zeros(_MAX_WORKERS, 3, dtype=torch.int64).share_memory_()
+        self._counts = torch.zeros(MAX_WORKERS, 3, dtype=torch.int64).share_memory_()
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, '_tables': {}}  # not the nouns themselves
@@ -174,15 +158,17 @@ class NounCache:
             ValueError: If the file was made with another tagger or word type.
         """
         table = self._table(source)
-        entry = None if table is None else table.find(key)
-        if entry is None:
-            self._warn('missing', f'{source}/{key} has no nouns')
-            return self._count('missing')
-        nouns, checksum = entry
-        if checksum != caption_checksum(caption):
-            self._warn('changed', f'the caption of {source}/{key} is not the one that was tagged')
-            return self._count('changed')
-        self._count('found')
+        nouns, checksum = (table and table.find(key)) or (None, None)
+        if nouns is None:
+            outcome = 'missing'
+            self._warn(outcome, f'{source}/{key} has no nouns')
+        elif checksum != caption_checksum(caption):
+            nouns, outcome = None, 'changed'
+            self._warn(outcome, f'the caption of {source}/{key} is not the one that was tagged')
+        else:
+            outcome = 'found'
+        # each loader worker writes its own row; a tensor takes ten times as long
+        self._counts.numpy()[worker_row(), _OUTCOMES.index(outcome)] += 1
         return nouns
 
     def counts(self) -> dict[str, int]:
@@ -219,19 +205,12 @@ class NounCache:
                 )
         return table
 
-    def _count(self, outcome: str) -> None:
-        info = get_worker_info()
-        row = 0 if info is None else 1 + info.id % (_MAX_WORKERS - 1)
-        # a tensor takes ten times as long
-        self._counts.numpy()[row, _OUTCOMES.index(outcome)] += 1
-
     def _warn(self, kind: str, problem: str) -> None:
-        if kind in self._warned:
-            return
-        self._warned.add(kind)
-        print_log(
-            f'noun cache: {problem}; it is tagged on the fly, like others of this kind (counted, '
-            f'not logged). To save that, {_HOW_TO_BUILD}',
-            logger='current',
-            level=logging.WARNING,
-        )
+        if kind not in self._warned:
+            self._warned.add(kind)
+            print_log(
+                f'noun cache: {problem}; it is tagged on the fly, like others of this kind '
+                f'(counted, not logged). To save that, {_HOW_TO_BUILD}',
+                logger='current',
+                level=logging.WARNING,
+            )

@@ -6,11 +6,9 @@ from code_mm.tokenizers.clip_tokenizer import clean_text
 
 from .taggers import TaggedWords, build_tagger
 
-NOUN_TAGS = frozenset({'NN', 'NNS', 'NNP', 'NNPS'})
-ADJECTIVE_TAGS = frozenset({'JJ', 'JJR', 'JJS'})
-PREPOSITION_TAG = 'IN'
-WORD_TYPES = ('noun', 'noun_phrase')
-
+_NOUN_TAGS = frozenset({'NN', 'NNS', 'NNP', 'NNPS'})
+_ADJECTIVE_TAGS = frozenset({'JJ', 'JJR', 'JJS'})
+_PREPOSITION_TAG = 'IN'
 # Characters that are tagged. TextBlob's time grows with the square of the length of a run of
 # signs, and no text tower sees as much.
 _MAX_TAGGED = 10_000
@@ -24,23 +22,17 @@ class NounSelector:
     10 000 characters are looked at.
 
     Args:
-        tagger (str | dict): 'auto', 'nltk', 'textblob' or one of your own, see
-            :func:`~code_mm.nouns.taggers.build_tagger`.
+        tagger (str | dict): Of :func:`build_tagger`.
         word_type (str): 'noun': single words tagged NN, NNS, NNP or NNPS. 'noun_phrase': see
             :func:`noun_phrases`.
-
-    Raises:
-        ValueError: If ``tagger`` or ``word_type`` is unknown.
-        RuntimeError: If NLTK was asked for but its data are missing.
     """
 
     def __init__(self, tagger: str | dict = 'auto', word_type: str = 'noun') -> None:
-        if word_type not in WORD_TYPES:
-            raise ValueError(
-                f'expected word_type to be one of {list(WORD_TYPES)}, got {word_type!r}'
-            )
+        selections = dict(noun=nouns, noun_phrase=noun_phrases)
+        if word_type not in selections:
+            raise ValueError(f'expected word_type in {list(selections)}, but got {word_type!r}')
         self._tag = build_tagger(tagger)
-        self._select = nouns if word_type == 'noun' else noun_phrases
+        self._select = selections[word_type]
 
     def __call__(self, caption: str) -> list[str]:
         """The nouns (or phrases) of ``caption``; empty where it names nothing."""
@@ -50,7 +42,7 @@ class NounSelector:
 
 def nouns(words: TaggedWords) -> list[str]:
     """The single-word nouns among tagged words, each once, in their order."""
-    return unique_names(word for word, tag in words if tag in NOUN_TAGS)
+    return _unique_names(word for word, tag in words if tag in _NOUN_TAGS)
 
 
 def noun_phrases(words: TaggedWords) -> list[str]:
@@ -65,10 +57,10 @@ def noun_phrases(words: TaggedWords) -> list[str]:
     phrases = []
     while chunks:
         start, end = chunks.pop(0)
-        if chunks and chunks[0][0] == end + 1 and words[end][1] == PREPOSITION_TAG:
+        if chunks and chunks[0][0] == end + 1 and words[end][1] == _PREPOSITION_TAG:
             _, end = chunks.pop(0)
         phrases.append(' '.join(word for word, _ in words[start:end]))
-    return unique_names(phrases)
+    return _unique_names(phrases)
 
 
 def _chunks(words: TaggedWords) -> list[tuple[int, int]]:
@@ -76,9 +68,9 @@ def _chunks(words: TaggedWords) -> list[tuple[int, int]]:
     chunks = []
     start = end = None
     for index, (_, tag) in enumerate([*words, ('', '')]):  # the sentinel ends the last run
-        if tag in NOUN_TAGS or tag in ADJECTIVE_TAGS:
+        if tag in _NOUN_TAGS | _ADJECTIVE_TAGS:
             start = index if start is None else start
-            end = index + 1 if tag in NOUN_TAGS else end
+            end = index + 1 if tag in _NOUN_TAGS else end
         else:
             if end is not None:
                 chunks.append((start, end))
@@ -86,7 +78,7 @@ def _chunks(words: TaggedWords) -> list[tuple[int, int]]:
     return chunks
 
 
-def unique_names(names: Iterable[str]) -> list[str]:
+def _unique_names(names: Iterable[str]) -> list[str]:
     """Drop repetitions, single letters and names without letter or digit."""
     return [
         name for name in dict.fromkeys(names) if len(name) > 1 and any(c.isalnum() for c in name)

@@ -21,11 +21,7 @@ Tagger = Callable[[str], TaggedWords]
 
 @TAGGERS.register_module('nltk')
 class NLTKTagger:
-    """NLTK's word tokenizer and averaged perceptron, as the thesis uses them.
-
-    Raises:
-        RuntimeError: If NLTK's data are not on this machine.
-    """
+    """NLTK's word tokenizer and averaged perceptron, as the thesis uses them."""
 
     packages = ('nltk',)  # whose versions the noun cache records
 
@@ -71,12 +67,9 @@ def build_tagger(tagger: str | dict = 'auto') -> Tagger:
         tagger (str | dict): Name ('nltk', 'textblob' or another registered one), ``dict(type=name,
             …)`` with arguments, or 'auto': NLTK where its data are on the machine, else TextBlob.
 
-    Returns:
-        Tagger: From a sentence to ``[(word, tag), …]`` in the sentence's order.
-
     Raises:
-        ValueError: If the name is unknown.
-        RuntimeError: If 'nltk' was asked for, but its data are missing.
+        ValueError: The name is unknown.
+        RuntimeError: 'nltk' was asked for, but its data are missing.
     """
     return _build(json.dumps(settled_tagger(tagger), sort_keys=True))
 

@@ -1,15 +1,13 @@
 """Token labels: which token of a caption belongs to which selected noun."""
 
 from collections.abc import Iterator, Sequence
+from itertools import count
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from code_mm.tokenizers import Tokenizer
-
-IGNORED = -1
-UNSELECTED_NOUN = 0
 
 
 def token_labels(
@@ -38,10 +36,8 @@ def token_labels(
         Tensor: Labels in [-1, k], int64 [l].
     """
     ids = caption_ids.tolist()
-    labels = [IGNORED] * len(ids)
-    names_and_labels = [(noun, UNSELECTED_NOUN) for noun in nouns]
-    names_and_labels += [(noun, slot) for slot, noun in enumerate(selected, start=1)]
-    for name, label in names_and_labels:
+    labels = [-1] * len(ids)
+    for name, label in [*((noun, 0) for noun in nouns), *zip(selected, count(1))]:
         pattern = tokenizer.encode(name)
         for start in _occurrences(ids, pattern):
             labels[start : start + len(pattern)] = [label] * len(pattern)

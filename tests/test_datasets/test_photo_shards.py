@@ -26,12 +26,6 @@ def streaming(folder):
     return config
 
 
-def piped(folder):
-    config = streaming(folder)
-    config.sources = dict(shards=f'pipe:cat {folder}/{{00000..00001}}.tar')
-    return config
-
-
 def samples_of(dataset, kind):
     if kind is map_style:
         found = (dataset.prepare_data(index) for index in range(len(dataset)))
@@ -42,7 +36,7 @@ def samples_of(dataset, kind):
             yield dict(inputs=inputs, data_samples=data)
 
 
-@pytest.mark.parametrize('kind', [map_style, streaming, piped])
+@pytest.mark.parametrize('kind', [map_style, streaming])
 def test_every_usable_pair_is_seen_once_and_every_other_counted(
     photo_folder, photo_captions, kind, monkeypatch
 ):

@@ -29,8 +29,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     from code_mm.datasets.preparation.parallel_jobs import run_jobs
-    from code_mm.datasets.shards.shard_index import ShardLayout
-    from code_mm.datasets.shards.shard_index_cache import index_shards, keep_index
+    from code_mm.datasets.shards.shard_index import ShardLayout, load_or_scan
     from code_mm.datasets.shards.shard_paths import expand_shard_paths
 
     os.makedirs(args.index_dir, exist_ok=True)
@@ -39,11 +38,9 @@ def main() -> None:
         caption='json' if args.caption_field else args.caption_extension,
     )
     paths = expand_shard_paths(args.shards)
-    keep = partial(keep_index, layout=layout, folder=args.index_dir)
-    options = dict(description='indexing', unit='pairs', count=lambda size: size)
-    for _ in run_jobs(keep, paths, args.workers, **options):
-        pass
-    indices = index_shards(paths, layout, args.index_dir)
+    index = partial(load_or_scan, layout=layout, folder=args.index_dir)
+    options = dict(description='indexing', unit='pairs', count=lambda found: len(found.keys))
+    indices = [found for _, found in run_jobs(index, paths, args.workers, **options)]
     skips = Counter(skip.reason for index in indices for skip in index.skips)
     pairs = sum(len(index.keys) for index in indices)
     print(f'{pairs:,} image-caption pairs in {len(paths) - skips["missing_shard"]:,} shards')

@@ -22,11 +22,9 @@ class CaptionDataset(BaseDataset):
 
     Args:
         max_refetch (int): Replacements tried for one sample before an error is raised.
-        max_bad_fraction (float): Share of unusable samples, in (0, 1], above which loading
-            stops with an error (after 200 samples of all workers of a process).
-        max_warnings (int): Warnings about single samples, per worker.
-        **kwargs: Of :class:`mmengine.dataset.BaseDataset` (``ann_file``, ``metainfo``,
-            ``data_root``, ``data_prefix``, ``indices``, ``pipeline``, ``lazy_init``, …).
+        max_bad_fraction (float), max_warnings (int): Of :class:`SampleLedger`.
+        **kwargs: Of :class:`mmengine.dataset.BaseDataset` (``pipeline``, ``indices``,
+            ``lazy_init``, …).
     """
 
     METAINFO = dict(dataset_type='image_caption')
@@ -51,11 +49,7 @@ class CaptionDataset(BaseDataset):
 
     @abstractmethod
     def read_sample(self, info: dict) -> dict:
-        """What the pipeline gets, see :func:`~.sample.decode_sample`.
-
-        Raises:
-            UnusableSample: The sample cannot be read.
-        """
+        """What the pipeline gets; raises UnusableSample where it cannot be read."""
 
     def full_init(self) -> None:
         """Build the index, once, and log its size and what it left out."""
@@ -96,7 +90,7 @@ class CaptionDataset(BaseDataset):
         return sample
 
     def __getitem__(self, idx: int) -> dict:
-        """The sample ``idx`` after the pipeline, or a replacement drawn with ``np.random``.
+        """The sample after the pipeline, or its replacement.
 
         Raises:
             RuntimeError: No usable sample among ``max_refetch`` replacements, too large

@@ -5,8 +5,7 @@ import os
 from collections.abc import Sequence
 from itertools import accumulate
 
-from code_mm.datasets.shards.shard_index import ShardIndex, ShardLayout
-from code_mm.datasets.shards.shard_index_cache import index_shards
+from code_mm.datasets.shards.shard_index import ShardIndex, ShardLayout, index_shards
 from code_mm.datasets.shards.shard_paths import expand_shard_paths, is_url
 from code_mm.datasets.shards.shard_reader import ShardReader
 from code_mm.registry import DATASETS
@@ -43,7 +42,7 @@ class ShardSamples(Sequence):
         image, caption, fields = shard.places[row].tolist()
         return dict(
             shard=shard.path,
-            sample_key=f'{shard.name}/{shard.keys[row].decode()}',
+            sample_key=f'{os.path.basename(shard.path)}/{shard.keys[row].decode()}',
             image_range=image,
             caption_range=caption,
             fields_range=fields,
@@ -56,7 +55,7 @@ class CaptionShardsDataset(CaptionDataset):
 
     The shards' headers are scanned once; images and captions are then read at
     random by their offset, so the sampler alone decides on order and division among
-    processes, and a run can be resumed exactly. Shards must not be compressed.
+    processes, and a run can be resumed exactly.
 
     A sample is what shares a name up to the first dot: ``0000003.jpg``,
     ``0000003.txt``, ``0000003.json``. One that lacks an image or a caption, a missing
@@ -76,7 +75,6 @@ class CaptionShardsDataset(CaptionDataset):
             and for the other processes of this one (``tools/dataset_converters/index_shards.py``
             fills it in parallel); None: scan on every start (27 µs per member: 16 minutes for
             CC12M).
-        max_open_shards (int): Files kept open per process.
         **kwargs: Of :class:`CaptionDataset` (``pipeline``, ``indices``, ``lazy_init``, …).
 
     Raises:
@@ -93,7 +91,6 @@ class CaptionShardsDataset(CaptionDataset):
         caption_field: str | None = None,
         nouns_field: str | None = 'nouns',
         index_dir: str | None = None,
-        max_open_shards: int = 64,
         **kwargs,
     ) -> None:
         self.shards = shards
@@ -102,7 +99,7 @@ class CaptionShardsDataset(CaptionDataset):
         self.nouns_field = nouns_field
         self.index_dir = index_dir
         self.layout = ShardLayout.of(image_extensions, caption_extension, caption_field)
-        self._reader = ShardReader(max_open_shards)
+        self._reader = ShardReader()
         # The index is a compact sequence already; mmengine's would be ten times larger.
         super().__init__(data_root=data_root, data_prefix={}, serialize_data=False, **kwargs)
 

@@ -80,7 +80,7 @@ class CaptionSource:
         Args:
             shard (str): One of ``shards``.
             damage (Callable): Called with the place and kind of each fault.
-            timeout (float, optional): Seconds without a byte from a pipe or download.
+            timeout (float, optional): Of :func:`open_shard`.
 
         Raises:
             OSError: The shard cannot be opened or read on.
@@ -107,14 +107,9 @@ class CaptionSource:
         return kind is not None and (kind != 'fields' or self.nouns_field is not None)
 
     def decode(self, shard: str, members: dict) -> dict:
-        """What the pipeline gets of a sample, see :func:`~.sample.decode_sample`.
-
-        Raises:
-            UnusableSample: Something is missing, or its text cannot be used.
-        """
-        contents = {
-            kind: members[kind] for kind in ('image', 'caption', 'fields') if kind in members
-        }
+        """What the pipeline gets of a sample, see :func:`decode_sample`."""
+        kinds = members.keys() & {'image', 'caption', 'fields'}
+        contents = {kind: members[kind] for kind in kinds}
         problem = missing_part({kind: len(data) for kind, data in contents.items()})
         if problem:
             raise UnusableSample(problem)
@@ -125,11 +120,7 @@ class CaptionSource:
 
 
 def source_weights(sources: Sequence[CaptionSource]) -> list[float]:
-    """Shares of the samples: as given, else by number of samples, else by number of shards.
-
-    Raises:
-        ValueError: Only some sources have a weight.
-    """
+    """Shares of the samples: as given, else by number of samples, else by number of shards."""
     given = [source.weight for source in sources]
     if len(given) == 1:
         return [1.0]

@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from mmengine.dataset import Compose
 from mmengine.dist import get_dist_info
@@ -21,6 +22,7 @@ from code_mm.datasets.shards.shard_schedule import (
 from code_mm.registry import DATASETS
 from code_mm.structures.unusable_sample import UnusableSample
 
+from .caption_dataset import CaptionDataset
 from .caption_source import CaptionSource, source_weights
 from .stream_workers import StreamProgress, WorkerStatus
 
@@ -50,7 +52,6 @@ class CaptionStreamDataset(IterableDataset):
         pipeline (Sequence): Transforms.
         repeat (bool): Begin again after each pass. False: one pass, every sample once, and the
             next pass with the next iteration over the loader.
-        shuffle_shards (bool): Whether each pass has an order of its own.
         shuffle_buffer (int): Undecoded samples per worker among which the next one is drawn; 0 or
             1: none. 1000 of img2dataset's take ~50 MB.
         seed (int, optional): Of order and mixture. Default: that of the run, from
@@ -61,16 +62,13 @@ class CaptionStreamDataset(IterableDataset):
             should exceed ``(retries + 1) * shard_timeout``.
         retries (int): Further tries to read a shard that failed.
         max_refetch (int): Unusable samples in a row, per worker, before an error is raised.
-        max_bad_fraction (float): Share of unusable samples, in (0, 1], above which loading stops
-            with an error (after 1000 samples per process), and of unreadable shards (after 20).
-        max_warnings (int): Warnings about single samples and shards, per worker.
-        metainfo (dict, optional): Of the dataset.
+        max_bad_fraction (float), max_warnings (int): Of :class:`SampleLedger`.
 
     Raises:
         ValueError: No source, or none of a source's shards is there.
     """
 
-    METAINFO = dict(dataset_type='image_caption')
+    metainfo = CaptionDataset.METAINFO
 
     def __init__(
         self,
@@ -78,7 +76,6 @@ class CaptionStreamDataset(IterableDataset):
         pipeline: Sequence,
         *,
         repeat: bool = True,
-        shuffle_shards: bool = True,
         shuffle_buffer: int = 1000,
         seed: int | None = None,
         shard_timeout: float | None = 60.0,
@@ -86,34 +83,35 @@ class CaptionStreamDataset(IterableDataset):
         max_refetch: int = 10_000,
         max_bad_fraction: float = 0.5,
         max_warnings: int = 20,
-        metainfo: dict | None = None,
     ) -> None:
         sources = [sources] if isinstance(sources, dict) else list(sources)
         if not sources:
             raise ValueError('expected at least one source of shards, but got an empty list')
-        _check_numbers(shuffle_buffer, retries, shard_timeout)
+        if shuffle_buffer < 0 or retries < 0:
+            raise ValueError(
+                f'expected shuffle_buffer and retries >= 0, but got {shuffle_buffer}, {retries}'
+            )
+        if shard_timeout is not None and shard_timeout <= 0:
+            raise ValueError(f'expected shard_timeout > 0 or None, but got {shard_timeout}')
         self.pipeline = Compose(pipeline)
         self.sources = [CaptionSource(**source) for source in sources]
         self.repeat = repeat
-        self.shuffle_shards = shuffle_shards
         self.shuffle_buffer = shuffle_buffer
         self.seed = seed
         self.shard_timeout = shard_timeout
         self.retries = retries
         self.max_refetch = max_refetch
-        self.metainfo = {**self.METAINFO, **(metainfo or {})}
         self.rank, self.world_size = get_dist_info()
         self.status = WorkerStatus()
         self.progress = StreamProgress(len(self.sources))
+        missing = [skip for source in self.sources for skip in source.missing]
         self.ledger = SampleLedger(
-            self.name,
-            [skip for source in self.sources for skip in source.missing],
-            max_bad_fraction=max_bad_fraction,
-            max_warnings=max_warnings,
+            self.name, missing, max_bad_fraction=max_bad_fraction, max_warnings=max_warnings
         )
         self._weights = source_weights(self.sources)
         shards = sum(len(source.shards) for source in self.sources)
-        pairs = 'an unknown number of' if self.num_samples is None else self.num_samples
+        self._sizes = [source.num_samples for source in self.sources]
+        pairs = 'an unknown number of' if None in self._sizes else sum(self._sizes)
         self.ledger.log_index_summary(f'{shards} shards, {pairs} image-caption pairs')
 
     @property
@@ -121,23 +119,15 @@ class CaptionStreamDataset(IterableDataset):
         """How messages name this dataset."""
         return f'{type(self).__name__}({", ".join(source.name for source in self.sources)})'
 
-    @property
-    def num_samples(self) -> int | None:
-        """Samples of all sources, given or counted beside the shards; None: unknown."""
-        sizes = [source.num_samples for source in self.sources]
-        return None if None in sizes else sum(sizes)
-
     def __len__(self) -> int:
         """Samples of one pass over all processes.
 
         Where they are unknown, an endless stream gives a number beyond every training:
         MMEngine asks for the length to log the end of an epoch, which a stream does not have.
-
-        Raises:
-            TypeError: they are unknown, and the stream has an end.
+        One that ends raises TypeError.
         """
-        if self.num_samples is not None:
-            return self.num_samples
+        if None not in self._sizes:
+            return sum(self._sizes)
         if not self.repeat:
             raise TypeError(
                 f'{self.name}: expected a known number of samples, but there are shards without '
@@ -169,12 +159,7 @@ class CaptionStreamDataset(IterableDataset):
         self.progress.resume_at(begin, num_workers)
 
     def __iter__(self) -> Iterator[dict]:
-        """Samples after the pipeline, of this loader worker.
-
-        Raises:
-            RuntimeError: Too large a share of samples or shards is unusable, or nothing
-                usable is found at all.
-        """
+        """Samples after the pipeline, of this loader worker; RuntimeError where too few are."""
         info = get_worker_info()
         worker, num_workers = (info.id, info.num_workers) if info else (0, 1)
         reader = Reader.of(self.rank, self.world_size, worker, num_workers)
@@ -195,7 +180,7 @@ class CaptionStreamDataset(IterableDataset):
         """
         source, whole_pass = self.sources[index], False
         while True:
-            order = f'{self.seed or 0} {index} {position.passes}' if self.shuffle_shards else None
+            order = f'{self.seed or 0} {index} {position.passes}'
             parts = parts_of_pass(len(source.shards), reader, order, whole_pass)
             first, found = position.opened, False
             for part in parts[first:]:
@@ -234,15 +219,19 @@ class CaptionStreamDataset(IterableDataset):
             self.status.set(f'opening {shard}' + (f', retry {attempt}' if attempt else ''))
             try:
                 members = source.members(shard, damage, self.shard_timeout)
-                for number, sample in enumerate(members):
-                    if number < done:
-                        continue
+                for number, sample in enumerate(islice(members, done, None), start=done):
                     done = number + 1
                     if number % part.parts == part.part:
                         yield from self._decoded(source, shard, sample)
                 return
             except OSError as error:
-                problem = _problem(error, done)
+                if done:
+                    problem = UnusableSample('truncated_shard', f'after {done} samples: {error}')
+                else:
+                    # a command fails before its first byte: there is no such file at the server
+                    gone = isinstance(error, FileNotFoundError) or 'exit' in str(error)
+                    reason = 'missing_shard' if gone else 'unreadable_shard'
+                    problem = UnusableSample(reason, str(error))
                 is_gone = isinstance(error, FileNotFoundError) and not is_url(shard)
                 if is_gone or attempt == self.retries:
                     break
@@ -283,15 +272,6 @@ class CaptionStreamDataset(IterableDataset):
             yield sample
 
 
-def _check_numbers(shuffle_buffer: int, retries: int, shard_timeout: float | None) -> None:
-    if shuffle_buffer < 0 or retries < 0:
-        raise ValueError(
-            f'expected shuffle_buffer and retries >= 0, but got {shuffle_buffer} and {retries}'
-        )
-    if shard_timeout is not None and shard_timeout <= 0:
-        raise ValueError(f'expected shard_timeout > 0 or None, but got {shard_timeout}')
-
-
 def _mix(
     streams: Sequence[Iterator[dict]], weights: Sequence[float], rng: random.Random
 ) -> Iterator[dict]:
@@ -304,11 +284,3 @@ def _mix(
             del streams[chosen], weights[chosen]
         else:
             yield sample
-
-
-def _problem(error: OSError, samples_read: int) -> UnusableSample:
-    if samples_read:
-        return UnusableSample('truncated_shard', f'after {samples_read} samples: {error}')
-    # a command that fails before its first byte: the server or the store has no such file
-    missing = isinstance(error, FileNotFoundError) or 'exit' in str(error)
-    return UnusableSample('missing_shard' if missing else 'unreadable_shard', str(error))

@@ -28,7 +28,7 @@ class Sample(NamedTuple):
 
 
 def decode_sample(sample: Sample, caption_field: str | None, nouns_field: str | None) -> dict:
-    """What the pipeline gets: the one way from any source.
+    """What the pipeline gets, the one way from any source; raises UnusableSample.
 
     Args:
         sample (Sample): Of a list, an indexed shard or a stream.
@@ -38,9 +38,6 @@ def decode_sample(sample: Sample, caption_field: str | None, nouns_field: str | 
     Returns:
         dict: ``sample_key``, ``shard`` (path or URL of the shard or list), ``caption``,
         ``img_bytes`` or ``img_path``, and ``nouns`` where the sample has them.
-
-    Raises:
-        UnusableSample: Its text cannot be used.
     """
     fields = {}
     if caption_field or (nouns_field and sample.fields):
@@ -49,17 +46,16 @@ def decode_sample(sample: Sample, caption_field: str | None, nouns_field: str | 
     results = dict(sample_key=sample.key, shard=sample.source, caption=checked_caption(caption))
     nouns = fields.get(nouns_field) if nouns_field else None
     if nouns is not None:
-        results['nouns'] = checked_nouns(nouns)
+        if not isinstance(nouns, list) or not all(isinstance(noun, str) for noun in nouns):
+            raise UnusableSample('bad_fields', f'expected a list of nouns, got {nouns!r}')
+        stripped = dict.fromkeys(noun.strip() for noun in nouns)
+        results['nouns'] = [noun for noun in stripped if noun]
     results['img_path' if isinstance(sample.image, str) else 'img_bytes'] = sample.image
     return results
 
 
 def parse_fields(data: bytes) -> dict:
-    """The json member of a sample.
-
-    Raises:
-        UnusableSample: No json object.
-    """
+    """The json member of a sample; raises UnusableSample where it is no object."""
     try:
         fields = json.loads(data)
     except ValueError as error:
@@ -75,11 +71,7 @@ def decode_caption(data: bytes) -> str:
 
 
 def checked_caption(caption: object) -> str:
-    """The caption without surrounding blanks.
-
-    Raises:
-        UnusableSample: It is no string, empty, too long, or mostly no text.
-    """
+    """The caption without surrounding blanks; raises UnusableSample where it is no text."""
     if not isinstance(caption, str):
         raise UnusableSample('missing_caption', f'expected a string, got {caption!r}')
     if not caption.strip():
@@ -89,14 +81,3 @@ def checked_caption(caption: object) -> str:
     if 3 * caption.count('\ufffd') > len(caption):  # a wrong accent here and there is kept
         raise UnusableSample('bad_caption', f'no UTF-8 text: {caption[:20]!r}')
     return caption.strip()
-
-
-def checked_nouns(nouns: object) -> list[str]:
-    """Nouns that came with the sample, each once, in their order, blank ones dropped.
-
-    Raises:
-        UnusableSample: No list of strings.
-    """
-    if not isinstance(nouns, list) or not all(isinstance(noun, str) for noun in nouns):
-        raise UnusableSample('bad_fields', f'expected a list of nouns, got {nouns!r}')
-    return list(dict.fromkeys(noun.strip() for noun in nouns if noun.strip()))

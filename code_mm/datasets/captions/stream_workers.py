@@ -16,11 +16,6 @@ _TEXT = 240  # bytes
 _NONE = -1
 
 
-def rows_of(num_workers: int) -> slice:
-    """The rows of those who load: the workers, or the main process where there are none."""
-    return slice(1, num_workers + 1) if num_workers else slice(0, 1)
-
-
 class WorkerStatus:
     """One line per loader worker, which the process it works for can read at any time."""
 
@@ -33,20 +28,17 @@ class WorkerStatus:
         """Write what this worker begins to do."""
         row = worker_row()
         data = text.encode('utf-8', 'replace')[:_TEXT]
-        line = self._texts.numpy()[row]
-        line[: len(data)] = memoryview(data)
-        line[len(data) :] = 0
+        self._texts.numpy()[row] = bytearray(data.ljust(_TEXT, b'\0'))
         self._stamps.numpy()[row] = os.getpid(), time.time()
 
     def lines(self) -> list[str]:
         """For each worker that has begun: its number and process, what it does, since when."""
-        now = time.time()
         lines = []
         for row, (pid, since) in enumerate(self._stamps.tolist()):
             if pid:
                 text = bytes(self._texts[row].tolist()).rstrip(b'\0').decode('utf-8', 'replace')
                 who = f'worker {row - 1}' if row else 'main process'
-                lines.append(f'{who} (process {int(pid)}): {text}, for {now - since:.0f} s')
+                lines.append(f'{who} (process {int(pid)}): {text}, for {time.time() - since:.0f} s')
         return lines
 
 
@@ -73,7 +65,7 @@ class StreamProgress:
         """
         self._now.fill_(_NONE)
         self._begin.fill_(_NONE)
-        self._begin[rows_of(num_workers)] = torch.tensor(positions, dtype=torch.int64)
+        self._begin[_rows_of(num_workers)] = torch.tensor(positions, dtype=torch.int64)
 
     def begin(self, num_workers: int) -> list[Position]:
         """Where this worker begins now: where it was told, or a pass after the one it left.
@@ -86,15 +78,11 @@ class StreamProgress:
             self._num_workers[row] = num_workers
         told, now = self._begin[row].tolist(), self._now[row].tolist()
         self._begin[row] = _NONE
-        positions = []
-        for source, ((told_pass, told_opened), (passes, opened)) in enumerate(
-            zip(told, now, strict=True)
-        ):
-            if told_pass != _NONE:
-                position = Position(told_pass, told_opened)
-            else:
-                position = Position(max(0, passes + (opened > 0)), 0)
-            positions.append(position)
+        positions = [
+            Position(*begin) if begin[0] != _NONE else Position(max(0, passes + (opened > 0)), 0)
+            for begin, (passes, opened) in zip(told, now, strict=True)
+        ]
+        for source, position in enumerate(positions):
             self.move(source, position)
         return positions
 
@@ -104,6 +92,11 @@ class StreamProgress:
 
     def positions(self, num_workers: int) -> torch.Tensor:
         """(workers, sources, 2) passes and opened parts; where nothing was read yet, the start."""
-        rows = rows_of(num_workers)
+        rows = _rows_of(num_workers)
         now, begin = self._now[rows], self._begin[rows]
         return torch.where(now == _NONE, begin, now).clamp(min=0)
+
+
+def _rows_of(num_workers: int) -> slice:
+    """Of those who load: the workers, or the main process where there are none."""
+    return slice(1, num_workers + 1) if num_workers else slice(0, 1)

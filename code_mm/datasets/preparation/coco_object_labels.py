@@ -24,21 +24,16 @@ def paint_labels(
     Where objects overlap, the smaller one is seen: a cup stands in front of its table. The order
     is (1) crowd regions, rough outlines of many objects of one category, which are labelled as
     that category, (2) objects from the largest to the smallest mask, in pixels; equal ones by
-    annotation id, the higher id on top.
+    annotation id, the higher id on top. An annotation that cannot be painted is a ValueError.
 
     Args:
-        annotations (Sequence[Mapping]): COCO's: ``id``, ``category_id``, ``segmentation`` and
-            ``iscrowd``.
+        annotations (Sequence[Mapping]): COCO's, of this image.
         height (int): Of the image, in pixels.
         width (int): Of the image, in pixels.
         labels (Mapping[int, int]): Category id -> label.
 
     Returns:
         np.ndarray: uint8 labels (height, width); 0 where no object is.
-
-    Raises:
-        ValueError: If a mask cannot be decoded or its category is unknown; the message names the
-            annotation.
     """
     layers = []
     for annotation in annotations:
@@ -58,14 +53,7 @@ def paint_labels(
 
 
 def category_labels(categories: Sequence[Mapping]) -> dict[int, int]:
-    """Labels 1 ... 80 of COCO's category ids, which have gaps, in the order of the ids.
-
-    Args:
-        categories (Sequence[Mapping]): ``categories`` of an instances file.
-
-    Raises:
-        ValueError: If these are not COCO's 80 categories.
-    """
+    """Labels 1 ... 80 of COCO's category ids, which have gaps, in the order of the ids."""
     ordered = sorted(categories, key=lambda category: category['id'])
     names = tuple(category['name'] for category in ordered)
     expected = COCOObjectDataset.METAINFO['classes'][1:]
@@ -80,10 +68,7 @@ def category_labels(categories: Sequence[Mapping]) -> dict[int, int]:
 
 
 def write_coco_object_labels(
-    instances: str | Path,
-    folder: str | Path,
-    num_processes: int = 1,
-    overwrite: bool = False,
+    instances: str | Path, folder: str | Path, num_processes: int = 1, overwrite: bool = False
 ) -> tuple[int, int]:
     """Write ``<image>_instanceTrainIds.png`` for every image of an instances file.
 
@@ -98,10 +83,6 @@ def write_coco_object_labels(
 
     Returns:
         tuple[int, int]: How many were written, and how many were there.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no instances file of COCO, or an annotation cannot be painted.
     """
     data, folder = _read(Path(instances)), Path(folder)
     labels, by_image = category_labels(data['categories']), defaultdict(list)

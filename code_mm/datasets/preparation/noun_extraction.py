@@ -10,11 +10,10 @@ from importlib import metadata
 from itertools import islice
 from typing import NamedTuple
 
-from code_mm.datasets.captions.caption_rows import read_rows
+from code_mm.datasets.captions.caption_list import read_rows
 from code_mm.datasets.captions.sample import decode_caption, parse_fields
 from code_mm.datasets.sample_ledger import Skip
-from code_mm.datasets.shards.shard_index import ShardLayout
-from code_mm.datasets.shards.shard_index_cache import load_or_scan
+from code_mm.datasets.shards.shard_index import ShardLayout, load_or_scan
 from code_mm.datasets.shards.shard_reader import ShardReader
 from code_mm.nouns.noun_cache import (
     SUFFIX,
@@ -49,7 +48,7 @@ class Tagged(NamedTuple):
 
 
 class ListPart(NamedTuple):
-    """Some rows of a list: where they go, and (sample key, caption) of each."""
+    """Some rows of a list: where their nouns go, and (sample key, caption) of each."""
 
     file: str
     rows: list[tuple[str, str]]
@@ -97,12 +96,11 @@ class NounExtraction:
 
     def tag_shard(self, path: str) -> Tagged:
         """Tag all captions of a shard; images are not read."""
-        return self._write(
-            nouns_file(path, self.folder), self._shard_captions(path), self.settings(path)
-        )
+        captions = self._shard_captions(path)
+        return self._write(nouns_file(path, self.folder), captions, self.settings(path))
 
     def _shard_captions(self, path: str) -> Iterator[tuple[str, str | None]]:
-        index, reader = load_or_scan(path, self.layout, self.index_dir), ShardReader(1)
+        index, reader = load_or_scan(path, self.layout, self.index_dir), ShardReader()
         for key, (_, caption_range, fields_range) in zip(
             index.keys, index.places.tolist(), strict=True
         ):
@@ -128,9 +126,7 @@ class NounExtraction:
     def list_parts(self, path: str, skips: list[Skip]) -> Iterator[ListPart]:
         """The rows of a list in parts that ``tag_part`` tags; then call ``join_parts``.
 
-        Args:
-            path (str): json, jsonl, csv or tsv file.
-            skips (list[Skip]): Rows that cannot be read are appended here.
+        Rows that cannot be read are appended to ``skips``.
         """
         folder, name = self._parts_folder(path), os.path.basename(path)
         os.makedirs(folder, exist_ok=True)

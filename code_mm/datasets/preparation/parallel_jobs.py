@@ -37,10 +37,6 @@ def run_jobs(
         description (str): What the progress bar says.
         unit (str): What ``count`` counts; the bar shows so many per second.
         count (Callable, optional): Items of a result.
-
-    Raises:
-        ValueError: If ``workers`` is below 1.
-        RuntimeError: If a worker process was killed.
     """
     if workers < 1:
         raise ValueError(f'expected workers >= 1, but got {workers}')

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from code_mm.datasets.captions.caption_shards import CaptionShardsDataset, ShardSamples
 from code_mm.datasets.sample_ledger import Skip
-from code_mm.datasets.shards.shard_index_cache import load_or_scan
+from code_mm.datasets.shards.shard_index import load_or_scan
 from code_mm.datasets.transforms import LoadCaptionImage, LoadNouns, SelectNouns
 from code_mm.structures.unusable_sample import UnusableSample
 
@@ -51,7 +51,7 @@ class ShardFindings:
     nouns: Counter = field(default_factory=Counter)
     cache: dict[str, int] = field(default_factory=dict)
 
-    def attempt(self, key: str, function, argument: dict) -> dict | None:
+    def attempt(self, key: str, function: Callable, argument: dict) -> dict | None:
         """``function(argument)``, or None (noted) where that is unusable."""
         try:
             return function(argument)
@@ -162,11 +162,7 @@ class ShardReport:
         ]
 
     def summary(self, num_top: int = 50) -> dict:
-        """Counts and statistics, for json.
-
-        Args:
-            num_top (int): Most frequent nouns that are listed.
-        """
+        """Counts, statistics and the ``num_top`` most frequent nouns, for json."""
         reasons = Counter(problem.reason for problem in self.problems())
         shards = self._shards.values()
         images = np.concatenate([hashes[:, 0] for _, _, hashes, _ in shards])
@@ -185,7 +181,7 @@ class ShardReport:
             'captions_with_invalid_utf8': self.counts['replaced'],
             'captions_without_nouns': int((num_nouns == 0).sum()),
             f'captions_with_fewer_than_{self.num_nouns}_nouns': int(
-                (num_nouns < self.num_nouns).sum()
+                sum(num_nouns < self.num_nouns)
             ),
             'noun_cache': dict(self.cache),
             'statistics': {name: _quantiles(values) for name, values in sizes.items()},
@@ -202,12 +198,7 @@ def _quantiles(values: np.ndarray) -> dict:
 
 
 def report_page(summary: dict, picture: str | None = None) -> str:
-    """A summary as a markdown page.
-
-    Args:
-        summary (dict): Of :meth:`ShardReport.summary`.
-        picture (str, optional): File name of the picture of the nouns.
-    """
+    """A report's summary as a markdown page, with the file name of a picture of the nouns."""
     counts = [
         (key.replace('_', ' '), value) for key, value in summary.items() if isinstance(value, int)
     ]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
-from code_mm.datasets.captions.caption_rows import read_rows, split_nouns
+from code_mm.datasets.captions.caption_list import read_rows, split_nouns
 from code_mm.datasets.captions.sample import checked_caption
 from code_mm.datasets.sample_ledger import Skip
 from code_mm.datasets.transforms import LoadCaptionImage
@@ -19,23 +19,16 @@ from code_mm.structures.unusable_sample import UnusableSample
 
 from .shard_writer import FailedSample, ShardSample, finished_stats, write_shard
 
-CAPTIONS_OF_AN_IMAGE = ('all', 'first', 'random')
 _IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp')
 _FORMAT = 1  # raise it when other bytes are written from the same pairs
 
 
 class Pair(NamedTuple):
-    """A pair that may still turn out to be unusable.
+    """A pair that may still turn out to be unusable."""
 
-    Attributes:
-        image (str): Path of the file; empty where none was named.
-        caption (str, optional): Text; None where there is none.
-        fields (dict): What else is known of it.
-    """
-
-    image: str
+    image: str  # path; empty where none was named
     caption: str | None
-    fields: dict
+    fields: dict  # what else is known of it
 
 
 def read_coco_pairs(
@@ -50,12 +43,7 @@ def read_coco_pairs(
         captions (str): An image has five or so. 'all': a pair for each (the image is repeated);
             'first': the one with the least annotation id; 'random': one drawn with ``seed``.
         seed (int): Of 'random'.
-
-    Raises:
-        ValueError: If it is no such file, or ``captions`` is unknown.
     """
-    if captions not in CAPTIONS_OF_AN_IMAGE:
-        raise ValueError(f'expected captions as one of {CAPTIONS_OF_AN_IMAGE}, but got {captions}')
     content = json.loads(Path(path).read_text(encoding='utf-8'))
     missing = [key for key in ('images', 'annotations') if key not in content]
     if missing or not any('caption' in row for row in content['annotations']):
@@ -84,22 +72,16 @@ def read_coco_pairs(
 def read_list_pairs(
     path: str,
     image_folder: str,
-    image_key: str = 'image',
-    caption_key: str = 'caption',
-    columns: Sequence[str] | None = None,
-    skips: list[Skip] | None = None,
+    image_key: str,
+    caption_key: str,
+    columns: Sequence[str] | None,
+    skips: list[Skip],
 ) -> list[Pair]:
-    """Pairs of a json, jsonl, csv or tsv list; other columns go to ``fields``.
+    """Pairs of a list as of :class:`CaptionListDataset`; other columns go to ``fields``.
 
-    Args:
-        path (str): See :class:`~code_mm.datasets.captions.caption_list.CaptionListDataset`.
-        image_folder (str): Before relative image paths.
-        image_key (str): Column of the image's path.
-        caption_key (str): Column of the caption.
-        columns (Sequence[str], optional): Of a csv or tsv file without a header line.
-        skips (list[Skip], optional): Rows that cannot be read are appended here.
+    Rows that cannot be read are appended to ``skips``.
     """
-    pairs, skips = [], [] if skips is None else skips
+    pairs = []
     for line, row in read_rows(path, (image_key, caption_key), columns, skips):
         try:
             if isinstance(row.get('nouns'), str):
@@ -164,11 +146,7 @@ class ShardConversion:
     min_size: int = 16
 
     def jobs(self, pairs: Sequence[Pair], shuffle: int | None = None) -> list[ShardJob]:
-        """Deal pairs out to shards, in their order or shuffled with the seed ``shuffle``.
-
-        Raises:
-            ValueError: If there are no pairs, or ``samples_per_shard`` is below 1.
-        """
+        """Deal pairs out to shards, in their order or shuffled with the seed ``shuffle``."""
         if self.samples_per_shard < 1:
             raise ValueError(f'expected samples_per_shard >= 1, but got {self.samples_per_shard}')
         if not pairs:
@@ -196,7 +174,11 @@ class ShardConversion:
     def _sample(self, pair: Pair) -> ShardSample | FailedSample:
         try:
             caption = checked_caption(pair.caption)
-            image = _read(pair.image)
+            try:
+                image = Path(pair.image).read_bytes()
+            except OSError as error:
+                detail = str(error) if pair.image else ''
+                raise UnusableSample('missing_image', detail) from error
             extension = _extension(image)
             height, width = LoadCaptionImage(self.min_size)(dict(img_bytes=image))['img_shape']
         except UnusableSample as problem:
@@ -212,13 +194,6 @@ class ShardConversion:
                 table = pq.read_table(self.root / f'{job.number:05d}.parquet', columns=columns)
                 table = table.rename_columns(['reason', *columns[1:]])
                 yield from (row for row in table.to_pylist() if row['reason'])
-
-
-def _read(path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise UnusableSample('missing_image', str(error) if path else '') from error
 
 
 def _extension(image: bytes) -> str:

@@ -24,40 +24,23 @@ _COLUMNS = pa.schema(
 
 
 class ShardSample(NamedTuple):
-    """A pair to be written.
+    """A pair to be written; ``fields`` are what its json keeps beyond img2dataset's."""
 
-    Attributes:
-        image (bytes): The encoded image, written unchanged.
-        extension (str): Of its member: 'jpg', 'png' or 'webp'.
-        caption (str): Text.
-        url (str): Where the image came from.
-        width (int): In pixels.
-        height (int): In pixels.
-        fields (dict): What the json member keeps beyond img2dataset's fields.
-    """
-
-    image: bytes
-    extension: str
+    image: bytes  # encoded, written unchanged
+    extension: str  # 'jpg', 'png' or 'webp'
     caption: str
-    url: str
-    width: int
+    url: str  # where the image came from
+    width: int  # pixels
     height: int
     fields: dict = {}
 
 
 class FailedSample(NamedTuple):
-    """A pair that cannot be written; the parquet file keeps it with the reason.
-
-    Attributes:
-        caption (str): Text, may be empty.
-        url (str): Where the image should have come from.
-        reason (str): One of ``UNUSABLE_REASONS``.
-        detail (str): What was found.
-    """
+    """A pair that cannot be written; the parquet file keeps it with the reason."""
 
     caption: str
     url: str
-    reason: str
+    reason: str  # of UNUSABLE_REASONS
     detail: str = ''
 
 

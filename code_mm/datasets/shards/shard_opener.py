@@ -48,11 +48,7 @@ def open_shard(shard: str, timeout: float | None = None) -> io.BufferedReader:
 
 
 def check_can_open(shard: str) -> None:
-    """Find out before the run whether there is something to read this kind of URL.
-
-    Raises:
-        ImportError: fsspec, or its part for this kind of URL, is not installed.
-    """
+    """Raise ImportError, before the run, where nothing here reads this kind of URL."""
     scheme = shard.partition(':')[0]
     if scheme in ('http', 'https') and shutil.which('curl') is None:
         raise ImportError(f'expected the program curl to read {shard}, but found none; install it')
@@ -91,12 +87,7 @@ def _as_os_error(call: Callable):
 
 
 class _TimedPipe:
-    """The output of a command, with a limit to the time without a byte.
-
-    Args:
-        pipe (Pipe): Of webdataset, which waits for ever.
-        timeout (float, optional): Seconds.
-    """
+    """A pipe of webdataset, which would wait for ever, with a limit to the time without a byte."""
 
     def __init__(self, pipe: Pipe, timeout: float | None) -> None:
         self._pipe = pipe
@@ -105,12 +96,7 @@ class _TimedPipe:
         self._poll.register(pipe.stream.fileno(), select.POLLIN)
 
     def read(self, size: int) -> bytes:
-        """Up to ``size`` bytes; b'' at the end.
-
-        Raises:
-            TimeoutError: Nothing came in time; the command has been killed.
-            OSError: The command failed.
-        """
+        """Up to ``size`` bytes; b'' at the end, OSError where the command failed or was stuck."""
         if not self._poll.poll(None if self._timeout is None else 1000 * self._timeout):
             self.close()
             raise TimeoutError(f'no data for {self._timeout:g} s')
@@ -187,11 +173,7 @@ class ForwardFile(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Skip to a place, or to the end where that is nearer.
-
-        Raises:
-            OSError: It lies behind.
-        """
+        """Skip ahead to a place, or to the end where that is nearer."""
         target = offset + (self._position if whence == os.SEEK_CUR else 0)
         if whence == os.SEEK_END or target < self._position:
             raise OSError(f'cannot go from byte {self._position} to {offset} of a stream')

@@ -29,18 +29,14 @@ def shard_name(shard: str) -> str:
 def expand_shard_paths(shards: str | Sequence[str], root: str = '') -> list[str]:
     """Paths and URLs of the shards, in order, each once.
 
+    Those written out or given by a brace range may be missing on disk, but a pattern of local
+    files that names none at all is an error.
+
     Args:
         shards (str or Sequence[str]): One or more of: a path (``a/00000.tar``), a brace range
             (``{00000..01242}.tar``), a glob (``a/*.tar``), a folder (its ``*.tar``); a URL, also
             with a brace range (``https://host/{000..331}.tar``, ``pipe:aws s3 cp s3://b/0.tar -``).
         root (str): Folder or URL before relative ones.
-
-    Returns:
-        list[str]: Those written out or given by a brace range may be missing on disk.
-
-    Raises:
-        TypeError: ``shards`` is neither a string nor a sequence of strings.
-        ValueError: The list is empty, or a pattern of local files matches none.
     """
     patterns = [shards] if isinstance(shards, str) else shards
     if not isinstance(patterns, Sequence) or not all(isinstance(p, str) for p in patterns):
@@ -51,15 +47,14 @@ def expand_shard_paths(shards: str | Sequence[str], root: str = '') -> list[str]
     for pattern in patterns:
         if not is_url(pattern) and is_url(root):
             pattern = f'{root.rstrip("/")}/{pattern}'
-        found += _expand_url(pattern) if is_url(pattern) else _expand_path(pattern, root)
+        if not is_url(pattern):
+            found += _expand_path(pattern, root)
+            continue
+        try:
+            found += braceexpand(pattern)
+        except UnbalancedBracesError:  # a brace of the shell in a pipe: command
+            found.append(pattern)
     return list(dict.fromkeys(found))
-
-
-def _expand_url(url: str) -> list[str]:
-    try:
-        return list(braceexpand(url))
-    except UnbalancedBracesError:  # a brace of the shell in a pipe: command
-        return [url]
 
 
 def _expand_path(pattern: str, root: str) -> list[str]:

@@ -6,25 +6,20 @@ from io import FileIO
 
 from code_mm.structures.unusable_sample import UnusableSample
 
+_MAX_OPEN = 64  # files per process
+
 
 class ShardReader:
     """Random access to shards, safe in forked and spawned loader workers.
 
     Every read says where it begins (``pread``), so a forked worker may share an open file.
-
-    Args:
-        max_open (int): Files kept open per process.
     """
 
-    def __init__(self, max_open: int = 64) -> None:
-        self.max_open = max_open
+    def __init__(self) -> None:
         self._files: OrderedDict[str, FileIO] = OrderedDict()
 
-    def __getstate__(self) -> dict:
-        return dict(max_open=self.max_open)
-
-    def __setstate__(self, state: dict) -> None:
-        self.__init__(**state)
+    def __reduce__(self) -> tuple:
+        return ShardReader, ()  # without the open files
 
     def read(self, path: str, offset: int, size: int) -> bytes:
         """Bytes ``[offset, offset + size)`` of the file ``path``.
@@ -47,7 +42,7 @@ class ShardReader:
 
     def _open(self, path: str) -> FileIO:
         if path not in self._files:
-            if len(self._files) >= self.max_open:
+            if len(self._files) >= _MAX_OPEN:
                 self._files.popitem(last=False)[1].close()
             self._files[path] = open(path, 'rb', 0)  # noqa: SIM115 - kept open
         self._files.move_to_end(path)

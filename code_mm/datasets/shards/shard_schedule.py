@@ -81,24 +81,25 @@ def positions_after(
     """
     if (len(old), len(old[0])) == (world_size, num_workers):
         return [[Position(*position) for position in worker] for worker in old[rank]]
+
+    def num_parts(source: int, reader: Reader) -> int:
+        return len(parts_of_pass(num_shards[source], reader, None))
+
+    def average_passes(source: int) -> float:
+        done = []
+        for old_rank, process in enumerate(old):
+            for worker, positions in enumerate(process):
+                passes, opened = positions[source]
+                parts = num_parts(source, Reader.of(old_rank, len(old), worker, len(process)))
+                done.append(passes + min(1.0, opened / max(1, parts)))
+        return sum(done) / len(done)
+
+    progress = list(map(average_passes, range(len(num_shards))))
     readers = [Reader.of(rank, world_size, worker, num_workers) for worker in range(num_workers)]
-    progress = [_average_progress(old, source, num) for source, num in enumerate(num_shards)]
     return [
         [
-            Position(int(done), round(done % 1 * len(parts_of_pass(num, reader, None))))
-            for num, done in zip(num_shards, progress, strict=True)
+            Position(int(done), round(done % 1 * num_parts(source, reader)))
+            for source, done in enumerate(progress)
         ]
         for reader in readers
     ]
-
-
-def _average_progress(old, source: int, num_shards: int) -> float:
-    """Passes, with a fraction, of the old run's readers on average."""
-    done = []
-    for rank, process in enumerate(old):
-        for worker, positions in enumerate(process):
-            passes, opened = positions[source]
-            reader = Reader.of(rank, len(old), worker, len(process))
-            parts = len(parts_of_pass(num_shards, reader, None))
-            done.append(passes + min(1.0, opened / max(1, parts)))
-    return sum(done) / len(done)

@@ -49,11 +49,6 @@ class BoundedHeader(tarfile.TarInfo):
         """Whether the size that a pax header may have put here can be true, too."""
         return 0 <= self.size <= _MAX_SIZE
 
-    @property
-    def is_plain_file(self) -> bool:
-        """Whether the next ``size`` bytes are its content: no link, device, sparse file."""
-        return self.isfile() and not self.issparse()
-
 
 def tar_members(
     file: BinaryIO,
@@ -93,12 +88,16 @@ def tar_members(
             if header.invalid:
                 damage('corrupt_header', last, f'before byte {member.offset}')
             header.zeros, header.invalid, last = 0, 0, member.name
-            if not member.is_plain_file or not wanted(member.name):
-                continue
+            if not member.isfile() or member.issparse() or not wanted(member.name):
+                continue  # of a link, device or sparse file the next bytes are not the content
             if member.size > MAX_MEMBER:
                 damage('other', last, f'a member of {member.size} bytes')
-            elif (data := _content(file, member) if with_data else b'') is not None:
-                yield member, data
+            elif not with_data:
+                yield member, b''
+            else:
+                file.seek(member.offset_data)
+                if len(data := file.read(member.size)) == member.size:  # else the file ends
+                    yield member, data
         if header.invalid or header.zeros < 2:
             reason = 'corrupt_header' if header.invalid else 'truncated_shard'
             damage(reason, last, f'ends at byte {file.tell()}')
@@ -106,13 +105,6 @@ def tar_members(
         damage('truncated_shard', last, str(error))
     except (tarfile.TarError, zlib.error, lzma.LZMAError, ValueError) as error:
         damage('unreadable_shard', last, str(error))
-
-
-def _content(file: BinaryIO, member: BoundedHeader) -> bytes | None:
-    """What a member holds; None where the file ends within it."""
-    file.seek(member.offset_data)
-    data = file.read(member.size)
-    return data if len(data) == member.size else None
 
 
 def _next(tar: tarfile.TarFile) -> BoundedHeader | None:

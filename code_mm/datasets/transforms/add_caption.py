@@ -22,7 +22,7 @@ class AddCaption(BaseTransform):
 
     Images that are not in the list, and those whose caption cannot be used (too few nouns), pass
     without one: they keep their labels, and the latter are counted and logged. Of several captions
-    of an image one is drawn at each visit.
+    of an image one is drawn at each visit. A list of other images altogether is an error.
 
     Required Keys:
 
@@ -34,17 +34,11 @@ class AddCaption(BaseTransform):
     - nouns (list[str]), where the list has them
 
     Args:
-        ann_file (str): Json, jsonl, csv or tsv list, see ``CaptionListDataset``.
+        ann_file (str): Json, jsonl, csv or tsv list.
         data_prefix (str, optional): Folder before relative image paths; default: that of
             ``ann_file``.
         transforms (Sequence[dict]): What needs the caption: ``SelectNouns``, ``TokenizeCaption``.
-        image_key, caption_key, nouns_key (str): Columns of the list.
-        columns (Sequence[str], optional): Of a csv or tsv file without a header line.
-        max_warnings (int): Warnings about single captions, per process.
-
-    Raises:
-        FileNotFoundError: ``ann_file`` is missing.
-        ValueError: It has no row with image and caption, or none of the first 500 images is in it.
+        image_key, caption_key, nouns_key, columns: Of :class:`CaptionListDataset`.
     """
 
     def __init__(
@@ -56,7 +50,6 @@ class AddCaption(BaseTransform):
         caption_key: str = 'caption',
         nouns_key: str | None = 'nouns',
         columns: Sequence[str] | None = None,
-        max_warnings: int = 20,
     ) -> None:
         self.ann_file = ann_file
         folder = os.path.dirname(ann_file) if data_prefix is None else data_prefix
@@ -70,7 +63,7 @@ class AddCaption(BaseTransform):
         if not self._captions:
             raise ValueError(f'expected rows with image and caption in {ann_file}, but got none')
         name = f'{ann_file} (images without a caption keep their labels)'
-        self.ledger = SampleLedger(name, skips, max_bad_fraction=1.0, max_warnings=max_warnings)
+        self.ledger = SampleLedger(name, skips, max_bad_fraction=1.0)
         self.ledger.log_index_summary(f'captions of {len(self._captions)} images')
 
     def transform(self, results: dict) -> dict:
@@ -99,9 +92,6 @@ class AddCaption(BaseTransform):
                 f'{_PATIENCE} images is among its paths such as {next(iter(self._captions))}; set '
                 'data_prefix, the folder before the paths of the list'
             )
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(ann_file={self.ann_file!r}, transforms={self.transforms})'
 
 
 def _spelled(path: str) -> str:

@@ -31,8 +31,7 @@ class LoadCaptionImage(BaseTransform):
     Added Keys:
 
     - img (np.uint8, (H, W, 3), BGR)
-    - img_shape (tuple[int, int]): (H, W) in pixels
-    - ori_shape (tuple[int, int]): (H, W) in pixels
+    - img_shape, ori_shape (tuple[int, int]): (H, W) in pixels
 
     Removed Keys:
 
@@ -70,13 +69,12 @@ class LoadCaptionImage(BaseTransform):
         if self.max_pixels is not None:
             self._check_claim(content)
         img = self._decode(content)
-        if min(img.shape[:2]) < self.min_size:
-            height, width = img.shape[:2]
-            raise UnusableSample(
-                'small_image', f'{width}x{height} pixels, min_size={self.min_size}'
-            )
+        height, width = img.shape[:2]
+        if min(height, width) < self.min_size:
+            detail = f'{width}x{height} pixels, min_size={self.min_size}'
+            raise UnusableSample('small_image', detail)
         results['img'] = img
-        results['img_shape'] = results['ori_shape'] = img.shape[:2]
+        results['img_shape'] = results['ori_shape'] = (height, width)
         return results
 
     def _content(self, results: dict) -> bytes:
@@ -120,9 +118,3 @@ class LoadCaptionImage(BaseTransform):
         if img is None or img.ndim != 3 or img.dtype != np.uint8:
             raise UnusableSample('broken_image', f'{len(content)} bytes that are no image')
         return img
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(min_size={self.min_size}, max_pixels={self.max_pixels}, '
-            f'imdecode_backend={self.imdecode_backend!r})'
-        )

@@ -39,7 +39,6 @@ class LoadNouns(BaseTransform):
         self, cache: str | None = None, tagger: str | dict = 'auto', word_type: str = 'noun'
     ) -> None:
         self._nouns_of = NounSelector(tagger, word_type)
-        self._settings = f'cache={cache!r}, tagger={tagger!r}, word_type={word_type!r}'
         self.cache = None
         if cache is not None:
             folder = None if cache == 'beside' else cache
@@ -56,6 +55,3 @@ class LoadNouns(BaseTransform):
             nouns = self.cache.find(results['shard'], key or shard_name, results['caption'])
         results['nouns'] = self._nouns_of(results['caption']) if nouns is None else nouns
         return results
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}({self._settings})'

@@ -1,7 +1,5 @@
 """Packing of a caption sample into what MMSegmentation's models take."""
 
-from collections.abc import Sequence
-
 import cv2
 import numpy as np
 import torch
@@ -10,6 +8,8 @@ from mmseg.datasets.transforms import PackSegInputs
 from code_mm.registry import TRANSFORMS
 
 CAPTION_FIELDS = ('caption_ids', 'token_labels', 'noun_ids', 'guide_ids')
+CAPTION_KEYS = ('sample_key', 'caption', 'nouns', 'selected_nouns', 'text_lengths')
+IMAGE_KEYS = ('img_path', 'ori_shape', 'img_shape', 'flip', 'flip_direction')
 
 
 @TRANSFORMS.register_module()
@@ -19,46 +19,26 @@ class PackCaptionInputs(PackSegInputs):
     ``inputs`` is the image, uint8, (3, H, W), BGR, in pixel values: normalising is
     ``SegDataPreProcessor``'s. The sample's data fields are those of
     ``caption_ids`` (l,), ``token_labels`` (l,), ``noun_ids`` (k, l_noun) and
-    ``guide_ids`` (k, l) that there are, int64; its metainfo is ``meta_keys``.
+    ``guide_ids`` (k, l) that there are, int64.
 
     Required Keys:
 
     - img
     - caption_ids
     - token_labels, noun_ids, guide_ids (optional), from TokenizeCaption
-    - all of ``meta_keys`` (optional)
+    - those of the metainfo, ``CAPTION_KEYS`` and ``IMAGE_KEYS`` (optional)
 
     Args:
-        meta_keys: what goes into the sample's metainfo, where present.
-        require_caption: False also packs samples without a caption, for a model that learns from
-            labelled images beside captioned ones.
+        require_caption (bool): False also packs samples without a caption, for a model that learns
+            from labelled images beside captioned ones.
     """
 
-    def __init__(
-        self,
-        meta_keys: Sequence[str] = (
-            'sample_key',
-            'img_path',
-            'caption',
-            'nouns',
-            'selected_nouns',
-            'text_lengths',
-            'ori_shape',
-            'img_shape',
-            'flip',
-            'flip_direction',
-        ),
-        require_caption: bool = True,
-    ) -> None:
-        super().__init__(meta_keys=tuple(meta_keys))
+    def __init__(self, require_caption: bool = True) -> None:
+        super().__init__(meta_keys=CAPTION_KEYS + IMAGE_KEYS)
         self.require_caption = require_caption
 
     def transform(self, results: dict) -> dict:
-        """Pack the sample.
-
-        Returns:
-            ``dict(inputs=image, data_samples=SegDataSample)``.
-        """
+        """Pack the sample as ``dict(inputs=image, data_samples=SegDataSample)``."""
         if self.require_caption and 'caption_ids' not in results:
             raise KeyError(
                 f'expected caption_ids in the sample, but it has {sorted(results)}; put '

@@ -10,13 +10,11 @@ from mmcv.transforms import BaseTransform
 from code_mm.registry import TRANSFORMS
 
 _ATTEMPTS = 10
-_INTERPOLATIONS = ('nearest', 'bilinear', 'bicubic', 'area', 'lanczos')
-_BACKENDS = {'cv2': _INTERPOLATIONS, 'pillow': ('nearest', 'bilinear', 'bicubic', 'lanczos')}
 
 
 @TRANSFORMS.register_module()
 class RandomResizedCrop(BaseTransform):
-    """Cut out a random rectangle and resize it to ``size`` (thesis §4.2).
+    """Cut out a random rectangle and resize it to ``size``, bicubically (thesis §4.2).
 
     Area and shape are drawn as in Inception training: the area uniformly, the
     logarithm of width / height uniformly, then the place. Where ten draws do not fit
@@ -31,9 +29,8 @@ class RandomResizedCrop(BaseTransform):
 
     Modified Keys:
 
-    - img
-    - img_shape
-    - gt_seg_map and other ``seg_fields`` (optional), always resized by 'nearest'
+    - img, img_shape
+    - gt_seg_map and other ``seg_fields`` (optional), resized by 'nearest'
 
     Added Keys, with ``flip_prob``:
 
@@ -45,8 +42,6 @@ class RandomResizedCrop(BaseTransform):
         scale (tuple[float, float]): Least and largest area of the rectangle, fractions of the
             image in (0, 1].
         ratio (tuple[float, float]): Least and largest width / height of the rectangle, positive.
-        interpolation (str): 'nearest', 'bilinear', 'bicubic', 'lanczos', and with 'cv2' 'area'.
-        backend (str): 'pillow' smooths before it shrinks, 'cv2' does not and is faster.
         flip_prob (float): Probability of mirroring, in [0, 1]; 0 leaves it to another transform.
     """
 
@@ -55,8 +50,6 @@ class RandomResizedCrop(BaseTransform):
         size: int | tuple[int, int],
         scale: tuple[float, float] = (0.9, 1.0),
         ratio: tuple[float, float] = (3 / 4, 4 / 3),
-        interpolation: str = 'bicubic',
-        backend: str = 'pillow',
         flip_prob: float = 0.0,
     ) -> None:
         self.size = (size, size) if isinstance(size, int) else tuple(size)
@@ -66,18 +59,11 @@ class RandomResizedCrop(BaseTransform):
             raise ValueError(f'expected scale = (least, largest) in (0, 1], but got {scale!r}')
         if not 0 < ratio[0] <= ratio[1]:
             raise ValueError(f'expected ratio = (least, largest), both > 0, but got {ratio!r}')
-        if interpolation not in _BACKENDS.get(backend, ()):
-            raise ValueError(
-                f'expected backend and interpolation among {_BACKENDS}, but got {backend!r} and '
-                f'{interpolation!r}'
-            )
         if not 0 <= flip_prob <= 1:
             raise ValueError(f'expected flip_prob in [0, 1], but got {flip_prob}')
         self.flip_prob = flip_prob
         self.scale = tuple(scale)
         self.ratio = tuple(ratio)
-        self.interpolation = interpolation
-        self.backend = backend
 
     def rectangle(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Draw a rectangle (top, left, height, width) in an image, in pixels."""
@@ -90,9 +76,6 @@ class RandomResizedCrop(BaseTransform):
                 top = np.random.randint(0, height - h + 1)
                 left = np.random.randint(0, width - w + 1)
                 return int(top), int(left), h, w
-        return self._central(height, width)
-
-    def _central(self, height: int, width: int) -> tuple[int, int, int, int]:
         ratio = min(max(width / height, self.ratio[0]), self.ratio[1])
         w = max(1, min(width, round(height * ratio)))
         h = max(1, min(height, round(width / ratio)))
@@ -105,29 +88,17 @@ class RandomResizedCrop(BaseTransform):
         results['img'] = mmcv.imresize(
             np.ascontiguousarray(results['img'][window]),
             self.size,
-            interpolation=self.interpolation,
-            backend=self.backend,
+            interpolation='bicubic',
+            backend='pillow',  # which smooths before it shrinks
         )
         results['img_shape'] = results['img'].shape[:2]
         maps = results.get('seg_fields', [])
         for key in maps:
-            results[key] = mmcv.imresize(
-                results[key][window], self.size, interpolation='nearest', backend='cv2'
-            )
+            results[key] = mmcv.imresize(results[key][window], self.size, interpolation='nearest')
         if self.flip_prob:
-            self._flip(results, ['img', *maps])
+            results['flip'] = bool(np.random.random() < self.flip_prob)
+            if results['flip']:
+                results['flip_direction'] = 'horizontal'
+                for key in ('img', *maps):
+                    results[key] = cv2.flip(results[key], 1)
         return results
-
-    def _flip(self, results: dict, keys: list[str]) -> None:
-        results['flip'] = bool(np.random.random() < self.flip_prob)
-        if results['flip']:
-            results['flip_direction'] = 'horizontal'
-            for key in keys:
-                results[key] = cv2.flip(results[key], 1)
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(size={self.size}, scale={self.scale}, ratio={self.ratio}, '
-            f'interpolation={self.interpolation!r}, backend={self.backend!r}, '
-            f'flip_prob={self.flip_prob})'
-        )

@@ -45,6 +45,3 @@ class SelectNouns(BaseTransform):
         drawn = np.random.permutation(len(nouns))[: self.num_nouns]
         results['selected_nouns'] = [nouns[index] for index in drawn]
         return results
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(num_nouns={self.num_nouns})'

@@ -49,11 +49,11 @@ class TokenizeCaption(BaseTransform):
         guide_templates: str | Sequence[str] = 'imagenet',
         tokenizer: dict | None = None,
     ) -> None:
-        for name, value in dict(
-            context_length=context_length, noun_context_length=noun_context_length
-        ).items():
-            if value < 3:
-                raise ValueError(f'expected {name} >= 3 (start, a token, end), but got {value}')
+        if min(context_length, noun_context_length) < 3:
+            raise ValueError(
+                'expected context_length and noun_context_length >= 3 (start, a token, end), but '
+                f'got {context_length} and {noun_context_length}'
+            )
         self.context_length = context_length
         self.noun_context_length = noun_context_length
         self.guide_templates = guide_templates
@@ -64,28 +64,16 @@ class TokenizeCaption(BaseTransform):
         """Add the ids and labels."""
         selected, tokenize = results.get('selected_nouns', []), self.tokenizer.tokenize
         drawn = [self._templates[np.random.randint(len(self._templates))] for _ in selected]
-        guides = [
-            template.replace('{}', noun) for template, noun in zip(drawn, selected, strict=True)
-        ]
+        guides = [t.replace('{}', noun) for t, noun in zip(drawn, selected, strict=True)]
         # One tensor for both, as each tensor a worker sends costs a file descriptor.
         ids = tokenize([results['caption'], *guides], self.context_length)
         results['caption_ids'] = ids[0]
         if selected:
             results['guide_ids'] = ids[1:]
             results['noun_ids'] = tokenize(selected, self.noun_context_length)
-            results['token_labels'] = token_labels(
-                ids[0], results['nouns'], selected, self.tokenizer
-            )
-            results['text_lengths'] = dict(
-                noun=int(self.tokenizer.text_lengths(results['noun_ids']).max()),
-                guide=int(self.tokenizer.text_lengths(ids[1:]).max()),
-                caption=int(self.tokenizer.text_lengths(ids[0])),
-            )
+            nouns = results['nouns']
+            results['token_labels'] = token_labels(ids[0], nouns, selected, self.tokenizer)
+            texts = dict(noun=results['noun_ids'], guide=ids[1:], caption=ids[:1])
+            lengths = self.tokenizer.text_lengths
+            results['text_lengths'] = {name: int(lengths(t).max()) for name, t in texts.items()}
         return results
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(context_length={self.context_length}, '
-            f'noun_context_length={self.noun_context_length}, '
-            f'guide_templates={self.guide_templates!r})'
-        )

@@ -55,8 +55,8 @@ class RandomStateHook(Hook):
         by_iteration = hasattr(runner.train_loop, 'dataloader_iterator')
         self._data_is_replayed = loader.num_workers == 0 and stream and by_iteration
         self._data_is_seeded = loader.num_workers == 0 and not self._data_is_replayed
-        if loader.num_workers > 0 and (positioned or skips_without_loading(loader)):
-            seed_worker_batches(loader, derived_seed(runner.seed, _DATA), get_rank(), runner.iter)
+        if loader.num_workers > 0 and (positioned or _skips_without_loading(loader)):
+            _seed_worker_batches(loader, _derived_seed(runner.seed, _DATA), runner.iter)
         if runner.iter > 0 and (runner.cfg.get('randomness') or {}).get('seed') is None:
             print_log(
                 'Resuming without a fixed seed: the order of the samples differs from the '
@@ -76,7 +76,7 @@ class RandomStateHook(Hook):
         """Seed the forward pass of this iteration."""
         if self._data_is_replayed:
             self._stream_states = np.random.get_state(), random.getstate()
-        seed_all(derived_seed(runner.seed, _MODEL, get_rank(), runner.iter))
+        _seed_all(_derived_seed(runner.seed, _MODEL, get_rank(), runner.iter))
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Seed the next batch."""
@@ -95,22 +95,21 @@ class RandomStateHook(Hook):
             random.setstate(self._stream_states[1])
 
     def _seed_data(self, runner, iteration: int) -> None:
-        seed_all(derived_seed(derived_seed(runner.seed, _DATA), get_rank(), iteration))
+        _seed_all(_derived_seed(_derived_seed(runner.seed, _DATA), get_rank(), iteration))
 
 
-def derived_seed(*numbers: int) -> int:
+def _derived_seed(*numbers: int) -> int:
     """Mix non-negative numbers (seed, rank, iteration …) into one well spread 32-bit seed."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
-def seed_all(seed: int) -> None:
-    """Seed torch (CPU and accelerators), numpy and python with a number in [0, 2**32)."""
-    torch.manual_seed(seed)
+def _seed_all(seed: int) -> None:
+    torch.manual_seed(seed)  # also accelerators
     np.random.seed(seed)
     random.seed(seed)
 
 
-def skips_without_loading(loader: DataLoader) -> bool:
+def _skips_without_loading(loader: DataLoader) -> bool:
     """Whether MMEngine's training loop resumes by moving the sampler forward.
 
     It does so for samplers with a ``skip`` method (``InfiniteSampler``) and a
@@ -122,7 +121,7 @@ def skips_without_loading(loader: DataLoader) -> bool:
     return type(batch_sampler) is BatchSampler and hasattr(batch_sampler.sampler, 'skip')
 
 
-class WorkerSeeds:
+class _WorkerSeeds:
     """Seeds every batch of a multi-worker loader by its number.
 
     MMEngine seeds a worker once, when it starts. After a resume that skips the
@@ -131,40 +130,36 @@ class WorkerSeeds:
     (seed, rank, number of the batch): no matter when it was started, nor how
     many workers there are. Batches go to workers in turn, so worker ``i`` of
     ``n`` loads batches ``first + i, first + i + n, ...``.
-
-    Args:
-        loader (DataLoader): With workers; not iterated over yet.
-        seed (int): Seed of the run.
-        rank (int): Number of this process.
-        first (int): Number of the first batch that will be loaded.
     """
 
-    def __init__(self, loader: DataLoader, seed: int, rank: int, first: int) -> None:
+    def __init__(self, loader: DataLoader, seed: int, first: int) -> None:
         self.collate_fn = loader.collate_fn
         self.worker_init_fn = loader.worker_init_fn
-        self.seed, self.rank, self.batch = seed, rank, first
+        self.seed, self.rank, self.batch = seed, get_rank(), first
 
     def init_worker(self, worker_id: int) -> None:
         """Runs in the worker when it starts, after the loader's own function."""
         if self.worker_init_fn is not None:
             self.worker_init_fn(worker_id)
-        self.batch += worker_id
-        seed_all(derived_seed(self.seed, self.rank, self.batch))
+        self._go_on(worker_id)
 
     def collate(self, samples: list):
         """Runs in the worker when the samples of a batch are loaded."""
         batch = self.collate_fn(samples)
-        self.batch += get_worker_info().num_workers
-        seed_all(derived_seed(self.seed, self.rank, self.batch))
+        self._go_on(get_worker_info().num_workers)
         return batch
 
+    def _go_on(self, batches: int) -> None:
+        self.batch += batches
+        _seed_all(_derived_seed(self.seed, self.rank, self.batch))
 
-def seed_worker_batches(loader: DataLoader, seed: int, rank: int, first: int) -> None:
-    """Let the workers of ``loader`` seed themselves per batch, see :class:`WorkerSeeds`."""
+
+def _seed_worker_batches(loader: DataLoader, seed: int, first: int) -> None:
+    """Let the workers of a loader seed themselves from batch number ``first`` on."""
     previous = getattr(loader.collate_fn, '__self__', None)
-    if isinstance(previous, WorkerSeeds):  # training was started a second time
+    if isinstance(previous, _WorkerSeeds):  # training was started a second time
         previous.batch = first
         return
-    seeds = WorkerSeeds(loader, seed, rank, first)
+    seeds = _WorkerSeeds(loader, seed, first)
     loader.collate_fn = seeds.collate
     loader.worker_init_fn = seeds.init_worker

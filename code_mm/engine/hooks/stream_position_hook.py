@@ -76,7 +76,18 @@ class StreamPositionHook(Hook):
         elif self._positions is not None and hasattr(loop, 'fast_forward_on_resume'):
             self._dataset.resume_at(self._positions, loader.num_workers)
             loop.fast_forward_on_resume = True
-            print_log(f'{self._dataset.name}: {self._progress()}', logger='current')
+            passes = torch.tensor(self._positions)[..., 0].flatten(0, 1)  # (readers, sources)
+            reached = [
+                f'{source.name}: pass {first} to {last}'
+                for source, first, last in zip(
+                    self._dataset.sources, passes.amin(0), passes.amax(0), strict=True
+                )
+            ]
+            print_log(
+                f'{self._dataset.name}: goes on at the next shard of each worker '
+                f'({"; ".join(reached)})',
+                logger='current',
+            )
         else:
             print_log(
                 f'{self._dataset.name}: the checkpoint holds no positions of the stream, so '
@@ -86,14 +97,7 @@ class StreamPositionHook(Hook):
                 level=logging.WARNING,
             )
         if hasattr(loop, 'dataloader_iterator'):
-            loop.dataloader_iterator = NamedFailures(loop.dataloader_iterator, self._dataset)
-
-    def _progress(self) -> str:
-        passes = torch.tensor(self._positions)[..., 0].flatten(0, 1)  # (readers, sources)
-        first, last = passes.amin(0).tolist(), passes.amax(0).tolist()
-        names = [source.name for source in self._dataset.sources]
-        parts = [f'{n}: pass {a} to {b}' for n, a, b in zip(names, first, last, strict=True)]
-        return f'goes on at the next shard of each worker ({"; ".join(parts)})'
+            loop.dataloader_iterator = _NamedFailures(loop.dataloader_iterator, self._dataset)
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Take the positions, which the next checkpoint will hold; log the counts."""
@@ -114,13 +118,8 @@ class StreamPositionHook(Hook):
             checkpoint[_KEY] = self._positions
 
 
-class NamedFailures:
-    """A loop's iterator whose errors say what each loader worker was doing.
-
-    Args:
-        iterator: of the loop.
-        dataset: what it loads.
-    """
+class _NamedFailures:
+    """A loop's iterator whose errors say what each loader worker was doing."""
 
     def __init__(self, iterator, dataset: CaptionStreamDataset) -> None:
         self._named_iterator = iterator

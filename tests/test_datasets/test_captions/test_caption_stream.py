@@ -15,6 +15,8 @@ from torch.utils.data import DataLoader
 from code_mm.datasets.captions import CaptionShardsDataset, CaptionStreamDataset, caption_stream
 from code_mm.structures.unusable_sample import UnusableSample
 
+KEYS = {f'{n:05d}.tar/{100 * n + i:07d}' for n in range(8) for i in range(12 + n)}
+
 
 @pytest.fixture
 def write_texts(write_tar):
@@ -38,34 +40,29 @@ def root(write_texts, tmp_path):
     return str(tmp_path)
 
 
-KEYS = {f'{n:05d}.tar/{100 * n + i:07d}' for n in range(8) for i in range(12 + n)}
-
-
-SOURCE_KEYS = ('image_extensions', 'caption_extension', 'caption_field', 'nouns_field')
+@pytest.fixture
+def log(monkeypatch):
+    lines = []
+    monkeypatch.setattr('code_mm.datasets.sample_ledger.print_log', lambda s, **_: lines.append(s))
+    return lines
 
 
 def stream(root, shards='*.tar', pipeline=(), **kwargs):
-    source = dict(shards=shards, data_root=root)
-    source |= {k: kwargs.pop(k) for k in list(kwargs) if k in SOURCE_KEYS}
-    return CaptionStreamDataset(source, list(pipeline), **kwargs)
+    return CaptionStreamDataset(dict(shards=shards, data_root=root), list(pipeline), **kwargs)
 
 
-def loaded(dataset, num_workers=2, batches=None, **kwargs):
+def loaded(dataset, num_workers=2, batches=None):
     """Keys in the order a loader gives them."""
-    loader = DataLoader(
-        dataset, batch_size=4, num_workers=num_workers, collate_fn=pseudo_collate, **kwargs
-    )
-    found, iterator = [], iter(loader)
-    for batch in iterator:
-        found.append(batch['sample_key'])
-        if len(found) == batches:
-            break
-    del iterator
-    return [key for keys in found for key in keys]
+    loader = DataLoader(dataset, 4, num_workers=num_workers, collate_fn=pseudo_collate)
+    return [key for batch in islice(loader, batches) for key in batch['sample_key']]
 
 
 def take(dataset, count):
     return [sample['sample_key'] for sample in islice(dataset, count)]
+
+
+def cut(path):
+    os.truncate(path, os.path.getsize(path) // 2)
 
 
 def test_samples_are_those_of_random_access(root):
@@ -79,11 +76,11 @@ def test_samples_are_those_of_random_access(root):
         for field in ('caption', 'img_bytes', 'shard'):
             assert sample[field] == expected[key][field]
         assert 'nouns' not in sample
-    assert dataset.skipped == {}
-    assert dataset.num_used == len(KEYS)
+    assert (dataset.skipped, dataset.num_used) == ({}, len(KEYS))
+    assert {s['sample_key'] for s in pickle.loads(pickle.dumps(dataset))} == KEYS
 
 
-@pytest.mark.parametrize('num_workers', [0, 3, 8])
+@pytest.mark.parametrize('num_workers', [0, 3])
 def test_one_pass_is_every_sample_once(root, num_workers):
     dataset = stream(root, repeat=False)
     first, second = loaded(dataset, num_workers), loaded(dataset, num_workers)
@@ -92,27 +89,30 @@ def test_one_pass_is_every_sample_once(root, num_workers):
     assert dataset.num_used == 2 * len(KEYS)
 
 
-def test_fewer_shards_or_samples_than_workers(root, write_texts):
+def test_fewer_shards_or_samples_than_workers(root, tmp_path, write_texts):
     dataset = stream(root, '00003.tar', repeat=False)
     expected = {key for key in KEYS if key.startswith('00003')}
     assert collections.Counter(loaded(dataset, 4)) == collections.Counter(expected)
     write_texts('few/0.tar', range(2))
     dataset = stream(root, 'few/0.tar', shuffle_buffer=0)
     assert len(loaded(dataset, 4, batches=8)) == 32  # nobody waits, nobody ends
+    cut(tmp_path / '00002.tar')
+    dataset = stream(root, '00002.tar', repeat=False)
+    keys = loaded(dataset, 4)
+    assert len(keys) == len(set(keys)) > 0
+    assert dataset.skipped['truncated_shard'] == 1  # not by each of its readers
 
 
 def test_persistent_workers_begin_the_next_pass(root):
-    dataset = stream(root, repeat=False)
     kwargs = dict(num_workers=2, collate_fn=pseudo_collate, persistent_workers=True)
-    loader = DataLoader(dataset, 4, **kwargs)
+    loader = DataLoader(stream(root, repeat=False), 4, **kwargs)
     passes = [[key for batch in loader for key in batch['sample_key']] for _ in range(2)]
     assert all(collections.Counter(keys) == collections.Counter(KEYS) for keys in passes)
     assert passes[0] != passes[1]
 
 
 def test_endless_passes_with_orders_of_their_own(root):
-    dataset = stream(root, shuffle_buffer=0)
-    keys = take(dataset, 3 * len(KEYS))
+    keys = take(stream(root, shuffle_buffer=0), 3 * len(KEYS))
     passes = [keys[i * len(KEYS) : (i + 1) * len(KEYS)] for i in range(3)]
     assert all(sorted(one) == sorted(KEYS) for one in passes)
     shards = [list(dict.fromkeys(key[:5] for key in one)) for one in passes]
@@ -126,12 +126,9 @@ def test_the_seed_alone_decides(root):
         return take(stream(root, seed=seed, shuffle_buffer=30), 100)
 
     assert order(1, 0) == order(1, 5) != order(2, 0)
-    assert order(None, 0) == order(0, 0)
     state = random.getstate()
     take(stream(root), 50)
     assert random.getstate() == state  # nor is the global state touched
-    plain = take(stream(root, shuffle_shards=False, shuffle_buffer=0), len(KEYS))
-    assert plain == sorted(KEYS)
     first, again = (loaded(stream(root, seed=3), 2, batches=12) for _ in range(2))
     assert first == again  # of workers, too
 
@@ -150,8 +147,6 @@ def test_sources_are_mixed_by_weight(write_texts, tmp_path):
     assert len(list(once)) == 20  # one pass exhausts all
     with pytest.raises(ValueError, match='a weight for every source or for none'):
         CaptionStreamDataset([sources[0], {**sources[1], 'weight': None}], [])
-    with pytest.raises(ValueError, match='weight > 0'):
-        CaptionStreamDataset({**sources[0], 'weight': 0}, [])
 
 
 def test_weights_are_the_counted_sizes(write_texts, tmp_path):
@@ -162,49 +157,34 @@ def test_weights_are_the_counted_sizes(write_texts, tmp_path):
 
     sources = [write('a', '{"successes": 30}'), write('b', '{"successes": 10}')]
     dataset = CaptionStreamDataset(sources, [])
-    assert dataset._weights == [30, 10]
-    assert len(dataset) == 40
+    assert (dataset._weights, len(dataset)) == ([30, 10], 40)
     write('b', '{"succ')  # of a killed img2dataset: nothing is assumed
     dataset = CaptionStreamDataset(sources, [])
     assert dataset._weights == [1, 1]  # shards
-    assert dataset.num_samples is None
     assert len(dataset) > 10**15  # beyond every training
-    assert len(take(dataset, 50)) == 50
-    once = CaptionStreamDataset(sources, [], repeat=False)
     with pytest.raises(TypeError, match=r'a known number of samples.*give num_samples'):
-        len(once)
-    assert len(list(once)) == 2
+        len(CaptionStreamDataset(sources, [], repeat=False))
     assert len(CaptionStreamDataset({**sources[1], 'num_samples': 7}, [])) == 7
 
 
 def test_other_names_of_keys_and_fields(write_tar):
-    fields = dict(text='ein Kätzchen 🐱 im Körbchen', words=['Kätzchen', 'Körbchen', 'Kätzchen'])
-    path = write_tar(
-        'x.tar',
-        [
-            ('set/ü1.image.png', b'image'),
-            ('set/ü1.caption', 'wörtlich'.encode()),
-            ('set/ü1.json', json.dumps(fields).encode()),
-        ],
-    )
-    keys = dict(image_extensions=['image.png'], repeat=False)
-    (sample,) = stream('', path, caption_field='text', nouns_field='words', **keys)
-    assert sample['sample_key'] == 'x.tar/set/ü1'
-    assert sample['caption'] == fields['text']
-    assert sample['nouns'] == ['Kätzchen', 'Körbchen']
-    (sample,) = stream('', path, caption_extension='.caption', nouns_field=None, **keys)
-    assert sample['caption'] == 'wörtlich'
-    assert 'nouns' not in sample
+    fields = dict(text='ein Kätzchen 🐱 im Körbchen', words=['Kätzchen', 'Körbchen'])
+    members = {'set/ü1.image.png': b'image', 'set/ü1.caption': 'wörtlich'.encode()}
+    members['set/ü1.json'] = json.dumps(fields).encode()
+    source = dict(shards=write_tar('x.tar', members), image_extensions=['image.png'])
+    for keys, caption, nouns in (
+        (dict(caption_field='text', nouns_field='words'), fields['text'], fields['words']),
+        (dict(caption_extension='.caption', nouns_field=None), 'wörtlich', None),
+    ):
+        (sample,) = CaptionStreamDataset({**source, **keys}, [], repeat=False)
+        assert sample['sample_key'] == 'x.tar/set/ü1'
+        assert (sample['caption'], sample.get('nouns')) == (caption, nouns)
 
 
-def test_bad_samples_are_counted_and_named(write_tar, monkeypatch):
-    lines = []
-    monkeypatch.setattr('code_mm.datasets.sample_ledger.print_log', lambda s, **_: lines.append(s))
+def test_bad_samples_are_counted_and_named(write_tar, log):
     members = {'a.jpg': b'image', 'a.txt': b'a dog'}
     members |= {'b.txt': b'no image', 'c.jpg': b'no caption', 'd.jpg': b'', 'd.txt': b'a dog'}
-    members |= {'e.jpg': b'image', 'e.txt': b'', 'f.jpg': b'image', 'f.txt': b' \n'}
-    members |= {'g.jpg': b'image', 'g.txt': b'a dog', 'g.json': b'{"nouns":'}
-    members |= {'h.jpg': b'image', 'h.txt': b'few'}
+    members |= {'e.jpg': b'image', 'e.txt': b'', 'h.jpg': b'image', 'h.txt': b'few'}
     path = write_tar('x.tar', [*members.items(), ('h.txt', b'again')])
 
     def few(sample):
@@ -214,28 +194,16 @@ def test_bad_samples_are_counted_and_named(write_tar, monkeypatch):
 
     dataset = stream('', path, [few], repeat=False)
     assert [sample['sample_key'] for sample in dataset] == ['x.tar/a']
-    assert dataset.skipped == {
-        'duplicate_member': 1,
-        'bad_fields': 1,
-        'missing_image': 1,
-        'missing_caption': 1,
-        'empty_caption': 2,
-        'broken_image': 1,
-        'few_nouns': 1,
-    }
-    text = '\n'.join(lines)
-    for key, reason in zip(
-        'bcdefgh', ('missing_image', 'missing_caption', 'broken_image'), strict=False
-    ):
-        assert f'left out x.tar/{key}: {reason}' in text
-    assert 'left out x.tar/h.txt: duplicate_member' in text
-    assert 'left out x.tar/h: few_nouns (none)' in text
+    expected = dict(b='missing_image', c='missing_caption', d='broken_image', e='empty_caption')
+    expected |= {'h': 'few_nouns (none)', 'h.txt': 'duplicate_member'}
+    assert dataset.skipped == {reason.split()[0]: 1 for reason in expected.values()}
+    for key, reason in expected.items():
+        assert any(line.endswith(f'left out x.tar/{key}: {reason}') for line in log)
 
 
 def test_damaged_and_missing_shards_cost_what_was_hit(root, tmp_path):
     (tmp_path / '00001.tar').write_bytes(b'')
-    with open(tmp_path / '00002.tar', 'r+b') as file:
-        file.truncate(os.path.getsize(file.name) // 2)
+    cut(tmp_path / '00002.tar')
     (tmp_path / '00003.tar').unlink()
     dataset = stream(root, '{00000..00008}.tar', repeat=False)
     (tmp_path / '00004.tar').unlink()  # later
@@ -248,58 +216,34 @@ def test_damaged_and_missing_shards_cost_what_was_hit(root, tmp_path):
     assert skipped == {'missing_shard': 3, 'unreadable_shard': 1, 'truncated_shard': 1}
 
 
-def test_damage_of_a_shared_shard_is_counted_once(root, tmp_path):
-    with open(tmp_path / '00002.tar', 'r+b') as file:
-        file.truncate(os.path.getsize(file.name) // 2)
-    dataset = stream(root, '00002.tar', repeat=False)
-    keys = loaded(dataset, 4)
-    assert len(keys) == len(set(keys)) > 0
-    assert dataset.skipped['truncated_shard'] == 1
-
-
-def test_too_many_bad_samples_stop_the_run(root):
+def test_too_much_that_is_bad_stops_the_run(root, write_tar):
     def bad(sample):
         if int(sample['caption'].split()[-1]) % 3:
             raise UnusableSample('other', 'two of three')
         return sample
 
     dataset = stream(root, pipeline=[bad], max_bad_fraction=0.6)
-    message = r'of 10\d\d samples were unusable, more than max_bad_fraction=0.6.*00\d.*two of three'
-    with pytest.raises(RuntimeError, match=message):
+    with pytest.raises(RuntimeError, match=r'more than max_bad_fraction=0.6.*00\d.*two of three'):
         take(dataset, 1000)
-    with pytest.raises(RuntimeError, match='max_bad_fraction'):
-        loaded(dataset, 2, batches=1000)
-    assert len(take(stream(root, pipeline=[bad], max_bad_fraction=0.8), 1000)) == 1000
-
-
-def test_nothing_usable_is_an_error_and_no_endless_search(root, write_tar):
-    def bad(sample):
-        raise UnusableSample('small_image')
-
-    dataset = stream(root, pipeline=[bad], max_bad_fraction=1, max_refetch=300)
-    with pytest.raises(RuntimeError, match=r'no usable sample in 301 tries.*small_image'):
+    dataset = stream(root, pipeline=[lambda sample: None], max_bad_fraction=1, max_refetch=300)
+    with pytest.raises(RuntimeError, match=r'no usable sample in 301 tries.*other'):
         take(dataset, 1)
     path = write_tar('texts.tar', {'1.txt': b'a', '2.txt': b'b'})
     with pytest.raises(RuntimeError, match='no image with a caption in a whole pass over 1 shards'):
         take(stream('', path, max_bad_fraction=1), 1)
-
-
-def test_too_many_failing_shards_stop_the_run():
-    dataset = stream('', 'pipe:exit {1..40}', retries=0)
     with pytest.raises(RuntimeError, match='of 20 shards were unusable, more than max_bad_frac'):
-        take(dataset, 1)
+        take(stream('', 'pipe:exit {1..40}', retries=0), 1)
 
 
 def test_a_shard_that_fails_at_first_is_tried_again(root, tmp_path, monkeypatch):
     monkeypatch.setattr(caption_stream, '_RETRY_SECONDS', 0.01)
     path, flag = tmp_path / '00007.tar', tmp_path / 'flag'
-    size = os.path.getsize(path)
     # the first try ends in the middle with an error
-    fail = f'touch {flag}; head -c {size // 2} {path}; exit 1'
+    fail = f'touch {flag}; head -c {os.path.getsize(path) // 2} {path}; exit 1'
     command = f'if [ -e {flag} ]; then cat {path}; else {fail}; fi'
-    dataset = stream('', f'pipe:{command}', repeat=False, retries=1, shuffle_buffer=0)
-    keys = [sample['caption'] for sample in dataset]
-    assert sorted(keys) == sorted(f'a dog and cat {700 + i}' for i in range(19))
+    dataset = stream('', f'pipe:{command}', repeat=False, retries=1)
+    captions = [sample['caption'] for sample in dataset]
+    assert sorted(captions) == sorted(f'a dog and cat {700 + i}' for i in range(19))
     assert dataset.skipped == {}
     flag.unlink()
     dataset = stream('', f'pipe:{command}', repeat=False, retries=0)
@@ -307,16 +251,14 @@ def test_a_shard_that_fails_at_first_is_tried_again(root, tmp_path, monkeypatch)
     assert dataset.skipped['truncated_shard'] == 1
 
 
-def test_a_stuck_command_is_named_and_passed_over(root, tmp_path, monkeypatch):
-    lines = []
-    monkeypatch.setattr('code_mm.datasets.sample_ledger.print_log', lambda s, **_: lines.append(s))
-    shards = [f'pipe:cat {tmp_path}/00000.tar', 'pipe:sleep 100; cat stuck.tar']
+def test_a_stuck_command_is_named_and_passed_over(root, tmp_path, log):
+    shards = [f'pipe:cat {tmp_path}/00000.tar', 'pipe:sleep 600; cat stuck.tar']
     start = time.monotonic()
-    dataset = stream('', shards, repeat=False, retries=0, shard_timeout=2.5)
+    dataset = stream('', shards, repeat=False, retries=0, shard_timeout=5)
     assert len(list(dataset)) == 12
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 300
     assert dataset.skipped == {'unreadable_shard': 1}
-    assert 'left out stuck.tar: unreadable_shard (no data for 2.5 s)' in lines[-1]
+    assert 'left out stuck.tar: unreadable_shard (no data for 5 s)' in log[-1]
 
 
 def test_shards_over_http(root, web_server):
@@ -345,13 +287,12 @@ def test_a_resumed_stream_goes_on_behind_what_was_read(root, num_workers):
 def test_after_the_pass_a_resumed_stream_is_the_uninterrupted_one(root):
     whole = take(stream(root, shuffle_buffer=0), 3 * len(KEYS))
     resumed = stream(root, shuffle_buffer=0)
-    resumed.resume_at([[[[1, 8]]]], 0)  # all eight shards of pass 1 were opened
-    assert take(resumed, len(KEYS)) == whole[2 * len(KEYS) :]
-    resumed = stream(root, shuffle_buffer=0)
-    resumed.resume_at([[[[1, 6]]]], 0)
-    rest = take(resumed, 30)
-    ordered = list(dict.fromkeys(key[:5] for key in whole[len(KEYS) : 2 * len(KEYS)]))
-    assert list(dict.fromkeys(key[:5] for key in rest))[:2] == ordered[6:]
+    resumed.resume_at([[[[1, 6]]]], 0)  # six of the eight shards of pass 1 were opened
+    rest = take(resumed, 2 * len(KEYS))
+    second = whole[len(KEYS) : 2 * len(KEYS)]
+    opened = list(dict.fromkeys(key[:5] for key in second))[:6]
+    left = [key for key in second if key[:5] not in opened]
+    assert rest[: len(left) + len(KEYS)] == left + whole[2 * len(KEYS) :]
 
 
 def test_a_resumed_stream_with_other_workers(root):
@@ -363,28 +304,21 @@ def test_a_resumed_stream_with_other_workers(root):
 
 
 def test_what_a_killed_worker_was_doing_can_be_read(root):
-    def hang(sample):
-        time.sleep(60)
-
-    dataset = stream(root, pipeline=[hang])
-    loader = DataLoader(dataset, 4, num_workers=1, collate_fn=pseudo_collate)
-    iterator = iter(loader)
-    deadline = time.monotonic() + 30
+    dataset = stream(root, pipeline=[lambda sample: time.sleep(600)])
+    iterator = iter(DataLoader(dataset, 4, num_workers=1, collate_fn=pseudo_collate))
+    deadline = time.monotonic() + 120
     while not dataset.status.lines() or 'preparing' not in dataset.status.lines()[0]:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    (line,) = dataset.status.lines()
     (process,) = iterator._workers
-    assert line.startswith(f'worker 0 (process {process.pid}): preparing {root}/0000')
     os.kill(process.pid, signal.SIGKILL)
     with pytest.raises(RuntimeError, match='DataLoader worker'):
         next(iterator)
-    assert dataset.status.lines()[0].startswith('worker 0')
-    dataset.status.set('reading a longer line')
+    (line,) = dataset.status.lines()
+    assert line.startswith(f'worker 0 (process {process.pid}): preparing {root}/0000')
     dataset.status.set('reading ü.tar' + 'x' * 999)
     line = dataset.status.lines()[0]
     assert line.startswith(f'main process (process {os.getpid()}): reading ü.tarxxx')
-    assert line.endswith(', for 0 s')
 
 
 def test_another_iterator_of_the_process_does_not_move_the_stream(root):
@@ -398,22 +332,15 @@ def test_another_iterator_of_the_process_does_not_move_the_stream(root):
     assert dataset.progress.positions(0).tolist() == before
 
 
-def test_a_dataset_can_be_pickled_for_spawned_workers(root):
-    dataset = stream(root, repeat=False)
-    assert {s['sample_key'] for s in pickle.loads(pickle.dumps(dataset))} == KEYS
-
-
-def test_mistakes_are_errors_at_once(root):
-    for kwargs, message in (
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [
         (dict(shuffle_buffer=-1), 'shuffle_buffer and retries >= 0'),
-        (dict(retries=-1), 'shuffle_buffer and retries >= 0'),
         (dict(shard_timeout=0), 'shard_timeout > 0'),
         (dict(max_bad_fraction=0), r'max_bad_fraction in \(0, 1\]'),
         (dict(shards='absent*.tar'), 'to name tar files'),
-    ):
-        with pytest.raises(ValueError, match=message):
-            stream(root, **kwargs)
-    with pytest.raises(ValueError, match='at least one source'):
-        CaptionStreamDataset([], [])
-    with pytest.raises(ValueError, match='use CaptionStreamDataset'):
-        CaptionShardsDataset('https://host/0.tar')
+    ],
+)
+def test_mistakes_are_errors_at_once(root, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        stream(root, **kwargs)

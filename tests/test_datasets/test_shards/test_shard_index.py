@@ -2,8 +2,12 @@ import gzip
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from code_mm.datasets.shards.shard_index import ShardLayout, scan_shard
+from code_mm.datasets.shards import shard_index
+from code_mm.datasets.shards.shard_index import ShardLayout, index_shards, load_or_scan, scan_shard
+
+LAYOUT = ShardLayout()
 
 
 def contents(path, index):
@@ -24,6 +28,11 @@ def test_index_points_at_the_members(write_tar):
         '2.txt': b'caption two',  # other order, no json, other extension, upper case
         '2.PNG': b'image two',
         '3.txt': b'caption three',  # no neighbour of its image
+        'v1.2/3.jpg': b'e',  # another folder, another sample; its dot is no extension
+        'v1.2/3.txt': b'f',
+        '.hidden.jpg': b'h',
+        'README': b'i',
+        '4.seg.png': b'j',  # not an image extension
     }
     path = write_tar('00007.tar', members)
     index = scan_shard(path)
@@ -31,8 +40,11 @@ def test_index_points_at_the_members(write_tar):
         '1': (b'image one', b'caption one', b'{}'),
         '2': (b'image two', b'caption two', b''),
         '3': (b'image three', b'caption three', b''),
+        'v1.2/3': (b'e', b'f', b''),
     }
-    assert (index.skips, index.name, index.places.dtype) == ([], '00007.tar', np.uint32)
+    assert (index.skips, index.places.dtype) == ([], np.uint32)
+    index = scan_shard(path, ShardLayout(image=('seg.png', 'jpg'), caption='json'))
+    assert contents(path, index) == {'1': (b'image one', b'{}', b'{}')}
 
 
 def test_what_is_left_out_is_named_with_its_reason(write_tar):
@@ -42,51 +54,17 @@ def test_what_is_left_out_is_named_with_its_reason(write_tar):
         *[('3.jpg', b''), ('3.txt', b'x')],
         *[('4.jpg', b'x'), ('4.txt', b'')],
         *[('5.jpg', b'first'), ('5.png', b'second image'), ('5.txt', b'x')],
-        ('6.json', b'{}'),
-        *[('good.jpg', b'y'), ('good.txt', b'z')],
     ]
     path = write_tar('s.tar', members)
     index = scan_shard(path)
-    assert contents(path, index) == {'5': (b'first', b'x', b''), 'good': (b'y', b'z', b'')}
+    assert contents(path, index) == {'5': (b'first', b'x', b'')}
     assert {(skip.reason, skip.key) for skip in index.skips} == {
         ('missing_caption', 's.tar/1'),
         ('missing_image', 's.tar/2'),
         ('broken_image', 's.tar/3'),
         ('empty_caption', 's.tar/4'),
         ('duplicate_member', 's.tar/5.png'),
-        ('missing_image', 's.tar/6'),
     }
-
-
-def test_odd_names(write_tar):
-    members = {
-        '../../etc/1.jpg': b'a',  # only a name: nothing is ever unpacked
-        '../../etc/1.txt': b'b',
-        'part/1.jpg': b'c',  # another folder, another sample
-        'part/1.txt': b'd',
-        'v1.2/3.jpg': b'e',  # a dot in a folder is no extension
-        'v1.2/3.txt': b'f',
-        '..': b'g',
-        '.hidden.jpg': b'h',
-        'README': b'i',
-        '4.seg.png': b'j',  # not an image extension
-    }
-    path = write_tar('s.tar', members)
-    index = scan_shard(path)
-    assert contents(path, index) == {
-        '../../etc/1': (b'a', b'b', b''),
-        'part/1': (b'c', b'd', b''),
-        'v1.2/3': (b'e', b'f', b''),
-    }
-    assert index.skips == []
-
-
-def test_other_layouts(write_tar):
-    path = write_tar('s.tar', {'1.jp2': b'a', '1.caption': b'b', '2.jpg': b'c', '2.json': b'd'})
-    index = scan_shard(path, ShardLayout(image=('jp2',), caption='caption'))
-    assert contents(path, index) == {'1': (b'a', b'b', b'')}
-    index = scan_shard(path, ShardLayout(caption='json'))
-    assert contents(path, index) == {'2': (b'c', b'd', b'd')}
 
 
 def test_damage_costs_what_it_hit(write_tar):
@@ -97,17 +75,15 @@ def test_damage_costs_what_it_hit(write_tar):
     Path(path).write_bytes(whole[:header] + b'\xff' * 512 + whole[header + 512 :])
     index = scan_shard(path)
     assert sorted(contents(path, index)) == ['0', '1', '3', '4']
-    assert [(skip.reason, skip.key) for skip in index.skips] == [
-        ('corrupt_header', 's.tar/1.txt'),
-        ('missing_image', 's.tar/2'),
-    ]
+    expected = [('corrupt_header', 's.tar/1.txt'), ('missing_image', 's.tar/2')]
+    assert [skip[:2] for skip in index.skips] == expected
     Path(path).write_bytes(whole[: header + 700])
     index = scan_shard(path)
     assert sorted(contents(path, index)) == ['0', '1']
-    assert [(skip.reason, skip.key) for skip in index.skips] == [('truncated_shard', 's.tar/2.jpg')]
+    assert [skip[:2] for skip in index.skips] == [('truncated_shard', 's.tar/2.jpg')]
 
 
-def test_what_is_no_shard(write_tar, tmp_path):
+def test_what_is_no_shard(tmp_path):
     path = tmp_path / 'x.tar'
     for content, word in ((b'', 'empty'), (gzip.compress(b'x' * 999), 'decompress it')):
         path.write_bytes(content)
@@ -115,4 +91,82 @@ def test_what_is_no_shard(write_tar, tmp_path):
         assert len(index.keys) == len(index.places) == 0
         assert [skip[:2] for skip in index.skips] == [('unreadable_shard', 'x.tar')]
         assert word in index.skips[0].detail
-    assert scan_shard(str(tmp_path / 'absent.tar')).skips == [('missing_shard', 'absent.tar', '')]
+    absent = str(tmp_path / 'absent.tar')
+    assert load_or_scan(absent, LAYOUT, None).skips == [('missing_shard', 'absent.tar', '')]
+
+
+@pytest.fixture
+def scans(monkeypatch):
+    """Paths that were really scanned."""
+    paths = []
+
+    def counting(path, layout):
+        paths.append(path)
+        return scan_shard(path, layout)
+
+    monkeypatch.setattr(shard_index, 'scan_shard', counting)
+    return paths
+
+
+@pytest.fixture
+def log(monkeypatch):
+    lines = []
+    monkeypatch.setattr(shard_index, 'print_log', lambda line, **_: lines.append(line))
+    return lines
+
+
+@pytest.fixture
+def shard(write_tar):
+    return write_tar('s.tar', {'1.jpg': b'a', '1.txt': b'b'})
+
+
+def test_second_time_is_read_from_disk(write_tar, tmp_path, scans):
+    path = write_tar('s.tar', {'1.jpg': b'a', '1.txt': b'b', '2.jpg': b'c', 'é.jpg': b'd'})
+    empty = write_tar('e.tar', {'1.jpg': b'a'})
+    folder = str(tmp_path / 'deep' / 'index')
+    first, second = (index_shards([path, empty], LAYOUT, folder) for _ in range(2))
+    for made, read in zip(first, second, strict=True):
+        assert (made.path, made.skips) == (read.path, read.skips)
+        np.testing.assert_array_equal(made.keys, read.keys)
+        np.testing.assert_array_equal(made.places, read.places, strict=True)
+    assert scans == [path, empty]
+
+
+def test_what_does_not_fit_is_scanned_again(write_tar, shard, tmp_path, scans):
+    def keys(path=shard, layout=LAYOUT):
+        return load_or_scan(path, layout, str(folder)).keys.tolist()
+
+    folder = tmp_path / 'index'
+    folder.mkdir()
+    assert keys() == [b'1']
+    write_tar('s.tar', {'1.jpg': b'a', '1.txt': b'b', '2.jpg': b'c' * 2000, '2.txt': b'd'})
+    assert keys() == [b'1', b'2']
+    assert keys(layout=ShardLayout(caption='json')) == []
+    (file,) = folder.iterdir()
+    for damaged in (file.read_bytes()[:300], b'', b'junk'):
+        file.write_bytes(damaged)
+        assert keys() == [b'1', b'2']
+    assert len(scans) == 6
+    other = write_tar('b/s.tar', {'3.jpg': b'a', '3.txt': b'b'})  # a name that was there before
+    for _ in range(2):
+        assert (keys(), keys(other)) == ([b'1', b'2'], [b'3'])
+    assert len(scans) == 7
+
+
+def test_processes_begin_at_places_of_their_own_and_keep_the_order(write_tar, scans, monkeypatch):
+    paths = [write_tar(f'{i}.tar', {f'{i}.jpg': b'a', f'{i}.txt': b'b'}) for i in range(5)]
+    monkeypatch.setattr(shard_index, 'get_world_size', lambda: 2)
+    monkeypatch.setattr(shard_index, 'get_rank', lambda: 1)
+    indices = index_shards(paths, LAYOUT, None)
+    assert scans == [paths[i] for i in (2, 3, 4, 0, 1)]
+    assert [index.path for index in indices] == paths
+
+
+def test_what_is_logged(shard, tmp_path, log, monkeypatch):
+    (tmp_path / 'file').touch()
+    (index,) = index_shards([shard], LAYOUT, str(tmp_path / 'file' / 'index'))
+    assert index.keys.tolist() == [b'1']
+    assert 'cannot be written' in log.pop()
+    monkeypatch.setattr(shard_index, '_LOG_SECONDS', 0.0)
+    index_shards([shard] * 2, LAYOUT, None)
+    assert log == ['Indexed 1 of 2 shards', 'Indexed 2 of 2 shards']

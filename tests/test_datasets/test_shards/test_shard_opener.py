@@ -10,14 +10,12 @@ from code_mm.datasets.shards import shard_opener
 from code_mm.datasets.shards.shard_opener import check_can_open, open_shard
 
 CONTENT = bytes(range(256)) * 1000
+NOISE = random.Random(0).randbytes(2**24 + 2**20)
 
 
 def content_of(shard, **kwargs):
-    file = open_shard(shard, **kwargs)
-    try:
+    with open_shard(shard, **kwargs) as file:
         return file.read(10) + file.read(10**8)
-    finally:
-        file.close()
 
 
 @pytest.fixture
@@ -38,7 +36,7 @@ def test_files_urls_commands_and_stores_give_the_same(path, web_server):
         f'pipe:cat {path}',
         'memory://bucket/00000.tar',
     ):
-        assert content_of(shard, timeout=20) == CONTENT, shard
+        assert content_of(shard, timeout=60) == CONTENT, shard
 
 
 @pytest.mark.parametrize('compress', [gzip.compress, bz2.compress, lzma.compress])
@@ -47,12 +45,26 @@ def test_compressed_shards_are_unpacked_on_the_way(tmp_path, compress, form):
     path = tmp_path / '00000.tar.x'
     path.write_bytes(compress(CONTENT))
     assert content_of(form.format(path)) == CONTENT
-    noise = random.Random(0).randbytes(2**22)
-    path.write_bytes(compress(noise)[: 2**21])
+    path.write_bytes(compress(NOISE[: 2**22])[: 2**21])
     with open_shard(form.format(path)) as file:  # cut: what is before the cut can be read
-        assert file.read(2**17) == noise[: 2**17]
+        assert file.read(2**17) == NOISE[: 2**17]
         with pytest.raises(EOFError):
             file.read(2**22)
+
+
+@pytest.mark.parametrize('compress', [gzip.compress, bz2.compress, lzma.compress])
+def test_a_compressed_trap_is_refused_at_16_mib(tmp_path, compress):
+    (tmp_path / 'x').write_bytes(compress(bytes(2**25)))
+    with (
+        open_shard(str(tmp_path / 'x')) as file,
+        pytest.raises(ValueError, match=r'compressed bytes grew to more than 1\d{7}: no'),
+    ):
+        file.read(2**28)  # at once, as a header may ask for it
+
+
+def test_a_large_shard_that_hardly_shrank_is_no_trap(tmp_path):
+    (tmp_path / 'x').write_bytes(gzip.compress(NOISE, 0))
+    assert content_of(str(tmp_path / 'x')) == NOISE
 
 
 def test_what_is_not_there_is_an_error_of_its_own_name(web_server, tmp_path):
@@ -60,38 +72,28 @@ def test_what_is_not_there_is_an_error_of_its_own_name(web_server, tmp_path):
         open_shard(str(tmp_path / 'absent.tar'))
     with pytest.raises(OSError, match='exit 22'):  # curl: 404
         open_shard(f'{web_server}/absent.tar')
-    with pytest.raises(OSError, match='exit 3'):
-        open_shard('pipe:exit 3')
     with pytest.raises(FileNotFoundError):
         open_shard('memory://absent/0.tar')
 
 
 def test_a_broken_download_is_no_end(path, web_server):
-    file = open_shard(f'{web_server}/cut/00000.tar', timeout=20)
-    assert file.read(50_000) == CONTENT[:50_000]
-    with pytest.raises(OSError, match='exit 18'):  # curl: partial file
-        file.read(10**8)
-    file.close()
+    with open_shard(f'{web_server}/cut/00000.tar', timeout=60) as file:
+        assert file.read(50_000) == CONTENT[:50_000]
+        with pytest.raises(OSError, match='exit 18'):  # curl: partial file
+            file.read(10**8)
 
 
-def test_a_command_without_output_is_given_up(path):
+def test_a_command_without_output_is_given_up_and_stopped(path):
     start = time.monotonic()
     with pytest.raises(TimeoutError, match=r'no data for 0\.3 s'):
-        open_shard('pipe:sleep 60', timeout=0.3)
-    file = open_shard(f'pipe:head -c 50000 {path}; sleep 60', timeout=2)
-    assert file.read(50_000) == CONTENT[:50_000]
-    with pytest.raises(TimeoutError, match='no data'):
-        file.read(1)
-    file.close()
-    assert time.monotonic() - start < 10
-
-
-def test_closing_early_stops_the_command():
-    start = time.monotonic()
-    file = open_shard('pipe:yes; sleep 60')
-    assert file.read(4) == b'y\ny\n'
-    file.close()
-    assert time.monotonic() - start < 5
+        open_shard('pipe:sleep 600', timeout=0.3)
+    with open_shard(f'pipe:head -c 50000 {path}; sleep 600', timeout=5) as file:
+        assert file.read(50_000) == CONTENT[:50_000]
+        with pytest.raises(TimeoutError, match='no data'):
+            file.read(1)
+    with open_shard('pipe:yes; sleep 600') as file:
+        assert file.read(4) == b'y\ny\n'
+    assert time.monotonic() - start < 300
 
 
 def test_a_store_with_errors_of_its_own():
@@ -118,7 +120,6 @@ def test_what_nothing_can_read_is_said_before_the_run(monkeypatch):
 def test_a_stream_skips_ahead_only(path):
     with open_shard(f'pipe:cat {path}') as file:
         assert file.peek(6)[:6] == CONTENT[:6]
-        assert file.tell() == 0
         file.seek(3)
         assert file.read(5) == CONTENT[3:8]
         assert file.seek(3000) == file.tell() == 3000
@@ -126,17 +127,4 @@ def test_a_stream_skips_ahead_only(path):
         with pytest.raises(OSError, match='cannot go from byte'):
             file.seek(5)
         file.seek(10**9)
-        assert file.tell() == len(CONTENT)
-        assert file.read(1) == b''
-
-
-@pytest.mark.parametrize('compress', [gzip.compress, bz2.compress, lzma.compress])
-def test_a_compressed_trap_is_refused_at_16_mib(tmp_path, compress):
-    (tmp_path / 'x').write_bytes(compress(bytes(2**25)))
-    file = open_shard(str(tmp_path / 'x'))
-    with pytest.raises(ValueError, match=r'compressed bytes grew to more than 1\d{7}: no'):
-        file.read(2**28)  # at once, as a header may ask for it
-    file.close()
-    noise = random.Random(0).randbytes(2**24 + 2**20)
-    (tmp_path / 'x').write_bytes(gzip.compress(noise, 0))
-    assert content_of(str(tmp_path / 'x')) == noise
+        assert (file.tell(), file.read(1)) == (len(CONTENT), b'')

@@ -17,19 +17,16 @@ def folder(tmp_path):
     ('shards', 'names'),
     [
         ('a/00001.tar', ['a/00001.tar']),
-        ('a/', ['a/00000.tar', 'a/00001.tar']),
-        ('a/*.tar', ['a/00000.tar', 'a/00001.tar']),
+        ('a', ['a/00000.tar', 'a/00001.tar']),
         # a brace range names shards that may be missing; a glob finds what is there
         ('a/{00000..00002}.tar', ['a/00000.tar', 'a/00001.tar', 'a/00002.tar']),
         ('{a,b}/*[0-9].tar', ['a/00000.tar', 'a/00001.tar', 'b/00002.tar']),
-        ('{a,b}', ['a/00000.tar', 'a/00001.tar', 'b/00002.tar', 'b/x[1].tar']),
         ('b/x[1].tar', ['b/x[1].tar']),
         (['b/00002.tar', 'a', 'a/*0.tar'], ['b/00002.tar', 'a/00000.tar', 'a/00001.tar']),
     ],
 )
 def test_files(folder, shards, names):
-    paths = [path.replace('//', '/') for path in expand_shard_paths(shards, str(folder))]
-    assert paths == [str(folder / name) for name in names]
+    assert expand_shard_paths(shards, str(folder)) == [str(folder / name) for name in names]
 
 
 @pytest.mark.parametrize(
@@ -45,13 +42,7 @@ def test_urls_keep_their_order_and_need_not_exist(shards, root, expected):
     assert expand_shard_paths(shards, root) == expected
 
 
-def test_urls_and_files_together_each_once(folder):
-    path = str(folder / 'a' / '00000.tar')
-    found = expand_shard_paths([path, 'http://h/0.tar', '*/00000.tar'], str(folder))
-    assert found == [path, 'http://h/0.tar']
-
-
-@pytest.mark.parametrize('pattern', ['c/*.tar', 'a/{7..9}.tar', 'nothing.tar', 'a/*.zip', 'empty'])
+@pytest.mark.parametrize('pattern', ['c/*.tar', 'a/{7..9}.tar', 'nothing.tar', 'empty'])
 def test_a_pattern_without_a_file_is_named(folder, pattern):
     with pytest.raises(ValueError, match=r'expected shards .*check the pattern') as error:
         expand_shard_paths(['a', pattern], str(folder))

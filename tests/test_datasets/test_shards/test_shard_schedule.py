@@ -11,33 +11,23 @@ from code_mm.datasets.shards.shard_schedule import (
 )
 
 
-def readers_of(processes, workers):
-    places = [(rank, worker) for rank in range(processes) for worker in range(workers)]
-    return [Reader.of(rank, processes, worker, workers) for rank, worker in places]
-
-
-@pytest.mark.parametrize('num_shards', [1, 3, 7, 8, 9, 40])
+@pytest.mark.parametrize('num_shards', [1, 7, 8, 40])
 @pytest.mark.parametrize(('processes', 'workers'), [(1, 1), (2, 2), (3, 4), (64, 4)])
 def test_every_sample_once_whatever_the_numbers(num_shards, processes, workers):
-    readers, seen, counts = readers_of(processes, workers), Counter(), []
-    assert sorted(reader.index for reader in readers) == list(range(processes * workers))
-    for reader in readers:
-        parts = parts_of_pass(num_shards, reader, 'seed')
-        counts.append(len(parts))
-        for part in parts:
-            seen.update((part.shard, i) for i in range(part.part, 300, part.parts))
+    seen, loads, counts = Counter(), Counter(), []
+    for rank in range(processes):
+        for worker in range(workers):
+            reader = Reader.of(rank, processes, worker, workers)
+            parts = parts_of_pass(num_shards, reader, 'seed')
+            counts.append(len(parts))
+            loads[rank] += len(parts)
+            for part in parts:
+                seen.update((part.shard, i) for i in range(part.part, 300, part.parts))
     assert seen == {(s, i): 1 for s in range(num_shards) for i in range(300)}
     assert min(counts) > 0  # nobody starves
-    if num_shards >= len(readers):  # whole shards, dealt as evenly as they can be
+    if num_shards >= len(counts):  # whole shards, dealt as evenly as they can be
         assert max(counts) - min(counts) <= 1
-
-
-def test_what_is_left_over_goes_to_different_processes():
-    loads = Counter()
-    for rank in range(4):
-        for worker in range(4):
-            loads[rank] += len(parts_of_pass(20, Reader.of(rank, 4, worker, 4), None))
-    assert set(loads.values()) == {5}
+        assert max(loads.values()) - min(loads.values()) <= 1  # to the processes, too
 
 
 def test_order_follows_from_the_seed():

@@ -7,12 +7,12 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from hostile_shards import file_member, header, pax_header
 
 from code_mm.datasets.shards.shard_opener import ForwardFile
 from code_mm.datasets.shards.tar_members import tar_members
 
 BLOCK = 512
-JUNK = b'\xff' * BLOCK
 
 
 def dribble(path):
@@ -75,29 +75,22 @@ def test_other_formats_long_names_and_folders(read, tmp_path, form):
     assert read(tmp_path / 'x.tar')[:2] == ({'1.jpg': b'abc', long: b'abc'}, [])
 
 
-@pytest.mark.parametrize('size', [100, 511, 513, 1200, 1537, 3 * BLOCK * 4, 3 * BLOCK * 4 + 100])
+@pytest.mark.parametrize('size', [100, 513, 1200, 3 * BLOCK * 4, 3 * BLOCK * 4 + 100])
 def test_cut_shard_keeps_what_is_before_the_cut(read, shard, size):
     with open(shard, 'r+b') as file:
         file.truncate(size)
     whole = [i for i in range(10) if (3 * i + 1) * BLOCK + 700 <= size]
     reasons = ['truncated_shard'] if size > BLOCK else ['unreadable_shard']
     assert read(shard)[:2] == (expected(whole), reasons)
-    assert read(shard, lambda name: False)[:2] == ({}, reasons)
 
 
-@pytest.mark.parametrize('junk', [JUNK, b'not a header' * 40, b'9' * BLOCK])
-def test_overwritten_header_costs_one_member(read, shard, junk):
-    patch(shard, 4 * 3 * BLOCK, junk)
+def test_overwritten_headers_cost_one_member_each(read, shard):
+    for number in (0, 4, 9):
+        patch(shard, number * 3 * BLOCK, b'\xff' * BLOCK)
     found, reasons, notes = read(shard)
-    assert found == expected([0, 1, 2, 3, 5, 6, 7, 8, 9])
-    assert reasons == ['corrupt_header']
-    assert notes[0][1] == '3.jpg'  # the last one before the damage
-
-
-def test_first_and_last_header(read, shard):
-    patch(shard, 0, JUNK)
-    patch(shard, 9 * 3 * BLOCK, JUNK)
-    assert read(shard)[:2] == (expected(range(1, 9)), ['corrupt_header', 'corrupt_header'])
+    assert found == expected([1, 2, 3, 5, 6, 7, 8])
+    assert reasons == ['corrupt_header'] * 3
+    assert notes[1][1] == '3.jpg'  # the last one before the damage
 
 
 def test_two_shards_in_one_file(read, shard, write_tar, tmp_path):
@@ -120,38 +113,29 @@ def test_what_is_no_tar_file(read, tmp_path, content, word):
 
 def test_broken_pax_header_does_not_end_the_shard(read, tmp_path):
     path = tmp_path / 'pax.tar'
-    with tarfile.open(path, 'w', format=tarfile.PAX_FORMAT) as tar:
-        for name in ('a.jpg', 'ü' * 120 + '.jpg', 'c.jpg'):
-            info = tarfile.TarInfo(name)
-            info.size = 3
-            tar.addfile(info, io.BytesIO(b'abc'))
-    data = bytearray(path.read_bytes())
-    start = data.index(b'path=') - 4  # the record's length
-    data[start : start + 3] = b'xxx'
-    path.write_bytes(data)
+    pax = pax_header(path='x').replace(b' path=', b'xpath=')
+    members = [file_member(name, b'abc') for name in ('a.jpg', 'b.jpg', 'c.jpg')]
+    path.write_bytes(members[0] + pax + members[1] + members[2] + bytes(2 * BLOCK))
     found, reasons, _ = read(path)
     assert {'a.jpg', 'c.jpg'} <= found.keys()
     assert 'corrupt_header' in reasons or len(found) == 3
 
 
 def test_a_member_that_claims_to_be_huge_is_not_read(read, tmp_path):
-    info = tarfile.TarInfo('a.jpg')
-    info.size = 2**40
     path = tmp_path / 'huge.tar'
-    path.write_bytes(info.tobuf(tarfile.GNU_FORMAT) + b'abc' + bytes(2 * BLOCK))
+    path.write_bytes(header('a.jpg', 2**40) + b'abc' + bytes(2 * BLOCK))
     found, reasons, notes = read(path)
-    assert found == {}
-    assert reasons[0] == 'other'
+    assert (found, reasons[0]) == ({}, 'other')
     assert f'{2**40} bytes' in notes[0][2]
 
 
 def test_names_that_are_no_utf8_can_be_printed(read, write_tar):
     path = write_tar('00000.tar', [('abcd.jpg', b'x')])
-    header = bytearray(Path(path).read_bytes()[:BLOCK])
-    header[:4] = b'ab\xe9d'
-    header[148:156] = b' ' * 8
-    header[148:156] = b'%06o\0 ' % sum(header)
-    patch(path, 0, bytes(header))
+    block = bytearray(Path(path).read_bytes()[:BLOCK])
+    block[:4] = b'ab\xe9d'
+    block[148:156] = b' ' * 8
+    block[148:156] = b'%06o\0 ' % sum(block)
+    patch(path, 0, bytes(block))
     (name,) = read(path)[0]
     assert name.encode() == b'ab\\xe9d.jpg'
 
