@@ -2,7 +2,6 @@
 
 import functools
 import http.server
-import io
 import json
 import os
 import tarfile
@@ -10,6 +9,7 @@ import threading
 from pathlib import Path
 
 import cv2
+import hostile_shards
 import numpy as np
 import pytest
 
@@ -32,15 +32,9 @@ def image_bytes():
 def write_tar(tmp_path):
     """Writes a tar file of ``[(name, bytes), …]`` or ``{name: bytes}``; returns its path."""
 
-    def write(name, members, folder=tmp_path):
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tarfile.open(path, 'w') as tar:
-            for member, data in dict(members).items() if isinstance(members, dict) else members:
-                info = tarfile.TarInfo(member)
-                info.size = len(data)
-                tar.addfile(info, io.BytesIO(data))
-        return str(path)
+    def write(name, members):
+        members = members.items() if isinstance(members, dict) else members
+        return hostile_shards.write_tar(tmp_path / name, members)
 
     return write
 
@@ -49,7 +43,7 @@ def write_tar(tmp_path):
 def write_pairs(write_tar):
     """Writes a shard of good pairs as img2dataset does; returns its path."""
 
-    def write(name, captions, first=0, **kwargs):
+    def write(name, captions, first=0):
         members = []
         for number, caption in enumerate(captions, start=first):
             key = f'{number:07d}'
@@ -59,7 +53,7 @@ def write_pairs(write_tar):
                 (f'{key}.json', fields.encode()),
                 (f'{key}.txt', caption.encode()),
             ]
-        return write_tar(name, members, **kwargs)
+        return write_tar(name, members)
 
     return write
 

@@ -58,16 +58,12 @@ def usable_samples(outside):
         outside: an absolute path, of which a key is made.
     """
     sixteen = np.random.default_rng(2).integers(0, 2**16, (SIDE, SIDE), dtype=np.uint16)
-    long = b'a boat and a fish ' * 2800
-    assert len(long) > 50_000
     accents = 'a caf\xe9 near the house of a fish'
     return {
         'cmyk': dict(jpg=encoded(picture(1).convert('CMYK')), txt=CAPTION),
-        'palette': dict(png=encoded(picture(1).convert('P'), 'PNG'), txt=CAPTION),
         'sixteen_bit': dict(png=cv2.imencode('.png', sixteen)[1].tobytes(), txt=CAPTION),
-        'webp': dict(webp=encoded(picture(1), 'WEBP'), txt=CAPTION),
         'large': dict(jpg=encoded(picture(side=2000).convert('L')), txt=CAPTION),
-        'long_caption': dict(jpg=good_jpeg(), txt=long),
+        'long_caption': dict(jpg=good_jpeg(), txt=b'a boat and a fish ' * 2800),
         'signs': dict(jpg=good_jpeg(), txt=b'a boat and a fish ' + b'(' * 50_000),
         'latin_1': dict(jpg=good_jpeg(), txt=accents.encode('latin-1')),
         '../../../../up': dict(jpg=good_jpeg(), txt=CAPTION),
@@ -80,21 +76,16 @@ def bad_samples():
     good = good_jpeg()
     return {
         'zero': (dict(jpg=b'', txt=CAPTION), 'broken_image'),
-        'text': (dict(jpg=b'I am a text', txt=CAPTION), 'broken_image'),
         'cut': (dict(jpg=good[:-300], txt=CAPTION), 'broken_image'),
         'no_caption': (dict(jpg=good), 'missing_caption'),
         'no_image': (dict(txt=CAPTION), 'missing_image'),
-        'empty': (dict(jpg=good, txt=b''), 'empty_caption'),
         'blank': (dict(jpg=good, txt=b' \n'), 'empty_caption'),
         'dot': (dict(png=encoded(picture(side=1), 'PNG'), txt=CAPTION), 'small_image'),
         'png_bomb': (dict(png=png_claiming(60_000, 60_000), txt=CAPTION), 'large_image'),
-        'small_bomb': (dict(png=png_claiming(9_000, 9_000), txt=CAPTION), 'large_image'),
         'jpeg_bomb': (dict(jpg=jpeg_claiming(30_000, 30_000), txt=CAPTION), 'large_image'),
         'one_word': (dict(jpg=good, txt=b'a' * 50_000), 'few_nouns'),
         'endless': (dict(jpg=good, txt=b'a dog and a cat ' * 100_000), 'bad_caption'),
-        'no_utf8': (dict(jpg=good, txt=bytes(range(128, 255)) * 3), 'bad_caption'),
         'no_utf8_json': (dict(jpg=good, txt=CAPTION, json=b'{"nouns": "\xff"}'), 'bad_fields'),
-        'broken_json': (dict(jpg=good, txt=CAPTION, json=b'{"nouns":'), 'bad_fields'),
     }
 
 
@@ -146,13 +137,10 @@ def header(name, size, kind=tarfile.REGTYPE):
     return bytes(block)
 
 
-def pax_header(**fields):
-    """Blocks of an extended header, which overrides fields of the next one."""
-    data = b''
-    for key, value in fields.items():
-        rest = f' {key}={value}\n'
-        data += f'{len(rest) + 2}{rest}'.encode()
-        assert len(rest) + 2 < 100
+def pax_header(key, value):
+    """Blocks of an extended header, which overrides a field of the next one."""
+    rest = f' {key}={value}\n'
+    data = f'{len(rest) + 2}{rest}'.encode()
     return header('pax', len(data), tarfile.XHDTYPE) + data.ljust(512, b'\0')
 
 
@@ -166,9 +154,9 @@ def headers_with_untrue_sizes():
     return {
         'negative': header('b.jpg', -1024),
         'back_to_itself': header('b.jpg', -512),
-        'negative_in_pax': pax_header(size=-2048) + header('b.jpg', 5),
+        'negative_in_pax': pax_header('size', -2048) + header('b.jpg', 5),
         'beyond_every_disk': header('b.jpg', 2**60),
-        'beyond_every_disk_in_pax': pax_header(size=2**70) + header('b.jpg', 5),
+        'beyond_every_disk_in_pax': pax_header('size', 2**70) + header('b.jpg', 5),
         'name_of_a_terabyte': header('b.jpg', 2**40, tarfile.GNUTYPE_LONGNAME),
         'fields_of_a_terabyte': header('b.jpg', 2**40, tarfile.XHDTYPE),
     }
@@ -179,7 +167,7 @@ def as_stream(cfg, num_workers, sources, **dataset):
     cfg.train_dataloader = dict(
         batch_size=4,
         num_workers=num_workers,
-        timeout=60 if num_workers else 0,
+        timeout=300 if num_workers else 0,
         sampler=None,
         dataset=dict(
             type='CaptionStreamDataset',

@@ -4,9 +4,7 @@ import gzip
 import math
 import os
 import tarfile
-import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from hostile_shards import (
@@ -26,6 +24,9 @@ from mmseg.registry import DATASETS
 
 CAPTION = b'a boat and a fish'
 MISSING, NO_TAR, BOMB = '00006.tar', '00004.tar', '00005.tar'
+EXPECTED = {f'00001.tar/{key}': reason for key, (_, reason) in bad_samples().items()}
+EXPECTED |= {f'00001.tar/{info.name[:-4]}': 'missing_image' for info, _ in special_members()[::2]}
+EXPECTED |= {MISSING: 'missing_shard', NO_TAR: 'unreadable_shard', BOMB: 'unreadable_shard'}
 
 
 class KeyRecorder(Hook):
@@ -38,66 +39,52 @@ class KeyRecorder(Hook):
         self.keys |= {sample.sample_key for sample in data_batch['data_samples']}
 
 
+def pair(key, seed=0):
+    return [(f'{key}.jpg', good_jpeg(seed)), (f'{key}.txt', CAPTION)]
+
+
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """Shards deep in a folder, so that ``../../../../up`` would land inside ``tmp_path``."""
     folder = tmp_path / 'a' / 'b' / 'c' / 'shards'
     bad = {key: members for key, (members, _) in bad_samples().items()}
-    outside = tmp_path / 'outside'
-    write_tar(folder / '00000.tar', members_of(usable_samples(outside)))
+    write_tar(folder / '00000.tar', members_of(usable_samples(tmp_path / 'outside')))
     write_tar(folder / '00001.tar', [*members_of(bad), *special_members()])
-    good = [pair(f'good{number}', number) for number in range(8)]
-    write_tar(folder / '00002.tar', [member for members in good for member in members])
-    whole = (folder / '00002.tar').read_bytes()
+    good = [member for number in range(8) for member in pair(f'good{number}', number)]
+    write_tar(folder / '00002.tar', good)
     cut = write_tar(folder / '00003.tar', [*pair('first', 20), *pair('second', 21)])
     os.truncate(cut, 512 + len(good_jpeg(20)) + 1024 + 1024)  # within the second image
     (folder / NO_TAR).write_bytes(b'')
-    (folder / BOMB).write_bytes(gzip.compress(whole[:2048] + bytes(2**28)))
+    (folder / BOMB).write_bytes(
+        gzip.compress((folder / '00002.tar').read_bytes()[:2048] + bytes(2**28))
+    )
     run = tmp_path / 'a' / 'b' / 'c' / 'cwd'
     run.mkdir()
     monkeypatch.chdir(run)
     return folder
 
 
-def pair(key, seed=0):
-    return [(f'{key}.jpg', good_jpeg(seed)), (f'{key}.txt', CAPTION)]
-
-
-def without_validation(cfg):
-    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    return cfg
-
-
 def files_below(folder, but_not):
     return {
         path: (path.stat().st_size, path.stat().st_mtime_ns)
-        for path in Path(folder).rglob('*')
+        for path in folder.rglob('*')
         if but_not not in (path, *path.parents)
     }
 
 
-EXPECTED = {f'00001.tar/{key}': reason for key, (_, reason) in bad_samples().items()}
-EXPECTED |= {
-    f'00001.tar/{key}': 'missing_image'
-    for key in ('symlink', 'hardlink', 'device', 'pipe', 'folder')
-}
-SHARDS = {MISSING: 'missing_shard', NO_TAR: 'unreadable_shard', BOMB: 'unreadable_shard'}
-SETTINGS = dict(max_bad_fraction=1.0, max_warnings=1000)
-
-
-def map_style(world, folder, num_workers):
-    cfg = without_validation(world.config(iters=16))
-    cfg.train_dataloader.update(num_workers=num_workers, sampler=dict(cfg.train_dataloader.sampler))
-    cfg.train_dataloader.sampler.shuffle = False  # a pass within the run
+def map_style(world, folder, num_workers, **dataset):
+    cfg = world.config(iters=16, train_dataloader__num_workers=num_workers)
+    cfg.train_dataloader.sampler = dict(type='InfiniteSampler', shuffle=False)  # a pass in the run
     shards = dict(data_root=str(folder), shards='{00000..00006}.tar')
-    cfg.train_dataloader.dataset.update(**shards, **SETTINGS)
+    cfg.train_dataloader.dataset.update(**shards, **dataset)
+    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     return cfg
 
 
-def streaming(world, folder, num_workers):
-    cfg = without_validation(world.config(iters=16))
+def streaming(world, folder, num_workers, **dataset):
+    cfg = map_style(world, folder, num_workers)
     sources = dict(shards='{00000..00006}.tar', data_root=str(folder))
-    return as_stream(cfg, num_workers, sources, **SETTINGS)
+    return as_stream(cfg, num_workers, sources, **dataset)
 
 
 @pytest.mark.parametrize('num_workers', [0, 2])
@@ -105,12 +92,11 @@ def streaming(world, folder, num_workers):
 def test_training_goes_on_and_everything_bad_is_named(world, place, tmp_path, config, num_workers):
     work_dir = tmp_path / 'work_dir'
     before = files_below(tmp_path, work_dir)
-    runner, recorder = world.runner(config(world, place, num_workers), work_dir)
+    cfg = config(world, place, num_workers, max_bad_fraction=1.0, max_warnings=1000)
+    runner, recorder = world.runner(cfg, work_dir)
     keys = KeyRecorder()
     runner.register_hook(keys)
-    start = time.monotonic()
     runner.train()
-    assert time.monotonic() - start < 100
     assert files_below(tmp_path, work_dir) == before
     assert len(recorder.losses) == 16
     assert all(math.isfinite(values['loss']) for values in recorder.losses.values())
@@ -122,10 +108,10 @@ def test_training_goes_on_and_everything_bad_is_named(world, place, tmp_path, co
 
     (file,) = work_dir.glob('2*/*.log')
     lines = file.read_text().splitlines()
-    for key, reason in {**EXPECTED, **SHARDS}.items():
-        assert any(f'{key}' in line and reason in line for line in lines), key
+    for key, reason in EXPECTED.items():
+        assert any(key in line and reason in line for line in lines), key
     skipped = runner.train_dataloader.dataset.skipped
-    expected = Counter({**EXPECTED, **SHARDS}.values()) + Counter(truncated_shard=1)
+    expected = Counter(EXPECTED.values()) + Counter(truncated_shard=1)
     if config is map_style:
         assert skipped == expected
     else:  # two passes and a bit
@@ -135,24 +121,14 @@ def test_training_goes_on_and_everything_bad_is_named(world, place, tmp_path, co
 
 @pytest.mark.parametrize('config', [map_style, streaming])
 def test_a_large_share_of_bad_samples_stops_the_run(world, tmp_path, config):
-    members = pair('good') + [
-        (f'bad{number}.{extension}', data)
-        for number in range(9)
-        for extension, data in dict(jpg=b'no image', txt=CAPTION).items()
-    ]
-    write_tar(tmp_path / '00000.tar', members)
-    cfg = config(world, tmp_path, 0)
-    dataset = cfg.train_dataloader.dataset
-    dataset.update(max_bad_fraction=0.8, max_warnings=1)
+    bad = {f'bad{number}': dict(jpg=b'no image', txt=CAPTION) for number in range(9)}
+    write_tar(tmp_path / '00000.tar', pair('good') + members_of(bad))
+    cfg = config(world, tmp_path, 0, max_bad_fraction=0.8, max_warnings=1)
     cfg.train_cfg.max_iters = 100
     runner, recorder = world.runner(cfg, tmp_path / 'work_dir')
     with pytest.raises(RuntimeError, match=r'unusable, more than max_bad_fraction=0\.8.*Mend'):
         runner.train()
     assert 0 < len(recorder.losses) < 100
-    dataset.max_bad_fraction = 0.95
-    cfg.train_cfg.max_iters = len(recorder.losses) + 5
-    _, recorder = world.train(cfg, tmp_path / 'second')
-    assert len(recorder.losses) == cfg.train_cfg.max_iters
 
 
 def samples_of(world, folder, config, content):

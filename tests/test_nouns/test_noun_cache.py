@@ -40,13 +40,15 @@ def log(monkeypatch):
 
 def test_finds_by_key(write):
     shard, file = write()
-    cache = NounCache(tagger='textblob', word_type='noun')
+    cache = NounCache(tagger='textblob')
     for row in (3, 0, 2, 1, 0):
         assert cache.find(shard, KEYS[row], f' {CAPTIONS[row]}\n') == NOUNS[row]
     assert cache.counts() == dict(found=5, missing=0, changed=0)
     table = NounTable(file)
     assert [key for key, *_ in table.rows()] == sorted(KEYS)
     assert len(table) == 4 and table.settings == SETTINGS
+    write()  # in mid-run, as extract_nouns.py does: a new file of this name
+    assert cache.find(shard, KEYS[3], CAPTIONS[3]) == NOUNS[3]
 
 
 def test_unknown_and_changed_captions_are_counted_and_said_once(write, tmp_path, log):
@@ -58,15 +60,9 @@ def test_unknown_and_changed_captions_are_counted_and_said_once(write, tmp_path,
     assert cache.find(shard, KEYS[3], 'a blue car') is None
     assert cache.find(str(tmp_path / 't.tar'), KEYS[0], 'a dog') is None
     assert cache.counts() == dict(found=0, missing=4, changed=2)
-    assert len(log) == 3
-    for line, expected in zip(log, ('no nouns', 'not the one that was tagged', 't.nouns.arrow')):  # noqa: B905
-        assert expected in line and 'extract_nouns.py' in line
-
-
-def test_no_nouns_file_at_all_is_an_error(tmp_path):
-    for folder in (None, str(tmp_path / 'nowhere')):
-        with pytest.raises(FileNotFoundError, match=r'a\.nouns\.arrow.*extract_nouns'):
-            NounCache(folder).find(str(tmp_path / 'a.tar'), 'k', 'c')
+    expected = ('no nouns', 'not the one that was tagged', 't.nouns.arrow')
+    for line, text in zip(log, expected, strict=True):
+        assert text in line and 'extract_nouns.py' in line
 
 
 @pytest.mark.parametrize('damage', ['cut', 'offsets', 'text', 'empty', 'columns', 'settings'])
@@ -87,8 +83,6 @@ def test_damaged_and_foreign_files_are_said_and_not_used(write, log, damage):
         batch = pa.record_batch(columns)
         with pa.ipc.new_file(file, batch.schema) as writer:
             writer.write_batch(batch)
-    with pytest.raises(ValueError, match=r's\.nouns\.arrow. is damaged or of another program'):
-        NounTable(file)
     cache = NounCache()
     for _ in range(2):
         assert cache.find(shard, KEYS[0], CAPTIONS[0]) is None
@@ -110,15 +104,15 @@ def test_other_settings_are_an_error(write, wanted, message):
         NounCache(**wanted).find(shard, KEYS[0], CAPTIONS[0])
 
 
-def test_names_of_the_files():
+def test_names_of_the_files(tmp_path):
     assert nouns_file('/a/b/00000.tar') == '/a/b/00000.nouns.arrow'
-    assert nouns_file('/a/b/00000.tar', 'c') == 'c/00000.nouns.arrow'
-    assert nouns_file('s3://x/y/00000.tar', 'c') == 'c/00000.nouns.arrow'
     assert nouns_file('https://x/y/00000.tar?token=a/b', 'c') == 'c/00000.nouns.arrow'
-    assert nouns_file('pipe:aws s3 cp s3://x/00000.tar -', 'c') == 'c/00000.nouns.arrow'
     assert nouns_file('x/captions.csv') == 'x/captions.nouns.arrow'
     with pytest.raises(ValueError, match='give the folder of the nouns files'):
         nouns_file('s3://x/y/00000.tar')
+    for folder in (None, str(tmp_path / 'nowhere')):
+        with pytest.raises(FileNotFoundError, match=r'a\.nouns\.arrow.*extract_nouns'):
+            NounCache(folder).find(str(tmp_path / 'a.tar'), 'k', 'c')
 
 
 def test_few_maps_are_kept_and_copies_work(write, monkeypatch):
@@ -130,22 +124,3 @@ def test_few_maps_are_kept_and_copies_work(write, monkeypatch):
     assert len(cache._tables) == 2
     for twin in (pickle.loads(pickle.dumps(cache)), copy.deepcopy(cache)):
         assert twin.find(shards[0], KEYS[3], 'a red car') == ['vehicle']
-
-
-def test_a_file_that_is_replaced_in_mid_run_does_no_harm(write):
-    shard, _ = write()
-    cache = NounCache()
-    assert cache.find(shard, KEYS[0], CAPTIONS[0]) == NOUNS[0]
-    write()  # as extract_nouns.py does: a new file of this name
-    assert cache.find(shard, KEYS[3], CAPTIONS[3]) == NOUNS[3]
-
-
-def test_counts_of_many_workers_do_not_overwrite_each_other(monkeypatch):
-    cache = NounCache()
-    for worker in range(3):
-        info = type('Info', (), dict(id=worker))
-        monkeypatch.setattr(noun_cache, 'get_worker_info', lambda info=info: info)
-        cache._count('missing')
-    assert cache._counts[1:4, 1].tolist() == [1, 1, 1]
-    assert cache._counts.is_shared()
-    assert cache.counts() == dict(found=0, missing=3, changed=0)

@@ -25,17 +25,12 @@ def no_data(monkeypatch):
     monkeypatch.setattr(nltk, 'word_tokenize', fail)
 
 
-def test_textblob_tags_without_data(log):
+def test_textblob_tags_without_data():
     tagged = dict(build_tagger('textblob')('a brown dog sleeps on two old sofas in Paris'))
     expected = dict(dog='NN', sofas='NNS', brown='JJ', Paris='NNP', on='IN')
     assert {word: tagged[word] for word in expected} == expected
-    assert log == ['Nouns are tagged by: textblob']
-
-
-def test_textblob_sees_anonymised_names_and_slashes():
     words = [word for word, _ in build_tagger('textblob')('<PERSON> with a hat/cap')]
-    assert words[:3] == ['<', 'PERSON', '>']
-    assert words[-1] == 'hat/cap'
+    assert words == ['<', 'PERSON', '>', 'with', 'a', 'hat/cap']
 
 
 def test_auto_prefers_nltk_where_its_data_are(monkeypatch, log):
@@ -54,9 +49,6 @@ def test_auto_falls_back_and_says_so_once(no_data, log):
         'Nouns are tagged by: textblob',
     ]
     assert settled_tagger('auto') == 'textblob'
-
-
-def test_explicit_nltk_without_data_says_how_to_get_it(no_data):
     with pytest.raises(RuntimeError, match=r'nltk\.downloader punkt_tab .*textblob'):
         build_tagger('nltk')
 

@@ -1,4 +1,4 @@
-import torch
+import pytest
 
 from code_mm.nouns import token_labels
 from code_mm.tokenizers import CLIPTokenizer
@@ -27,19 +27,19 @@ def test_example_of_the_docstring():
     assert labels.tolist() == [-1, -1, 0, -1, -1, 1, -1, -1]
 
 
-def test_against_slow_labels():
-    cases = [
+@pytest.mark.parametrize(
+    ('caption', 'names', 'selected'),
+    [
         ('a dog chases another dog past the doghouse', ['dog', 'doghouse'], ['doghouse', 'dog']),
         ('the traffic light above a traffic jam', ['traffic light', 'traffic'], ['traffic']),
         ('a sheepdog, a hotdog and a DOG', ['sheepdog', 'hotdog', 'dog'], ['dog', 'sheepdog']),
         ('café tables &amp; crème brûlée', ['café', 'tables', 'brûlée'], ['brûlée', 'café']),
         ('a a a', ['a a', ''], ['a a']),
-        ('one two three zebra', ['zebra'], ['zebra']),  # cut away
         ('', ['dog'], ['dog']),
-    ]
-    for caption, names, selected in cases:
-        for length in (5, 9, 20):
-            ids = TOKENIZER.tokenize(caption, length)[0]
-            labels = token_labels(ids, names, selected, TOKENIZER)
-            assert labels.tolist() == slow_labels(ids.tolist(), names, selected), caption
-            assert labels.dtype == torch.int64
+    ],
+)
+def test_against_slow_labels(caption, names, selected):
+    for length in (5, 9, 20):  # of which the first cut names away
+        ids = TOKENIZER.tokenize(caption, length)[0]
+        labels = token_labels(ids, names, selected, TOKENIZER)
+        assert labels.tolist() == slow_labels(ids.tolist(), names, selected)

@@ -23,19 +23,14 @@ def die(number):
 
 @pytest.mark.parametrize('workers', [1, 2])
 def test_every_job_once(workers, capsys):
-    taken = []
-
-    def jobs():
-        for number in range(20):
-            taken.append(number)
-            yield number
-
-    results = run_jobs(square, jobs(), workers, description='squares', count=lambda r: 1)
+    jobs = iter(range(20))
+    results = run_jobs(square, jobs, workers, description='squares', count=lambda r: 1)
     first = next(results)
-    assert len(taken) < 20  # as they are needed
-    assert dict([first, *results]) == {i: i * i for i in range(20)}
+    assert next(jobs) < 10  # they are taken as they are needed; this one is lost
+    found = dict([first, *results])
+    assert len(found) == 19 and found.items() <= {(i, i * i) for i in range(20)}
     err = capsys.readouterr().err
-    assert all(text in err for text in ('squares', '20/', '20 items'))
+    assert all(text in err for text in ('squares', '19/', '19 items'))
 
 
 @pytest.mark.parametrize('workers', [1, 2])
@@ -44,12 +39,9 @@ def test_errors_of_a_job_come_through(workers):
         list(run_jobs(square, [1, -1, 2], workers))
 
 
-def test_a_killed_worker_is_an_error():
+def test_a_killed_worker_and_no_workers_are_errors():
     with pytest.raises(RuntimeError, match='a worker process was killed'):
         list(run_jobs(die, range(4), 2))
-
-
-def test_no_workers():
     with pytest.raises(ValueError, match='expected workers >= 1, but got 0'):
         list(run_jobs(square, [1], 0))
 
@@ -61,7 +53,7 @@ module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 def work(number):
     print(os.getpid(), flush=True)
-    time.sleep(60)
+    time.sleep(600)
 list(module.run_jobs(work, range(4), 2))
 """
 
@@ -73,7 +65,7 @@ def test_workers_end_with_a_killed_parent():
     workers = [int(parent.stdout.readline()) for _ in range(2)]
     parent.kill()
     parent.wait()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while any(map(is_alive, workers)) and time.monotonic() < deadline:
         time.sleep(0.05)
     left = [pid for pid in workers if is_alive(pid)]

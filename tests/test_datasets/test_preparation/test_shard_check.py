@@ -9,38 +9,31 @@ from code_mm.datasets.preparation.shard_check import ShardCheck, ShardReport, re
 
 @pytest.fixture
 def planted(write_tar, image_bytes):
-    """Two shards, in which every kind of problem is planted once or twice."""
+    """Two shards, in which every kind of problem is planted once or twice, and one missing."""
     big = image_bytes(0, height=30, width=60)
     first = {
-        'good.jpg': big,
-        'good.txt': b'a dog and a cat',
-        'text.jpg': b'<html>not found</html>',
-        'text.txt': b'a dog and a car',
-        'cut.jpg': big[:400],
-        'cut.txt': b'a cup',
-        'lonely.jpg': big,
-        'mute.jpg': big,
-        'mute.txt': b'',
-        'blank.jpg': big,
-        'blank.txt': b' \n',
-        'small.jpg': image_bytes(1, height=8, width=20),
-        'small.txt': b'a house and a tree',
-        'bytes.jpg': image_bytes(2, height=50, width=40),
-        'bytes.txt': 'a café and a bar'.encode('latin-1'),
-        'fields.jpg': big,
-        'fields.txt': b'a dog and a cat',
-        'fields.json': b'{"nouns": ',
+        'good': dict(jpg=big, txt=b'a dog and a cat'),
+        'text': dict(jpg=b'<html>not found</html>', txt=b'a dog and a car'),
+        'cut': dict(jpg=big[:400], txt=b'a cup'),
+        'lonely': dict(jpg=big),
+        'mute': dict(jpg=big, txt=b''),
+        'blank': dict(jpg=big, txt=b' \n'),
+        'small': dict(jpg=image_bytes(1, height=8, width=20), txt=b'a house and a tree'),
+        'bytes': dict(jpg=image_bytes(2, 50, 40), txt='a café and a bar'.encode('latin-1')),
+        'fields': dict(jpg=big, txt=b'a dog and a cat', json=b'{"nouns": '),
     }
     second = {
-        'again.jpg': big,
-        'again.txt': b'a dog and a cat',
-        'image.jpg': big,
-        'image.txt': b'Running quickly!',
-        'own.jpg': image_bytes(3, height=20, width=20),
-        'own.txt': b'whatever this is',
-        'own.json': json.dumps(dict(nouns=['dog', 'sea'])).encode(),
+        'again': dict(jpg=big, txt=b'a dog and a cat'),
+        'image': dict(jpg=big, txt=b'Running quickly!'),
+        'own': dict(jpg=image_bytes(3, 20, 20), txt=b'whatever', json=b'{"nouns": ["dog", "sea"]}'),
     }
-    return [write_tar('a.tar', first), write_tar('b.tar', second), '/nowhere/c.tar']
+
+    def write(name, samples):
+        return write_tar(
+            name, {f'{k}.{x}': data for k, s in samples.items() for x, data in s.items()}
+        )
+
+    return [write('a.tar', first), write('b.tar', second), '/nowhere/c.tar']
 
 
 def check(paths, report=None, **settings):
@@ -51,8 +44,8 @@ def check(paths, report=None, **settings):
 
 
 def test_every_planted_problem_is_found(planted):
-    problems = [(p.reason, p.key) for p in check(planted[::-1]).problems()]
-    assert sorted(problems) == sorted(
+    problems = check(planted[::-1]).problems()
+    assert sorted((p.reason, p.key) for p in problems) == sorted(
         [
             ('broken_image', 'a.tar/text'),
             ('broken_image', 'a.tar/cut'),
@@ -67,12 +60,12 @@ def test_every_planted_problem_is_found(planted):
             ('duplicate_pair', 'b.tar/again'),
         ]
     )
-    (twin,) = [p for p in check(planted).problems() if p.reason == 'duplicate_pair']
-    assert twin.detail == 'same as a.tar/good'
+    assert {p.detail for p in problems if p.reason == 'duplicate_pair'} == {'same as a.tar/good'}
 
 
-def test_counts_and_statistics(planted):
-    summary = check(planted).summary(num_top=2)
+def test_counts_statistics_and_page(planted):
+    report = check(planted)
+    summary = report.summary(num_top=2)
     expected = dict(
         shards=3,
         pairs=10,
@@ -88,40 +81,11 @@ def test_counts_and_statistics(planted):
         most_frequent_nouns=dict(dog=4, cat=2),
     )
     assert {key: summary[key] for key in expected} == expected
-    captions = ['a dog and a cat', 'a dog and a car', 'a cup', 'a house and a tree']
-    captions += ['a caf\ufffd and a bar', 'a dog and a cat', 'Running quickly!', 'whatever this is']
-    for name, values in {
-        'image width': (60, 40, 60, 60, 20),  # good, bytes, again, image, own
-        'image height': (30, 50, 30, 30, 20),
-        'caption characters': list(map(len, captions)),
-        'caption words': [len(caption.split()) for caption in captions],
-    }.items():
-        found = summary['statistics'][name]
-        assert (found['min'], found['max']) == (min(values), max(values))
-        assert found['median'] == np.median(values)
-        assert found['mean'] == pytest.approx(np.mean(values))
-
-
-def test_settings(planted):
-    assert check(planted, ShardReport(allowed=())).summary()['broken'] == 11
-    kinds = ('broken_image', 'small_image', 'missing_caption', 'bad_fields', 'missing_shard')
-    assert check(planted, ShardReport(allowed=kinds)).summary()['broken'] == 5
-    assert not [p for p in check(planted, num_nouns=1).problems() if p.key == 'a.tar/cut'][1:]
-    assert 'small_image' not in {p.reason for p in check(planted, min_size=4).problems()}
-    unread = check(planted, dataset=dict(nouns_field=None))
-    assert 'bad_fields' not in {p.reason for p in unread.problems()}
-    few = check(planted, limit=2).summary()
-    assert (few['pairs'], few['checked']) == (10, 4)
-
-
-def test_noun_cache(planted):
-    NounExtraction(tagger='textblob').tag_shard(planted[1])
-    report = check(planted[1:2], nouns=dict(cache='beside', tagger='textblob'))
-    assert report.summary()['noun_cache'] == dict(found=2, missing=0, changed=0)
-
-
-def test_page(planted, write_tar):
-    lines = report_page(check(planted).summary(), 'nouns.png').splitlines()
+    widths = (60, 40, 60, 60, 20)  # good, bytes, again, image, own
+    found = summary['statistics']['image width']
+    assert (found['min'], found['median'], found['max']) == (20, 60, 60)
+    assert found['mean'] == pytest.approx(np.mean(widths))
+    lines = report_page(summary, 'nouns.png').splitlines()
     for line in (
         '| pairs | 10 |',
         '| broken_image | 2 | yes |',
@@ -130,6 +94,19 @@ def test_page(planted, write_tar):
         '![Most frequent nouns](nouns.png)',
     ):
         assert line in lines
+
+
+def test_settings(planted, write_tar):
+    assert check(planted, ShardReport(allowed=())).summary()['broken'] == 11
+    assert 'few_nouns' not in {p.reason for p in check(planted[:1], num_nouns=1).problems()}
+    assert 'small_image' not in {p.reason for p in check(planted, min_size=4).problems()}
+    unread = check(planted, dataset=dict(nouns_field=None))
+    assert 'bad_fields' not in {p.reason for p in unread.problems()}
+    few = check(planted, limit=2).summary()
+    assert (few['pairs'], few['checked']) == (10, 4)
+    NounExtraction(tagger='textblob').tag_shard(planted[1])
+    cached = check(planted[1:2], nouns=dict(cache='beside', tagger='textblob'))
+    assert cached.summary()['noun_cache'] == dict(found=2, missing=0, changed=0)
     nothing = check([write_tar('e.tar', {'1.txt': b'a'})]).summary()
     assert (nothing['pairs'], nothing['problems']) == (0, dict(missing_image=1))
     assert '| image width |  |' in report_page(nothing)
@@ -142,10 +119,6 @@ def test_photos(photo_folder):
     successes = sum(row['successes'] for row in rows)
     assert summary['pairs'] == successes - summary['problems']['empty_caption']
     assert summary['broken'] == 0
-    few = summary['problems']['few_nouns']
-    assert summary['usable'] == summary['pairs'] - few
-    assert summary['captions_with_fewer_than_2_nouns'] == few
+    assert summary['usable'] == summary['pairs'] - summary['problems']['few_nouns']
     names = {p.key for p in report.problems() if p.reason == 'few_nouns'}
-    assert '00000.tar/0000015' in names  # 'gravel'
-    assert '00000.tar/0000017' in names  # 'Running quickly!'
-    assert summary['captions_without_nouns'] == 1
+    assert {'00000.tar/0000015', '00000.tar/0000017'} <= names  # 'gravel', 'Running quickly!'

@@ -113,7 +113,7 @@ def test_what_is_no_tar_file(read, tmp_path, content, word):
 
 def test_broken_pax_header_does_not_end_the_shard(read, tmp_path):
     path = tmp_path / 'pax.tar'
-    pax = pax_header(path='x').replace(b' path=', b'xpath=')
+    pax = pax_header('path', 'x').replace(b' path=', b'xpath=')
     members = [file_member(name, b'abc') for name in ('a.jpg', 'b.jpg', 'c.jpg')]
     path.write_bytes(members[0] + pax + members[1] + members[2] + bytes(2 * BLOCK))
     found, reasons, _ = read(path)

@@ -1,66 +1,47 @@
-import io
 import warnings
 
 import cv2
 import numpy as np
 import pytest
-from hostile_shards import jpeg_claiming, png_claiming
+from hostile_shards import encoded, jpeg_claiming, png_claiming
 from PIL import Image
 
 from code_mm.datasets.transforms import LoadCaptionImage
 from code_mm.structures.unusable_sample import UnusableSample
 
 COLOUR = (200, 100, 50)  # red, green, blue
+GREY = (0.299 * 200 + 0.587 * 100 + 0.114 * 50,) * 3
 
 
 def picture(size=(32, 24)):
     return Image.new('RGB', size, COLOUR)
 
 
-def encoded(image, form, **kwargs):
-    stream = io.BytesIO()
-    image.save(stream, form, **kwargs)
-    return stream.getvalue()
-
-
 def load(data, **kwargs):
     return LoadCaptionImage(**kwargs)(dict(img_bytes=data))
-
-
-@pytest.mark.parametrize('form', ['PNG', 'JPEG', 'WEBP', 'BMP'])
-def test_bgr_and_shapes(form):
-    results = load(encoded(picture(), form))
-    assert results['img'].shape == (24, 32, 3)
-    assert results['img'].dtype == np.uint8
-    assert np.abs(results['img'].reshape(-1, 3).mean(0) - COLOUR[::-1]).max() < 3
-    assert results['img_shape'] == results['ori_shape'] == (24, 32)
-    assert 'img_bytes' not in results
-
-
-def sixteen_bit(value):
-    return cv2.imencode('.png', np.full((24, 32, 3), value, np.uint16))[1].tobytes()
-
-
-grey = sum(w * c for w, c in zip((0.299, 0.587, 0.114), COLOUR, strict=True))
 
 
 @pytest.mark.parametrize(
     ('data', 'expected'),
     [
-        (encoded(picture().convert('L'), 'PNG'), (grey,) * 3),
-        (encoded(picture().convert('LA'), 'PNG'), (grey,) * 3),
+        (encoded(picture(), 'JPEG'), COLOUR[::-1]),
+        (encoded(picture(), 'WEBP'), COLOUR[::-1]),
+        (encoded(picture().convert('L'), 'PNG'), GREY),
+        (encoded(picture().convert('LA'), 'PNG'), GREY),
         (encoded(picture().convert('RGBA'), 'PNG'), COLOUR[::-1]),
         (encoded(picture().convert('P'), 'GIF'), COLOUR[::-1]),
         (encoded(picture().convert('CMYK'), 'JPEG'), COLOUR[::-1]),
-        (sixteen_bit(0x8000), (128,) * 3),
+        (cv2.imencode('.png', np.full((24, 32, 3), 0x8000, np.uint16))[1].tobytes(), (128,) * 3),
     ],
-    ids=['grey', 'grey+alpha', 'alpha', 'palette', 'cmyk', '16 bit'],
+    ids=['jpeg', 'webp', 'grey', 'grey+alpha', 'alpha', 'palette', 'cmyk', '16 bit'],
 )
 def test_all_kinds_end_as_three_8_bit_channels(data, expected):
-    image = load(data)['img']
-    assert image.shape == (24, 32, 3)
-    assert image.dtype == np.uint8
+    results = load(data)
+    image = results['img']
+    assert (image.shape, image.dtype) == ((24, 32, 3), np.uint8)
     assert np.abs(image.reshape(-1, 3).mean(0) - expected).max() < 3
+    assert results['img_shape'] == results['ori_shape'] == (24, 32)
+    assert 'img_bytes' not in results
 
 
 def test_exif_orientation_is_applied():
@@ -78,7 +59,6 @@ png = encoded(Image.effect_noise((200, 200), 50), 'PNG')
     [
         b'',
         b'<html><body>404 Not Found</body></html>',
-        jpeg[:100],
         jpeg[: len(jpeg) // 2],
         jpeg[:-2],
         png[: len(png) // 2],
@@ -92,9 +72,8 @@ def test_broken_images(data, backend):
 
 
 def test_small_images():
-    for size in ((1, 1), (15, 300), (300, 15)):
-        with pytest.raises(UnusableSample, match=rf'small_image \({size[0]}x{size[1]} pixels'):
-            load(encoded(picture(size), 'PNG'))
+    with pytest.raises(UnusableSample, match=r'small_image \(15x300 pixels'):
+        load(encoded(picture((15, 300)), 'PNG'))
     assert load(encoded(picture((16, 16)), 'PNG'))['img_shape'] == (16, 16)
     assert load(encoded(picture((1, 1)), 'PNG'), min_size=1)['img_shape'] == (1, 1)
 
@@ -111,13 +90,12 @@ def decoded_nothing(*args, **kwargs):
         (png_claiming(9_000, 9_000), '9000x9000 pixels, max_pixels=67108864'),
     ],
 )
-@pytest.mark.parametrize('backend', ['cv2', 'pillow'])
-def test_claims_of_many_pixels_are_refused_before_decoding(monkeypatch, data, detail, backend):
+def test_claims_of_many_pixels_are_refused_before_decoding(monkeypatch, data, detail):
     monkeypatch.setattr('mmcv.imfrombytes', decoded_nothing)
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         with pytest.raises(UnusableSample, match=f'large_image .*{detail}'):
-            load(data, imdecode_backend=backend)
+            load(data)
 
 
 def test_the_limit_of_pixels_is_a_key(monkeypatch):
@@ -125,8 +103,6 @@ def test_the_limit_of_pixels_is_a_key(monkeypatch):
     assert load(data, max_pixels=1200)['img_shape'] == (30, 40)
     with pytest.raises(UnusableSample, match=r'large_image \(40x30 pixels, max_pixels=1199\)'):
         load(data, max_pixels=1199)
-    with pytest.raises(ValueError, match='expected max_pixels >= 1 or None'):
-        LoadCaptionImage(max_pixels=0)
     monkeypatch.setattr('PIL.Image.open', decoded_nothing)  # None: the header is not looked at
     assert load(data, max_pixels=None)['img_shape'] == (30, 40)
 
@@ -143,5 +119,7 @@ def test_files(tmp_path):
 def test_mistakes():
     with pytest.raises(ValueError, match='expected min_size >= 1'):
         LoadCaptionImage(min_size=0)
+    with pytest.raises(ValueError, match='expected max_pixels >= 1 or None'):
+        LoadCaptionImage(max_pixels=0)
     with pytest.raises(KeyError, match='expected img_bytes or img_path'):
         LoadCaptionImage()(dict(caption='a dog'))

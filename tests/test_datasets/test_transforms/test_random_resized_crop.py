@@ -1,31 +1,27 @@
 import math
 
+import mmcv
 import numpy as np
 import pytest
 
 from code_mm.datasets.transforms import RandomResizedCrop
 
+IMAGE = np.random.default_rng(0).integers(0, 255, (40, 30, 3), dtype=np.uint8)
+
 
 def test_rectangles_have_the_drawn_area_and_shape():
     crop = RandomResizedCrop(8, scale=(0.2, 0.6), ratio=(0.5, 2))
     np.random.seed(0)
-    areas, logs, tops, lefts = [], [], [], []
-    for _ in range(2000):
-        top, left, h, w = crop.rectangle(300, 300)
-        assert 0 <= top <= 300 - h
-        assert 0 <= left <= 300 - w
-        areas.append(h * w / 90000)
-        logs.append(math.log(w / h))
-        tops.append(top / (300 - h + 1e-9))
-        lefts.append(left / (300 - w + 1e-9))
-    assert 0.19 < min(areas) < 0.22
-    assert 0.58 < max(areas) < 0.61
-    assert abs(min(logs) + math.log(2)) < 0.02
-    assert abs(max(logs) - math.log(2)) < 0.02
+    found = np.array([crop.rectangle(300, 300) for _ in range(2000)])
+    top, left, h, w = found.T
+    assert (found >= 0).all() and (top + h <= 300).all() and (left + w <= 300).all()
+    areas, logs = h * w / 90000, np.log(w / h)
+    assert np.allclose([areas.min(), areas.max()], [0.2, 0.6], atol=0.02)
+    assert np.allclose([logs.min(), logs.max()], [-math.log(2), math.log(2)], atol=0.02)
     # uniform draws (large rectangles of extreme shape do not fit and are drawn again)
-    assert abs(np.mean(logs)) < 0.03
-    assert abs(np.mean(tops) - 0.5) < 0.03
-    assert abs(np.mean(lefts) - 0.5) < 0.03
+    assert abs(logs.mean()) < 0.03
+    for place in (top / (300 - h + 1e-9), left / (300 - w + 1e-9)):
+        assert abs(place.mean() - 0.5) < 0.03
 
 
 @pytest.mark.parametrize(
@@ -37,56 +33,36 @@ def test_rectangles_have_the_drawn_area_and_shape():
     ],
 )
 def test_central_rectangle_where_no_draw_fits(size, expected):
-    crop = RandomResizedCrop(8, scale=(1, 1))
-    np.random.seed(0)
-    assert crop.rectangle(*size) == expected
-
-
-def test_full_crop_is_a_plain_resize():
-    image = np.arange(6 * 6 * 3, dtype=np.uint8).reshape(6, 6, 3)
-    crop = RandomResizedCrop((12, 6), scale=(1, 1), ratio=(1, 1), interpolation='nearest')
-    results = crop(dict(img=image))
-    assert results['img_shape'] == (6, 12)
-    assert (results['img'] == image.repeat(2, axis=1)).all()
+    assert RandomResizedCrop(8, scale=(1, 1)).rectangle(*size) == expected
 
 
 def test_pixels_come_from_the_rectangle():
-    image = np.random.default_rng(0).integers(0, 255, (40, 30, 3), dtype=np.uint8)
-    crop = RandomResizedCrop(20, scale=(0.3, 0.5), interpolation='nearest', backend='cv2')
+    crop = RandomResizedCrop((20, 10), scale=(0.3, 0.5))
     np.random.seed(3)
     top, left, h, w = crop.rectangle(40, 30)
     np.random.seed(3)
-    out = crop(dict(img=image.copy(), gt_seg_map=image[..., 0].copy(), seg_fields=['gt_seg_map']))
-    rows = top + np.arange(20) * h // 20
-    columns = left + np.arange(20) * w // 20
-    assert (out['img'] == image[rows][:, columns]).all()
-    assert (out['gt_seg_map'] == image[rows][:, columns, 0]).all()
-
-
-def test_pillow_smooths_before_it_shrinks():
-    stripes = np.zeros((64, 64, 3), np.uint8)
-    stripes[:, ::2] = 255
-    kwargs = dict(size=16, scale=(1, 1), ratio=(1, 1), interpolation='bicubic')
-    smooth = RandomResizedCrop(**kwargs)(dict(img=stripes))['img']
-    assert np.abs(smooth.astype(int) - 127).max() < 12
+    out = crop(dict(img=IMAGE, gt_seg_map=IMAGE[..., 0], seg_fields=['gt_seg_map']))
+    window = np.ascontiguousarray(IMAGE[top : top + h, left : left + w])
+    resized = mmcv.imresize(window, (20, 10), interpolation='bicubic', backend='pillow')
+    assert (out['img'] == resized).all() and out['img_shape'] == (10, 20)
+    rows, columns = np.arange(10) * h // 10, np.arange(20) * w // 20
+    assert (out['gt_seg_map'] == window[rows][:, columns, 0]).all()  # labels are never mixed
 
 
 def test_mirrored_left_to_right():
-    image = np.random.default_rng(0).integers(0, 255, (40, 30, 3), dtype=np.uint8)
-    label = image[..., 0]
     found = []
     for prob in (1e-9, 1.0):
         np.random.seed(0)  # the same rectangle
-        crop = RandomResizedCrop(16, flip_prob=prob)
-        found.append(crop(dict(img=image, gt_seg_map=label, seg_fields=['gt_seg_map'])))
+        sample = dict(img=IMAGE, gt_seg_map=IMAGE[..., 0], seg_fields=['gt_seg_map'])
+        found.append(RandomResizedCrop(16, flip_prob=prob)(sample))
     plain, mirrored = found
     assert (plain['flip'], mirrored['flip']) == (False, True)
     assert 'flip_direction' not in plain and mirrored['flip_direction'] == 'horizontal'
-    assert 'flip' not in RandomResizedCrop(16)(dict(img=image))
     for key in ('img', 'gt_seg_map'):
         assert (mirrored[key] == plain[key][:, ::-1]).all()
+    assert 'flip' not in RandomResizedCrop(16)(dict(img=IMAGE))
     crop = RandomResizedCrop(4, flip_prob=0.5)
-    share = np.mean([crop(dict(img=image))['flip'] for _ in range(1000)])
+    share = np.mean([crop(dict(img=IMAGE))['flip'] for _ in range(1000)])
     assert abs(share - 0.5) < 0.05
 
 
@@ -94,15 +70,9 @@ def test_mirrored_left_to_right():
     ('kwargs', 'message'),
     [
         (dict(size=8, flip_prob=1.5), r'expected flip_prob in \[0, 1\], but got 1.5'),
-        (dict(size=0), 'expected size'),
         (dict(size=(1, 2, 3)), 'expected size'),
-        (dict(size=8, scale=(0, 1)), r'expected scale .* but got \(0, 1\)'),
-        (dict(size=8, scale=(0.9, 1.1)), 'expected scale'),
         (dict(size=8, scale=(0.9, 0.5)), 'expected scale'),
         (dict(size=8, ratio=(2, 1)), 'expected ratio'),
-        (dict(size=8, interpolation='cubic'), "'pillow' and 'cubic'"),
-        (dict(size=8, interpolation='area'), 'expected backend and interpolation'),
-        (dict(size=8, backend='torch'), 'expected backend and interpolation'),
     ],
 )
 def test_mistakes(kwargs, message):
