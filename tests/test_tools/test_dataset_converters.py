@@ -40,35 +40,27 @@ def run(monkeypatch, capsys):
 def shards(write_pairs, tmp_path):
     """Six shards of three captions."""
     for number in range(6):
-        captions = [f'a dog {number}', 'a cat and a car', 'running']
-        write_pairs(f'shards/{number:05d}.tar', captions)
+        write_pairs(f'shards/{number:05d}.tar', [f'a dog {number}', 'a cat and a car', 'running'])
     return tmp_path / 'shards'
 
 
-def nouns_in(file):
-    return {key: nouns for key, nouns, _ in NounTable(str(file)).rows()}
-
-
-def test_nouns_are_extracted_once(run, shards, tmp_path):
+def test_nouns_are_extracted_once(run, shards, write_pairs, tmp_path):
     out = tmp_path / 'nouns'
     options = ('--out', out, '--tagger', 'textblob', '--workers', 2, '--project', 1000, 4)
-    content = {path: path.read_bytes() for path in shards.iterdir()}
     code, text = run('extract_nouns', shards / '{00000..00006}.tar', *options)
     assert code == 0
     assert '7 shards: 1 missing, 0 done before, 6 to tag' in text
     assert '18 captions tagged; 6 name nothing, 0 unreadable' in text
-    assert '1,000 captions would take' in text
-    assert 'on 4 cores' in text
-    assert {path: path.read_bytes() for path in shards.iterdir()} == content
-    expected = {'0000000': ['dog'], '0000001': ['cat', 'car'], '0000002': []}
-    assert nouns_in(out / '00003.nouns.arrow') == expected
+    assert '1,000 captions would take' in text and 'on 4 cores' in text
     assert 'Nothing was left to tag' in run('extract_nouns', shards, *options)[1]
-
     load = dict(type='LoadNouns', cache=str(out), tagger='textblob')
     dataset = CaptionShardsDataset(str(shards), pipeline=[load])
-    assert dataset[4]['nouns'] == ['cat', 'car']
+    assert [dataset[i]['nouns'] for i in (3, 4, 5)] == [['dog'], ['cat', 'car'], []]
     counts = dataset.pipeline.transforms[0].cache.counts()
-    assert counts == dict(found=1, missing=0, changed=0)
+    assert counts == dict(found=3, missing=0, changed=0)
+    other = write_pairs('other/00001.tar', ['a dog'])
+    with pytest.raises(SystemExit, match=r'would both write .*00001\.nouns\.arrow'):
+        run('extract_nouns', shards, other, *options)
 
 
 def test_nouns_of_lists(run, tmp_path):
@@ -82,12 +74,6 @@ def test_nouns_of_lists(run, tmp_path):
     path.write_text('{"image": "1.jpg", "caption": 5}\n')
     with pytest.raises(SystemExit, match='no row has a caption'):
         run('extract_nouns', *options)
-
-
-def test_two_sources_of_one_name(run, shards, write_pairs, tmp_path):
-    other = write_pairs('other/00001.tar', ['a dog'])
-    with pytest.raises(SystemExit, match=r'would both write .*00001\.nouns\.arrow'):
-        run('extract_nouns', shards, other, '--out', tmp_path / 'nouns')
 
 
 def slow_extraction(run, args):
@@ -106,7 +92,7 @@ def test_killed_in_mid_run(run, shards, tmp_path):
     context = multiprocessing.get_context('fork')
     process = context.Process(target=slow_extraction, args=(run, args))
     process.start()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not list(out.glob('*.nouns.arrow')) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.kill()
@@ -115,7 +101,7 @@ def test_killed_in_mid_run(run, shards, tmp_path):
     finished = sorted(out.glob('*.nouns.arrow'))
     times = {path: path.stat().st_mtime_ns for path in finished}
     assert 0 < len(finished) < 6
-    assert all(len(nouns_in(path)) == 3 for path in finished)
+    assert all(len(NounTable(str(path))) == 3 for path in finished)
     text = run('extract_nouns', *args)[1]
     assert f'{3 * (6 - len(finished))} captions tagged' in text
     assert {path: path.stat().st_mtime_ns for path in finished} == times
@@ -125,16 +111,16 @@ def test_killed_in_mid_run(run, shards, tmp_path):
 def test_index(run, shards, tmp_path, monkeypatch):
     folder = tmp_path / 'index'
     (shards / '00006.tar').touch()
-    for _ in range(2):
-        code, text = run('index_shards', shards, '--index-dir', folder, '--workers', 2)
-        assert code == 0
-        assert '18 image-caption pairs in 7 shards' in text
-        assert "left out: {'unreadable_shard': 1}" in text
+    code, text = run('index_shards', shards, '--index-dir', folder, '--workers', 2)
+    assert code == 0
+    assert '18 image-caption pairs in 7 shards' in text
+    assert "left out: {'unreadable_shard': 1}" in text
 
     def scan(*args):
         raise AssertionError('scanned again')
 
-    monkeypatch.setattr('code_mm.datasets.shards.shard_index_cache.scan_shard', scan)
+    monkeypatch.setattr('code_mm.datasets.shards.shard_index.scan_shard', scan)
+    assert run('index_shards', shards, '--index-dir', folder, '--workers', 1) == (0, text)
     dataset = CaptionShardsDataset(str(shards), index_dir=str(folder))
     assert dataset[17]['caption'] == 'running'
 
@@ -158,64 +144,45 @@ def test_check(run, shards, tmp_path):
     assert code == 1
     assert '1 things are broken (allowed: few_nouns, empty_caption, duplicate_pair)' in text
     rows = [json.loads(line) for line in (out / 'problems.jsonl').read_text().splitlines()]
-    broken = [row for row in rows if row['reason'] == 'truncated_shard']
-    assert [row['shard'] for row in broken] == ['00002.tar']
+    assert [r['shard'] for r in rows if r['reason'] == 'truncated_shard'] == ['00002.tar']
     allow = 'truncated_shard,few_nouns,duplicate_pair,missing_caption'
     assert run('check_shards', *options, '--allow', allow)[0] == 0
-    assert run('check_shards', *options, '--allow', '')[0] == 1
-
-
-def test_mistakes_of_a_check_are_told_before_it(run, shards, tmp_path):
     with pytest.raises(SystemExit, match=r"--allow: expected reasons among .*got \['few_noun'\]"):
-        run('check_shards', shards, '--out', tmp_path, '--allow', 'few_noun')
+        run('check_shards', shards, '--allow', 'few_noun')
     with pytest.raises(SystemExit, match='--limit: expected at least 1, but got 0'):
-        run('check_shards', shards, '--out', tmp_path, '--limit', 0)
+        run('check_shards', shards, '--limit', 0)
 
 
-@pytest.fixture
-def coco(tmp_path, image_bytes):
+def test_coco_to_shards(run, tmp_path, image_bytes):
     """Five captions of three images, of which one is broken and one is absent."""
-    images = tmp_path / 'images'
-    images.mkdir()
-    (images / '1.png').write_bytes(image_bytes(1))
-    (images / '2.png').write_bytes(b'not found')
-    names = {1: 3, 2: 1, 3: 1}
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'images' / '1.png').write_bytes(image_bytes(1))
+    (tmp_path / 'images' / '2.png').write_bytes(b'not found')
+    owners = [1, 1, 1, 2, 3]
     content = dict(
-        images=[dict(id=i, file_name=f'{i}.png') for i in names],
-        annotations=[
-            dict(id=10 * i + j, image_id=i, caption=f'caption {j} of {i}')
-            for i, count in names.items()
-            for j in range(count)
-        ],
+        images=[dict(id=i, file_name=f'{i}.png') for i in (1, 2, 3)],
+        annotations=[dict(id=j, image_id=i, caption=f'text {j}') for j, i in enumerate(owners)],
     )
-    (tmp_path / 'captions.json').write_text(json.dumps(content))
-    return tmp_path
-
-
-def test_coco_to_shards(run, coco, image_bytes):
-    out = coco / 'shards'
-    options = ('--images', coco / 'images', '--samples-per-shard', 2, '--workers', 2)
-    code, text = run('captions_to_shards', coco / 'captions.json', out, *options)
+    source, out = tmp_path / 'captions.json', tmp_path / 'shards'
+    source.write_text(json.dumps(content))
+    options = ('--images', tmp_path / 'images', '--samples-per-shard', 2, '--workers', 2)
+    code, text = run('captions_to_shards', source, out, *options)
     assert code == 1
     assert '3 shards: 0 written before, 3 to write' in text
     assert f'3 of 5 pairs are in {out}' in text
     assert "{'broken_image': 1, 'missing_image': 1}" in text
     left_out = [json.loads(line) for line in (out / 'left_out.jsonl').read_text().splitlines()]
     assert [Path(row['url']).name for row in left_out] == ['2.png', '3.png']
-    dataset = CaptionShardsDataset(str(out), index_dir=None)
-    found = [dataset[i] for i in range(len(dataset))]
-    assert [sample['caption'] for sample in found] == [f'caption {j} of 1' for j in range(3)]
-    assert {sample['img_bytes'] for sample in found} == {image_bytes(1)}
+    found = [(s['caption'], s['img_bytes']) for s in CaptionShardsDataset(str(out))]
+    assert found == [(f'text {j}', image_bytes(1)) for j in range(3)]
 
     (out / '00001.tar').unlink()  # as if it had been killed
-    options = (*options, '--max-bad-fraction', 0.5)
-    code, text = run('captions_to_shards', coco / 'captions.json', out, *options)
+    code, text = run('captions_to_shards', source, out, *options, '--max-bad-fraction', 0.5)
     assert code == 0
     assert '3 shards: 2 written before, 1 to write' in text
     assert (out / '00001.tar').is_file()
-
     with pytest.raises(SystemExit, match=r'holds shards of something else \(00001.tar\)'):
-        run('captions_to_shards', coco / 'captions.json', out, '--samples-per-shard', 10)
+        run('captions_to_shards', source, out, '--samples-per-shard', 10)
 
 
 def test_lists_and_folders_to_shards(run, tmp_path, image_bytes):
@@ -225,19 +192,15 @@ def test_lists_and_folders_to_shards(run, tmp_path, image_bytes):
         (folder / f'{number}.png').write_bytes(image_bytes(number))
         (folder / f'{number}.txt').write_text(f'caption {number}')
     rows = [f'{number}.png\tcaption {number}' for number in range(3)]
-    (tmp_path / 'a.tsv').write_text('\n'.join(rows))
-    columns = ('--columns', 'image', 'caption', '--images', folder)
-    columns = (*columns, '--workers', 1)
+    (tmp_path / 'a.tsv').write_text('\n'.join([*rows, 'no tab']))
+    columns = ('--columns', 'image', 'caption', '--images', folder, '--workers', 1)
     assert run('captions_to_shards', folder, tmp_path / 'a', '--workers', 1)[0] == 0
-    assert run('captions_to_shards', tmp_path / 'a.tsv', tmp_path / 'b', *columns)[0] == 0
+    code, text = run('captions_to_shards', tmp_path / 'a.tsv', tmp_path / 'b', *columns)
+    assert code == 1 and '3 of 4 pairs' in text
     first, second = (
         [(s['caption'], s['img_bytes']) for s in CaptionShardsDataset(str(tmp_path / name))]
         for name in 'ab'
     )
     assert first == second == [(f'caption {i}', image_bytes(i)) for i in range(3)]
-    (tmp_path / 'a.tsv').write_text('\n'.join([*rows, 'no tab']))
-    code, text = run('captions_to_shards', tmp_path / 'a.tsv', tmp_path / 'b', *columns)
-    assert code == 1
-    assert '3 of 4 pairs' in text
     with pytest.raises(SystemExit, match='to be a file or a folder'):
         run('captions_to_shards', tmp_path / 'nothing', tmp_path / 'c')

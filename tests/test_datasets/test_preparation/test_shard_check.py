@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from hostile_shards import members_of
 
 from code_mm.datasets.preparation.noun_extraction import NounExtraction
 from code_mm.datasets.preparation.shard_check import ShardCheck, ShardReport, report_page
@@ -28,12 +29,8 @@ def planted(write_tar, image_bytes):
         'own': dict(jpg=image_bytes(3, 20, 20), txt=b'whatever', json=b'{"nouns": ["dog", "sea"]}'),
     }
 
-    def write(name, samples):
-        return write_tar(
-            name, {f'{k}.{x}': data for k, s in samples.items() for x, data in s.items()}
-        )
-
-    return [write('a.tar', first), write('b.tar', second), '/nowhere/c.tar']
+    paths = [write_tar(f'{n}.tar', members_of(s)) for n, s in dict(a=first, b=second).items()]
+    return [*paths, '/nowhere/c.tar']
 
 
 def check(paths, report=None, **settings):
