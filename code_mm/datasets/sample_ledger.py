@@ -177,7 +177,7 @@ class SampleLedger:
         return {reason: count for reason, count in counts.items() if count}
 
     def skipped_indices(self, reason: str) -> list[int]:
-        """Numbered samples that turned out unusable for this reason when they were read."""
+        """Numbered samples that turned out unusable for this reason."""
         return (self._verdicts == _column(reason)).nonzero().flatten().tolist()
 
     def log_index_summary(self, size: str) -> None:

@@ -31,19 +31,12 @@ _OUTCOMES = ('found', 'missing', 'changed')
 
 
 class NounSettings(NamedTuple):
-    """How the nouns of a file were made.
+    """How the nouns of a file were made."""
 
-    Attributes:
-        tagger (str | dict): Name or config of the tagger, never 'auto'.
-        word_type (str): 'noun' or 'noun_phrase'.
-        versions (dict[str, str]): Of the packages that tagged.
-        source (list): What tells a changed shard or list from the one that was tagged.
-    """
-
-    tagger: str | dict
-    word_type: str
-    versions: dict[str, str]
-    source: list
+    tagger: str | dict  # name or config, never 'auto'
+    word_type: str  # 'noun' or 'noun_phrase'
+    versions: dict[str, str]  # of the packages that tagged
+    source: list  # what tells a changed shard or list from the one that was tagged
 
 
 def nouns_file(source: str, folder: str | None = None) -> str:
@@ -148,14 +141,12 @@ class NounCache:
     def find(self, source: str, key: str, caption: str) -> list[str] | None:
         """The nouns of one sample, or None (counted) where the cache cannot tell.
 
+        A folder without any nouns file, and one made with another tagger or word type, is an error.
+
         Args:
             source (str): Path or URL of its shard or list; only its name counts with ``folder``.
             key (str): Its name in the shard without extension, or its key in the list.
             caption (str): As it was read; surrounding blanks do not count.
-
-        Raises:
-            FileNotFoundError: If the folder holds no nouns file at all.
-            ValueError: If the file was made with another tagger or word type.
         """
         table = self._table(source)
         nouns, checksum = (table and table.find(key)) or (None, None)

@@ -1,6 +1,5 @@
 """The whole way from shards to batches: determinism, several sources, counts of workers."""
 
-import json
 from itertools import islice
 
 import numpy as np
@@ -69,14 +68,3 @@ def test_spawned_worker_gives_the_batches_of_a_forked_one(config):
         for method in ('fork', 'spawn')
     ]
     assert batches[0] == batches[1]
-
-
-def test_a_list_beside_shards(config, tmp_path, image_bytes):
-    (tmp_path / 'x.jpg').write_bytes(image_bytes(1))
-    row = dict(image='x.jpg', caption='a dog on a sofa', nouns=['dog', 'sofa'])
-    (tmp_path / 'x.json').write_text(json.dumps([row]))
-    root = str(tmp_path)
-    listed = dict(type='CaptionListDataset', ann_file='x.json', data_root=root, pipeline=PIPELINE)
-    both = dict(type='ConcatDataset', datasets=[config, listed])
-    samples = [s for batch in islice(loader(both, 0), 8) for s in batch['data_samples']]
-    assert {'x.json:1', '00000.tar/0000000'} <= {sample.sample_key for sample in samples}

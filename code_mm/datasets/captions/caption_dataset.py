@@ -90,12 +90,7 @@ class CaptionDataset(BaseDataset):
         return sample
 
     def __getitem__(self, idx: int) -> dict:
-        """The sample after the pipeline, or its replacement.
-
-        Raises:
-            RuntimeError: No usable sample among ``max_refetch`` replacements, too large
-                a share of unusable ones, or an unusable one in ``test_mode``.
-        """
+        """The sample after the pipeline, or (unless in ``test_mode``) its replacement."""
         self.full_init()
         for _ in range(self.max_refetch + 1):
             sample = self.prepare_data(idx)
@@ -116,7 +111,7 @@ class CaptionDataset(BaseDataset):
 
     @property
     def skipped_keys(self) -> dict[str, list[str]]:
-        """Which items were left out so far, by reason, in all loader workers."""
+        """Which they were."""
         keys: dict[str, list[str]] = {}
         for skip in self._ledger.index_skips:
             keys.setdefault(skip.reason, []).append(skip.key)

@@ -40,10 +40,6 @@ class CaptionListDataset(CaptionDataset):
         data_root (str): Folder before a relative ``ann_file`` and relative prefixes.
         data_prefix (dict, optional): ``dict(img_path=folder)`` before relative image paths.
         **kwargs: Of :class:`CaptionDataset` (``pipeline``, ``indices``, ``lazy_init``, …).
-
-    Raises:
-        FileNotFoundError: ``ann_file`` is missing.
-        ValueError: Unknown kind of file, missing column, or no usable row.
     """
 
     def __init__(

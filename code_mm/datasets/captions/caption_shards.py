@@ -76,9 +76,6 @@ class CaptionShardsDataset(CaptionDataset):
             fills it in parallel); None: scan on every start (27 µs per member: 16 minutes for
             CC12M).
         **kwargs: Of :class:`CaptionDataset` (``pipeline``, ``indices``, ``lazy_init``, …).
-
-    Raises:
-        ValueError: A pattern matches no file, or the shards hold no usable pair.
     """
 
     def __init__(
@@ -142,11 +139,7 @@ class CaptionShardsDataset(CaptionDataset):
         fields = None
         if self.caption_field or (self.nouns_field and info['fields_range'][1]):
             fields = self._reader.read(path, *info['fields_range'])
-        sample = Sample(
-            key=info['sample_key'],
-            source=path,
-            image=self._reader.read(path, *info['image_range']),
-            caption=b'' if self.caption_field else self._reader.read(path, *info['caption_range']),
-            fields=fields,
-        )
+        image = self._reader.read(path, *info['image_range'])
+        caption = b'' if self.caption_field else self._reader.read(path, *info['caption_range'])
+        sample = Sample(info['sample_key'], path, image, caption, fields)
         return decode_sample(sample, self.caption_field, self.nouns_field)

@@ -30,10 +30,6 @@ class CaptionSource:
         num_samples (int, optional): Where it is known but not written beside the shards.
         image_extensions, caption_extension, caption_field, nouns_field: As of
             :class:`CaptionShardsDataset`.
-
-    Raises:
-        ValueError: No shard is there.
-        ImportError: Nothing is installed to read such URLs.
     """
 
     def __init__(
@@ -77,13 +73,8 @@ class CaptionSource:
     ) -> Iterator[dict]:
         """The members of each sample of a shard: its ``__key__`` and contents by kind.
 
-        Args:
-            shard (str): One of ``shards``.
-            damage (Callable): Called with the place and kind of each fault.
-            timeout (float, optional): Of :func:`open_shard`.
-
-        Raises:
-            OSError: The shard cannot be opened or read on.
+        ``damage`` is called with the place and kind of each fault; where the shard cannot be
+        opened or read on, OSError is raised.
         """
         name = shard_name(shard)
 

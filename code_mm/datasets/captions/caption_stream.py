@@ -63,9 +63,6 @@ class CaptionStreamDataset(IterableDataset):
         retries (int): Further tries to read a shard that failed.
         max_refetch (int): Unusable samples in a row, per worker, before an error is raised.
         max_bad_fraction (float), max_warnings (int): Of :class:`SampleLedger`.
-
-    Raises:
-        ValueError: No source, or none of a source's shards is there.
     """
 
     metainfo = CaptionDataset.METAINFO
@@ -142,21 +139,17 @@ class CaptionStreamDataset(IterableDataset):
 
     @property
     def num_used(self) -> int:
-        """How many samples came through the pipeline so far, in all workers of this process."""
+        """How many samples came through the pipeline."""
         return self.ledger.num_used
 
     def resume_at(self, positions: Sequence, num_workers: int) -> None:
-        """Have the next iteration go on behind what another run has read.
+        """Have the next iteration, by ``num_workers``, go on behind what another run has read.
 
-        Args:
-            positions (Sequence): (processes, workers, sources, 2), of that run's ``progress``.
-            num_workers (int): Of this run's loader.
+        The positions (processes, workers, sources, 2) are those of that run's ``progress``.
         """
         num_shards = [len(source.shards) for source in self.sources]
-        begin = positions_after(
-            positions, num_shards, self.rank, self.world_size, max(1, num_workers)
-        )
-        self.progress.resume_at(begin, num_workers)
+        place = self.rank, self.world_size, max(1, num_workers)
+        self.progress.resume_at(positions_after(positions, num_shards, *place), num_workers)
 
     def __iter__(self) -> Iterator[dict]:
         """Samples after the pipeline, of this loader worker; RuntimeError where too few are."""

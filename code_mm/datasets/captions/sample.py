@@ -10,21 +10,13 @@ MAX_CAPTION = 100_000
 
 
 class Sample(NamedTuple):
-    """A pair before it is decoded.
+    """A pair before it is decoded."""
 
-    Attributes:
-        key: Its name in messages: ``00012.tar/000120034``, ``captions.csv:17``.
-        source: Path or URL of its shard or list.
-        image: Content of the image's file, or its path.
-        caption: Text member of a shard.
-        fields: Json member of a shard, or row of a list.
-    """
-
-    key: str
-    source: str
-    image: bytes | str
-    caption: bytes = b''
-    fields: bytes | dict | None = None
+    key: str  # its name in messages: 00012.tar/000120034, captions.csv:17
+    source: str  # path or URL of its shard or list
+    image: bytes | str  # content of the image's file, or its path
+    caption: bytes = b''  # text member of a shard
+    fields: bytes | dict | None = None  # json member of a shard, or row of a list
 
 
 def decode_sample(sample: Sample, caption_field: str | None, nouns_field: str | None) -> dict:

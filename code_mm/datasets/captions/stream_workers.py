@@ -43,11 +43,7 @@ class WorkerStatus:
 
 
 class StreamProgress:
-    """Positions of each worker in each source: where it is, and where it shall begin.
-
-    Args:
-        num_sources (int): Sources of the stream.
-    """
+    """Positions of each worker in each source: where it is, and where it shall begin."""
 
     def __init__(self, num_sources: int) -> None:
         shape = (MAX_WORKERS, num_sources, 2)
@@ -57,12 +53,7 @@ class StreamProgress:
         self._num_workers = torch.zeros(MAX_WORKERS, dtype=torch.int64).share_memory_()
 
     def resume_at(self, positions: list[list[Position]], num_workers: int) -> None:
-        """Have the next iterations begin there.
-
-        Args:
-            positions (list[list[Position]]): (workers, sources), one row also without workers.
-            num_workers (int): Of the loader.
-        """
+        """Have the next iterations begin there: (workers, sources), one row without workers."""
         self._now.fill_(_NONE)
         self._begin.fill_(_NONE)
         self._begin[_rows_of(num_workers)] = torch.tensor(positions, dtype=torch.int64)

@@ -32,19 +32,12 @@ _ROWS_PER_PART = 20_000  # of a list: what a killed run loses per process
 
 
 class Tagged(NamedTuple):
-    """What was done to a source.
-
-    Attributes:
-        captions (int): How many were tagged.
-        without_nouns (int): How many of them name nothing.
-        unreadable (int): Samples whose caption could not be read.
-        seconds (float): CPU time of tagging, reading and writing.
-    """
+    """How many captions of a source were tagged, and what came of it."""
 
     captions: int
-    without_nouns: int
+    without_nouns: int  # which name nothing
     unreadable: int
-    seconds: float
+    seconds: float  # CPU time of tagging, reading and writing
 
 
 class ListPart(NamedTuple):

@@ -28,28 +28,19 @@ _QUANTILES = {'min': 0, '5 %': 5, 'median': 50, '95 %': 95, 'max': 100}
 
 @dataclass
 class ShardFindings:
-    """What a shard holds.
-
-    Attributes:
-        path (str): Of the tar file.
-        problems (list[Skip]): All that is wrong, also several things with one sample.
-        counts (Counter): Pairs; those that were checked, and are usable; replaced captions.
-        keys (list[bytes]): Of the samples with a readable caption and image.
-        hashes (list[tuple[int, int]]): Of each of these: of the image's bytes, and of both; equal
-            ones are duplicates.
-        sizes (dict[str, list[int]]): Of each of ``_SIZES``, that of each readable image or caption.
-        nouns (Counter): How many captions each noun is in.
-        cache (dict[str, int]): Look-ups in the noun cache: found, missing, changed.
-    """
+    """What a shard holds."""
 
     path: str
-    problems: list[Skip]
-    counts: Counter = field(default_factory=Counter)
+    problems: list[Skip]  # all that is wrong, also several things with one sample
+    counts: Counter = field(default_factory=Counter)  # pairs, checked, usable; replaced captions
+    # of the samples with a readable caption and image
     keys: list[bytes] = field(default_factory=list)
+    # of each of these: of the image's bytes, and of both; equal ones are duplicates
     hashes: list[tuple[int, int]] = field(default_factory=list)
+    # of each readable image or caption
     sizes: dict[str, list[int]] = field(default_factory=lambda: {name: [] for name in _SIZES})
-    nouns: Counter = field(default_factory=Counter)
-    cache: dict[str, int] = field(default_factory=dict)
+    nouns: Counter = field(default_factory=Counter)  # how many captions each is in
+    cache: dict[str, int] = field(default_factory=dict)  # look-ups: found, missing, changed
 
     def attempt(self, key: str, function: Callable, argument: dict) -> dict | None:
         """``function(argument)``, or None (noted) where that is unusable."""

@@ -26,17 +26,10 @@ _FORMAT = 3  # raise it when scan_shard or the form of the kept file changes
 
 
 class ShardLayout(NamedTuple):
-    """Which member of a shard is what, by the part of its name after the first dot.
+    """Which member of a shard is what, by the part of its name after the first dot."""
 
-    Attributes:
-        image: Extensions of images, lower case.
-        caption: Extension of the member that holds the caption (``'txt'``, or that of
-            ``fields`` where the caption is a json field).
-        fields: Extension of the json member, ``'json'``.
-    """
-
-    image: tuple[str, ...] = ('jpg', 'jpeg', 'png', 'webp')
-    caption: str = 'txt'
+    image: tuple[str, ...] = ('jpg', 'jpeg', 'png', 'webp')  # lower case
+    caption: str = 'txt'  # that of fields where the caption is a json field
     fields: str = 'json'
 
     @classmethod
@@ -74,20 +67,13 @@ def missing_part(sizes: Mapping[str, int]) -> str | None:
 
 
 class ShardIndex(NamedTuple):
-    """The usable samples of one shard.
-
-    Attributes:
-        path: Of the tar file.
-        keys: (n,) names without extension, as UTF-8 bytes.
-        places: (n, 3, 2) offset and size, in bytes, of image, caption and json
-            member; (0, 0) where there is no json member.
-        skips: What was left out.
-    """
+    """The usable samples of one shard."""
 
     path: str
-    keys: np.ndarray
+    keys: np.ndarray  # (n,) names without extension, as UTF-8 bytes
+    # (n, 3, 2) offset and size, in bytes, of image, caption and json; (0, 0) where there is no json
     places: np.ndarray
-    skips: list[Skip]
+    skips: list[Skip]  # what was left out
 
 
 def index_shards(paths: Sequence[str], layout: ShardLayout, folder: str | None) -> list[ShardIndex]:
@@ -124,15 +110,10 @@ def _writable(folder: str) -> bool:
 
 
 def load_or_scan(path: str, layout: ShardLayout, folder: str | None) -> ShardIndex:
-    """The index of a shard, from ``folder`` where it holds an up-to-date one.
+    """The index of a shard, from ``folder`` where it holds an up-to-date one (None: scan always).
 
-    Any number of processes may share the folder: files appear complete or not at all.
-
-    Args:
-        path (str): Tar file.
-        layout (ShardLayout): Which members are images, captions and json.
-        folder (str, optional): Existing folder where indices are kept, one small file per shard.
-            None: scan always.
+    Any number of processes may share the folder: files, one per shard, appear complete or not at
+    all.
     """
     if folder is None or not os.path.exists(path):
         return scan_shard(path, layout)

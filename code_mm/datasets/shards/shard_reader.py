@@ -22,11 +22,7 @@ class ShardReader:
         return ShardReader, ()  # without the open files
 
     def read(self, path: str, offset: int, size: int) -> bytes:
-        """Bytes ``[offset, offset + size)`` of the file ``path``.
-
-        Raises:
-            UnusableSample: The file is gone or has become shorter.
-        """
+        """These bytes of a file; raises UnusableSample where it is gone or has become shorter."""
         try:
             file = self._open(path)
             data = os.pread(file.fileno(), size, offset)

@@ -31,13 +31,9 @@ def parts_of_pass(
     """What one reader reads in one pass; over all readers every sample once.
 
     Whole shards are dealt where there are at least as many as readers. Otherwise every
-    shard is read by several readers, each of which keeps every k-th sample.
-
-    Args:
-        num_shards (int): At least 1.
-        reader (Reader): This one.
-        seed (str, optional): Of the order of the shards, the same for all readers; None: as listed.
-        whole_pass (bool): Give this reader everything.
+    shard is read by several readers, each of which keeps every k-th sample. With ``whole_pass``
+    this reader is given everything. The seed, of the order of the shards, is the same for all
+    readers; None: as listed.
     """
     order = list(range(num_shards))
     if seed is not None:
