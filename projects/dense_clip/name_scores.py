@@ -6,8 +6,8 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from code_mm.models.heads.class_names import best_synonym
 from code_mm.registry import MODELS
+from code_mm.vocabulary import Vocabulary
 
 
 @MODELS.register_module()
@@ -35,19 +35,22 @@ class SoftmaxOverNames(BaseModule):
                 raise ValueError(f'expected {name} in (0, 1) or None, but got {value}')
         self.scale, self.min_score, self.min_share = scale, min_score, min_share
 
-    def forward(self, similarity: Tensor, head: nn.Module) -> Tensor:
+    def forward(
+        self, similarity: Tensor, vocabulary: Vocabulary, similarity_to_mask: nn.Module
+    ) -> Tensor:
         """Scores of the classes of whole images.
 
         Args:
             similarity (Tensor): Cosines of all names [b, phrases, H, W].
-            head (nn.Module): The ``ZeroShotHead``, which knows how many names each class has.
+            vocabulary (Vocabulary): The classes.
+            similarity_to_mask (nn.Module): Not used.
 
         Returns:
             Tensor: [b, classes, H, W], in [0, 1].
         """
         # half precision has three digits, and the cosines are multiplied
         names = torch.softmax(self.scale * similarity.float(), dim=1)
-        scores = best_synonym(names, head.synonyms_per_class)
+        scores = vocabulary.best_synonym(names)
         if self.min_share is not None:
             scores = self._without_small_classes(scores)
         if self.min_score is not None:
@@ -74,18 +77,18 @@ class MasksOfAveragedLogits(BaseModule):
     weighs a window that is sure more than one that is not.
     """
 
-    def forward(self, similarity: Tensor, head: nn.Module) -> Tensor:
+    def forward(
+        self, similarity: Tensor, vocabulary: Vocabulary, similarity_to_mask: nn.Module
+    ) -> Tensor:
         """Scores of the classes of whole images.
 
         Args:
             similarity (Tensor): Cosines of all names [b, phrases, H, W].
-            head (nn.Module): The ``ZeroShotHead``, with its scale, bias and background threshold.
+            vocabulary (Vocabulary): The classes.
+            similarity_to_mask (nn.Module): Scale and bias.
 
         Returns:
             Tensor: [b, classes (+ background in front), H, W], in [0, 1].
         """
-        masks = best_synonym(head.similarity_to_mask(similarity.float()), head.synonyms_per_class)
-        if head.background_threshold is None:
-            return masks
-        plane = torch.full_like(masks[:, :1], head.background_threshold)
-        return torch.cat([plane, masks], dim=1)
+        masks = vocabulary.best_synonym(similarity_to_mask(similarity.float()))
+        return vocabulary.add_background(masks)

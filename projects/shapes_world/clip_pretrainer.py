@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from code_mm.ops import gather, rank
 from code_mm.registry import MODELS
-from code_mm.tokenizers import tokenize
+from code_mm.tokenizers import CLIPTokenizer
 
 _MAX_SCALE = 100.0
 
@@ -111,7 +111,9 @@ class CLIPPretrainer(BaseModel):
         texts = list(vocabulary)
         if templates is not None:
             texts += get_predefined_templates(templates)
-        return tokenize([text.replace('{}', '') for text in texts]).unique()  # 0, the padding, too
+        return (
+            CLIPTokenizer().tokenize([text.replace('{}', '') for text in texts]).unique()
+        )  # 0, the padding, too
 
     def forward(self, inputs: Tensor, data_samples: list[SegDataSample], mode: str = 'loss'):
         """Dispatch to :meth:`loss` or :meth:`predict`.
@@ -143,7 +145,7 @@ class CLIPPretrainer(BaseModel):
     @torch.no_grad()
     def predict(self, inputs: Tensor, data_samples: list[SegDataSample]) -> list[SegDataSample]:
         """Write ``noun_scores``, cosines with ``nouns``, into the samples."""
-        ids = tokenize([self.template.format(n) for n in self.nouns])
+        ids = self.clip.tokenize([self.template.format(n) for n in self.nouns])
         scores = self.embed_images(inputs) @ self.embed_texts(ids.to(inputs.device)).T
         for sample, row in zip(data_samples, scores, strict=True):
             sample.noun_scores = row

@@ -11,7 +11,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from code_mm.registry import METRICS
-from code_mm.tokenizers.clip_tokenizer import encode
+from code_mm.tokenizers import CLIPTokenizer
 
 
 @METRICS.register_module()
@@ -75,7 +75,7 @@ class WordMaskAccuracy(BaseMetric):
         counts = [0] * 5
         position = 1  # behind the start token
         for word, _, _, owner in words:
-            tokens = slice(position, position + len(encode(word)))
+            tokens = slice(position, position + len(CLIPTokenizer().encode(word)))
             position = tokens.stop
             if position >= cases.shape[1]:  # cut off with the caption's end
                 break

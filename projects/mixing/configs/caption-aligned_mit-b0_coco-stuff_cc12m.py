@@ -22,17 +22,16 @@ model = dict(
         input_transform='resize_concat',
         embed_dim=512,
         project=True,
-        class_names=[*COCOStuffDataset.METAINFO['classes']],
         similarity_to_mask=dict(type='SimilarityToMask', init_scale=20.0, init_bias=-5.0),
     ),
+    vision_language_backbone=dict(
+        type='CLIP', init_cfg=dict(type='Pretrained', checkpoint='weights/ViT-B-16.pt')
+    ),
+    image_size=224,  # for that backbone
+    class_names=[*COCOStuffDataset.METAINFO['classes']],
     # CoDe, but for its image segmenter
-    alignment=dict(
-        type='RegionWordAlignment',
-        image_size=224,
-        backbone=dict(
-            type='CLIP', init_cfg=dict(type='Pretrained', checkpoint='weights/ViT-B-16.pt')
-        ),
-        decode_head=dict(type='ZeroShotHead'),
+    co_decomposition=dict(
+        type='CoDecomposition',
         noun_prompt=dict(type='NounContextPrompt', num_contexts=16),
         text_segmenter=dict(type='TextSegmenter', num_layers=2),
         region_prompt=dict(type='RegionHighlightingPrompt', image_size=224),
@@ -40,10 +39,10 @@ model = dict(
         losses=dict(
             knowledge_guided=dict(type='KnowledgeGuidedLoss', loss_weight=8.0),
             region_feature=dict(type='RegionInfoNCELoss', loss_weight=0.1),
-            region_image=dict(type='InfoNCELoss', loss_weight=0.1),
-            area=dict(type='AreaLoss', prior=0.25, loss_weight=0.5),
+            region_image=dict(type='InfoNCELoss', text='nouns', loss_weight=0.1),
+            area=dict(type='AreaLoss', of='own_masks', prior=0.25, loss_weight=0.5),
             word_segmentation=dict(type='TextSegmentationLoss', loss_weight=1.0),
-            region_word=dict(type='InfoNCELoss', loss_weight=0.5),
+            region_word=dict(type='InfoNCELoss', text='text_embed', loss_weight=0.5),
         ),
     ),
 )
@@ -55,6 +54,7 @@ tokenize = dict(type='TokenizeCaption', context_length=77, noun_context_length=6
 crop = dict(type='RandomResizedCrop', size=512, scale=(0.5, 1.0))
 flip = dict(type='RandomFlip', prob=0.5)
 caption_pipeline = [
+    dict(type='LoadNouns', cache='beside'),  # tools/dataset_converters/extract_nouns.py
     select_nouns,
     dict(type='LoadCaptionImage', min_size=16),
     crop,
@@ -72,7 +72,7 @@ coco_dataset = dict(
         dict(
             type='AddCaption',
             ann_file=data_root + '/captions_train2017.jsonl',
-            transforms=[select_nouns, tokenize],
+            transforms=[dict(type='LoadNouns'), select_nouns, tokenize],
         ),
         crop,
         flip,
@@ -85,7 +85,6 @@ captioned_dataset = dict(
     data_root='data/cc12m',
     shards='{00000..01242}.tar',
     index_dir='data/cc12m/shard_index',
-    noun_cache='beside',  # tools/dataset_converters/extract_nouns.py
     pipeline=caption_pipeline,
 )
 train_dataloader = dict(

@@ -22,26 +22,26 @@ model = dict(
         input_transform='resize_concat',
         embed_dim=128,
         project=True,
-        class_names={{_base_.seen_classes}},
-        templates=templates,
         similarity_to_mask=similarity_to_mask,
     ),
+    vision_language_backbone=dict(
+        type='CLIP',
+        embed_dim=128,
+        image_size=64,
+        patch_size=8,
+        vision_width=128,
+        vision_layers=4,
+        context_length=40,
+        text_width=128,
+        text_layers=3,
+        init_cfg=dict(type='Pretrained', checkpoint=clip_checkpoint),
+    ),
+    class_names={{_base_.seen_classes}},
+    templates=templates,
     # CoDe, but for its image segmenter
-    alignment=dict(
-        type='RegionWordAlignment',
-        backbone=dict(
-            type='CLIP',
-            embed_dim=128,
-            image_size=64,
-            patch_size=8,
-            vision_width=128,
-            vision_layers=4,
-            context_length=40,
-            text_width=128,
-            text_layers=3,
-            init_cfg=dict(type='Pretrained', checkpoint=clip_checkpoint),
-        ),
-        decode_head=dict(type='ZeroShotHead', similarity_to_mask=similarity_to_mask),
+    co_decomposition=dict(
+        type='CoDecomposition',
+        similarity_to_mask=similarity_to_mask,
         noun_prompt=dict(type='NounContextPrompt', num_contexts=16),
         text_segmenter=dict(type='TextSegmenter', num_layers=2),
         region_prompt=dict(type='RegionHighlightingPrompt', image_size=64),
@@ -49,14 +49,15 @@ model = dict(
         losses=dict(
             knowledge_guided=dict(type='KnowledgeGuidedLoss', mode='cosine', loss_weight=8.0),
             region_feature=dict(type='RegionInfoNCELoss', loss_weight=0.5),
-            region_image=dict(type='InfoNCELoss', loss_weight=0.25),
-            area=dict(type='AreaLoss', prior=0.1, loss_weight=1.0),
+            region_image=dict(type='InfoNCELoss', text='nouns', loss_weight=0.25),
+            area=dict(type='AreaLoss', of='own_masks', prior=0.1, loss_weight=1.0),
             word_segmentation=dict(type='TextSegmentationLoss', loss_weight=0.5),
-            region_word=dict(type='InfoNCELoss', loss_weight=0.1),
+            region_word=dict(type='InfoNCELoss', text='text_embed', loss_weight=0.1),
         ),
     ),
 )
 
+load_nouns = dict(type='LoadNouns')
 select_nouns = dict(type='SelectNouns', num_nouns=2)
 tokenize = dict(
     type='TokenizeCaption',
@@ -76,7 +77,7 @@ labelled_captioned_dataset = dict(
         dict(
             type='AddCaption',
             ann_file='data/shapes_mixing/captions_training.jsonl',
-            transforms=[select_nouns, tokenize],
+            transforms=[load_nouns, select_nouns, tokenize],
         ),
         crop,
         flip,
@@ -88,6 +89,7 @@ captioned_dataset = dict(
     data_root='data/shapes_mixing',
     shards='shards/*.tar',
     pipeline=[
+        load_nouns,
         select_nouns,
         dict(type='LoadCaptionImage', min_size=8),
         crop,
@@ -97,7 +99,7 @@ captioned_dataset = dict(
     ],
 )
 labelled_dataset = dict(_base_.train_dataset, indices=-1000)
-del similarity_to_mask, select_nouns, tokenize, crop, flip
+del similarity_to_mask, load_nouns, select_nouns, tokenize, crop, flip
 train_dataloader = dict(
     dataset=dict(
         _delete_=True,

@@ -13,7 +13,8 @@ train_dataloader = dict(
     batch_size=8,
     dataset=dict(
         pipeline=[
-            dict(type='SelectNouns', num_nouns=2, tagger='auto', word_type='noun'),
+            dict(type='LoadNouns', tagger='auto', word_type='noun'),
+            dict(type='SelectNouns', num_nouns=2),
             dict(type='LoadCaptionImage', min_size=16),
             dict(type='RandomResizedCrop', size=64, scale=(0.9, 1.0), flip_prob=0.5),
             dict(
@@ -26,7 +27,7 @@ train_dataloader = dict(
         ]
     ),
 )
-model = dict(losses=dict(area=dict(prior=0.25)))
+model = dict(co_decomposition=dict(losses=dict(area=dict(prior=0.25))))
 
 max_iters = 20
 optim_wrapper = dict(

@@ -45,6 +45,7 @@ custom_hooks = [
             data_root='data/shapes_world',
             ann_file='captions_validation.jsonl',
             pipeline=[
+                dict(type='LoadNouns'),
                 dict(type='SelectNouns', num_nouns=2),
                 dict(type='LoadCaptionImage', min_size=8),
                 dict(type='TokenizeCaption', context_length=40, noun_context_length=24),

@@ -22,17 +22,16 @@ model = dict(
         init_cfg=dict(checkpoint=clip_checkpoint),
     ),
     image_segmenter=dict(init_gate=0.3),
-    region_prompt=dict(image_size=64),
-    decode_head=dict(
+    co_decomposition=dict(
+        region_prompt=dict(image_size=64),
         similarity_to_mask=dict(init_scale=20.0, init_bias=-5.0),
-        background_threshold=0.4,
-        knowledge_preserving=None,
-        post_processor=None,
+        losses=dict(
+            region_feature=dict(loss_weight=1.0),
+            region_image=dict(loss_weight=0.5),
+            area=dict(prior=0.1, loss_weight=2.0),
+        ),
     ),
-    losses=dict(
-        region_feature=dict(loss_weight=1.0),
-        region_image=dict(loss_weight=0.5),
-        area=dict(prior=0.1, loss_weight=2.0),
-    ),
+    decode_head=dict(knowledge_preserving=None, post_processor=None),
+    background_threshold=0.4,
     test_cfg=dict(_delete_=True, mode='whole'),
 )

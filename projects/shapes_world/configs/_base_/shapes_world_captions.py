@@ -1,6 +1,7 @@
 """Captions of the shapes world for training: data/shapes_world/shards (hard level, 64 pixels)."""
 
 caption_pipeline = [
+    dict(type='LoadNouns'),
     dict(type='SelectNouns', num_nouns=2),
     dict(type='LoadCaptionImage', min_size=8),
     dict(type='RandomResizedCrop', size=64, scale=(0.9, 1.0)),

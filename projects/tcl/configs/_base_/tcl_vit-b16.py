@@ -8,11 +8,12 @@ the text. In prediction class names are put into templates.
 _base_ = '../../../../configs/_base_/models/code_vit-b16.py'
 
 model = dict(
-    noun_prompt=dict(_delete_=True, type='PlainTextPrompt'),
-    text_segmenter=None,
-    region_prompt=dict(_delete_=True, type='RegionBlanking'),
-    word_prompt=None,
-    alignment_text='noun',
-    decode_head=dict(templates='custom'),
-    losses=dict(knowledge_guided=None, word_segmentation=None, region_word=None),
+    co_decomposition=dict(
+        noun_prompt=dict(_delete_=True, type='PlainTextPrompt'),
+        text_segmenter=None,
+        region_prompt=dict(_delete_=True, type='RegionBlanking'),
+        word_prompt=None,
+        losses=dict(knowledge_guided=None, word_segmentation=None, region_word=None),
+    ),
+    templates='custom',
 )
