@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import regex
-from mmseg.utils.tokenizer import SimpleTokenizer, basic_clean, whitespace_clean
+
+from code_mm.tokenizers import CLIPTokenizer, Tokenizer, clean_text
 
 # Letters, numbers, runs of punctuation: no token of a tokenizer reaches over their ends.
 _WORD = regex.compile(r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}+|[^\s\p{L}\p{N}]+", regex.IGNORECASE)
@@ -26,12 +26,7 @@ class CaptionWord(NamedTuple):
     """Whether white space separates it from the previous word."""
 
 
-@lru_cache(maxsize=1)
-def _clip_tokenizer() -> SimpleTokenizer:
-    return SimpleTokenizer()
-
-
-def caption_words(caption: str, tokenizer=None) -> list[CaptionWord]:
+def caption_words(caption: str, tokenizer: Tokenizer | None = None) -> list[CaptionWord]:
     """Split a caption into words and say which tokens each of them has.
 
     Example: in ``'a polar bear!'`` the words ``a``, ``polar``, ``bear``, ``!`` have positions 1, 2,
@@ -39,17 +34,16 @@ def caption_words(caption: str, tokenizer=None) -> list[CaptionWord]:
 
     Args:
         caption (str): Any text, unicode included; may be empty.
-        tokenizer (Tokenizer, optional): The model's, with ``encode``; CLIP's by default.
+        tokenizer (Tokenizer, optional): The model's; CLIP's by default.
 
     Returns:
         list[CaptionWord]: In caption order. Positions are not cut at a context length.
     """
-    tokenizer = tokenizer or _clip_tokenizer()
-    text = whitespace_clean(basic_clean(caption))
+    tokenizer = tokenizer or CLIPTokenizer()
+    text = clean_text(caption)
     lower = text.lower()  # in which CLIP reads it, and words do not look like broken unicode
     shown = text if len(text) == len(lower) else lower  # a few letters change their length (İ)
-    words, end = [], 0
-    position = len(getattr(tokenizer, 'start_ids', (0,)))  # behind the start token
+    words, end, position = [], 0, len(tokenizer.start_ids)
     for match in _WORD.finditer(lower):
         stop = position + len(tokenizer.encode(match.group()))
         piece = shown[match.start() : match.end()]

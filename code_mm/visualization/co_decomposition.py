@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from code_mm.tokenizers import Tokenizer
+
 from .caption_words import CaptionWord, caption_words, noun_occurrences, word_weights
 from .colours import noun_colours
 from .lettering import WHITE, Colour, TextPiece, draw_legend, draw_text
@@ -22,7 +24,7 @@ def draw_co_decomposition(
     word_masks: np.ndarray | None,
     nouns: Sequence[str],
     panel: int = 384,
-    tokenizer=None,
+    tokenizer: Tokenizer | None = None,
 ) -> np.ndarray:
     """Draw one pair as in thesis Fig. 4.2: left the input, right its decomposition.
 

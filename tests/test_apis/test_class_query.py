@@ -2,7 +2,6 @@ import pytest
 from tiny_model import tiny_code
 
 from code_mm.apis.class_query import ClassQuery, make_query, parse_class_names
-from code_mm.evaluation.protocol import setting_of
 
 
 @pytest.mark.parametrize(
@@ -65,13 +64,13 @@ def test_colours_put_the_background_first():
 def test_classes_are_set_only_where_they_changed(monkeypatch):
     model = tiny_code().eval()
     ClassQuery(('cat', 'dog'), None).ask(model)
-    assert list(setting_of(model, 'class_names')) == ['cat', 'dog'] and model.num_classes == 2
+    assert list(model.class_names) == ['cat', 'dog'] and model.num_classes == 2
     ClassQuery(('cat', 'dog'), 0.3).ask(model)
-    assert list(setting_of(model, 'class_names')) == ['background', 'cat', 'dog']
+    assert list(model.class_names) == ['background', 'cat', 'dog']
     calls = []
     monkeypatch.setattr(model, 'set_class_names', calls.append)
     ClassQuery(('cat', 'dog'), 0.3).ask(model)
     assert calls == []
     ClassQuery(('cat', 'dog'), 0.4).ask(model)
-    assert setting_of(model, 'background_threshold') == 0.4
+    assert model.background_threshold == 0.4
     assert calls == [('background', 'cat', 'dog')]

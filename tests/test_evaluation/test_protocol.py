@@ -12,7 +12,6 @@ from code_mm.evaluation.protocol import (
     dataset_protocol,
     model_protocol,
     plain,
-    setting_of,
 )
 from code_mm.models.post_processing import PAMR
 
@@ -27,12 +26,11 @@ class Images(BaseDataset):
 def test_all_that_changes_a_score_of_code_is_named():
     head = dict(
         type='ZeroShotHead',
-        background_threshold=0.4,
         knowledge_preserving=dict(weight=0.2),
         post_processor=dict(type='PAMR', num_iter=3, dilations=(1, 2)),
     )
     test_cfg = dict(mode='slide', crop_size=(32, 32), stride=(16, 16))
-    model = tiny_code(decode_head=head, test_cfg=test_cfg)
+    model = tiny_code(decode_head=head, test_cfg=test_cfg, background_threshold=0.4)
     model.set_class_names(NAMES)
     found = json.loads(json.dumps(model_protocol(model)))
     assert found['class_names'] == NAMES
@@ -47,18 +45,17 @@ def test_all_that_changes_a_score_of_code_is_named():
     mix = found['knowledge_preserving']
     assert (mix['weight'], mix['scale'], mix['threshold']) == (0.2, 10.0, 0.25)
     assert len(mix['templates']) == 9
-    to_mask = setting_of(model, 'similarity_to_mask')
+    to_mask = model.similarity_to_mask
     assert (found['scale'], found['bias']) == (to_mask.scale.item(), to_mask.bias.item())
 
 
 def test_how_clip_is_read_densely():
-    segmenter = dict(
-        type='ImageSegmenter', dense_attention=dict(type='NeighbourhoodAttention', std=2.0)
-    )
+    tail = dict(dense_attention=dict(type='NeighbourhoodAttention', std=2.0))
+    segmenter = dict(type='ImageSegmenter', tail=tail)
     found = json.loads(json.dumps(model_protocol(tiny_code(image_segmenter=segmenter))))
     assert found['dense_attention'] == {
         'backbone.visual': dict(type='SelfOnlyAttention'),
-        'image_segmenter': dict(type='NeighbourhoodAttention', std=2.0),
+        'image_segmenter.tail': dict(type='NeighbourhoodAttention', std=2.0),
     }
 
 

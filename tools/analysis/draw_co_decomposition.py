@@ -100,7 +100,7 @@ def main() -> None:
         None if words is None else words.float().cpu().numpy(),
         nouns,
         args.panel,
-        getattr(model.backbone, 'tokenizer', None),
+        model.backbone.tokenizer,
     )
     save_picture(picture, args.out)
 

@@ -95,7 +95,8 @@ class CoDecompositionHook(Hook):
             data = model.data_preprocessor(pseudo_collate([pair]), False)
             with torch.no_grad():
                 result = model.decompose(**data)[0]
-            picture = _picture(pair['inputs'], result)
+            tokenizer = getattr(getattr(model, 'backbone', None), 'tokenizer', None)
+            picture = _picture(pair['inputs'], result, tokenizer)
             runner.visualizer.add_image(f'co_decomposition_{i}', picture, step=runner.iter)
 
     def _load(self) -> list[dict]:
@@ -110,7 +111,7 @@ class CoDecompositionHook(Hook):
             return [dataset[i] for i in indices]
 
 
-def _picture(image: torch.Tensor, result) -> np.ndarray:
+def _picture(image: torch.Tensor, result, tokenizer) -> np.ndarray:
     for name in ('region_masks', 'caption', 'selected_nouns'):
         if getattr(result, name, None) is None:
             raise ValueError(
@@ -124,4 +125,5 @@ def _picture(image: torch.Tensor, result) -> np.ndarray:
         result.caption,
         None if words is None else words.detach().float().cpu().numpy(),
         result.selected_nouns,
+        tokenizer=tokenizer,
     )

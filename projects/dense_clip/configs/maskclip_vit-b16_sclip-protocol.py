@@ -17,6 +17,8 @@ model = dict(
         std=[68.501, 66.632, 70.323],
     ),
     decode_head={{_base_.sclip_head}},
+    templates={{_base_.sclip_templates}},
+    background_threshold=None,
     test_cfg={{_base_.sclip_windows}},
 )
 test_cfg = dict(type='MultiDatasetTestLoop', benchmarks={{_base_.sclip_benchmarks}})

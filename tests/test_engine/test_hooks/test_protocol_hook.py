@@ -50,7 +50,7 @@ def run(files, tmp_path, name, benchmarks, config=None, **keys):
     else:
         known = BENCHMARKS[name]
         cfg.test_dataloader.dataset.update(known.dataset_config(), data_root=str(roots[name]))
-        cfg.model.decode_head.background_threshold = known.background_threshold
+        cfg.model.background_threshold = known.background_threshold
     cfg.work_dir, cfg.experiment_name = str(tmp_path), str(tmp_path).replace('/', '_')
     cfg.merge_from_dict(keys)
     runner = Runner.from_cfg(cfg)
