@@ -16,6 +16,8 @@ model = dict(
         mean=[122.771, 116.746, 104.094],
         std=[68.501, 66.632, 70.323],
     ),
+    templates='imagenet',
+    background_threshold=None,
     decode_head={{_base_.sclip_head}},
     test_cfg={{_base_.sclip_windows}},
 )

@@ -18,10 +18,9 @@ test_pipeline = [
 ]
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 val_dataloader, val_evaluator = None, None
-# Keys of the model. There is no post-processing; templates are for models without learnt contexts.
+# Keys of the model, beside ImageNet's templates for one without learnt contexts. There is no
+# post-processing.
 sclip_head = dict(
-    templates='imagenet',
-    background_threshold=None,
     post_processor=None,
     knowledge_preserving=None,
     name_scores=dict(type='SoftmaxOverNames', scale=40.0),
