@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from code_mm.registry import DATASETS
-from code_mm.tokenizers import tokenize
+from code_mm.tokenizers import CLIPTokenizer
 
 from .world import ShapesWorld
 
@@ -278,7 +278,7 @@ class ShapesArrays:
         if noun_templates:
             self._tokenize_nouns(context_length)
         else:
-            self._ids = tokenize(self.captions, context_length)
+            self._ids = CLIPTokenizer().tokenize(self.captions, context_length)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -289,7 +289,12 @@ class ShapesArrays:
         padded = [[*nouns, *nouns[:1] * (most - len(nouns))] for nouns in self.nouns]
         self._noun_rows = torch.tensor([[names.index(n) for n in nouns] for nouns in padded])
         plain, imagenet = (
-            torch.stack([tokenize([t.format(n) for n in names], context_length) for t in templates])
+            torch.stack(
+                [
+                    CLIPTokenizer().tokenize([t.format(n) for n in names], context_length)
+                    for t in templates
+                ]
+            )
             for templates in (_PLAIN_TEMPLATES, get_predefined_templates('imagenet'))
         )
         self._template_ids = {False: plain, True: imagenet}

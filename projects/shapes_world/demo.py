@@ -108,19 +108,18 @@ def make_world(args: argparse.Namespace) -> None:
     )
 
 
-def data_options(args: argparse.Namespace) -> list[str]:
-    folder = args.data
-    return [
-        f'val_dataloader.dataset.data_root={folder}',
-        f'test_dataloader.dataset.data_root={folder}',
-        f'custom_hooks.{PICTURE_HOOK}.dataset.data_root={folder}',
-    ]
+def data_options(args: argparse.Namespace, trained: bool) -> list[str]:
+    """Keys that name the folder: that of the images to score, or all that CoDe's config has."""
+    places = ['test_dataloader']
+    if trained:
+        places += ['train_dataloader', 'val_dataloader', f'custom_hooks.{PICTURE_HOOK}']
+    return [f'{place}.dataset.data_root={args.data}' for place in places]
 
 
 def train(args: argparse.Namespace, seed: int, work_dir: Path) -> Path:
     """Train one seed and give its checkpoint."""
     last = work_dir / 'last_checkpoint'
-    options = [f'randomness.seed={seed}', f'train_dataloader.dataset.data_root={args.data}']
+    options = [f'randomness.seed={seed}', *data_options(args, trained=True)]
     if args.iters:
         options.append(f'train_cfg.max_iters={args.iters}')
     if not (work_dir / 'finished').exists():
@@ -128,7 +127,6 @@ def train(args: argparse.Namespace, seed: int, work_dir: Path) -> Path:
             work_dir / 'train.log',
             *(mim(), 'train', 'code_mm', f'{CONFIGS}/{TRAINING_CONFIG}.py', '--gpus', 0),
             *('--work-dir', work_dir, '--resume', '--cfg-options', *options),
-            *[option for option in data_options(args) if option.startswith(('val', 'custom'))],
         )
         (ROOT / work_dir / 'finished').touch()
     return Path((ROOT / last).read_text().strip())
@@ -144,7 +142,7 @@ def evaluate(
     """Metrics of one config, from an earlier run where there is one."""
     result = ROOT / work_dir / 'metrics.json'
     if not result.exists():
-        options = [o for o in data_options(args) if o.startswith('test')]
+        options = data_options(args, trained=config in TRAINED.values())
         run(
             work_dir / 'test.log',
             *(mim(), 'test', 'code_mm', f'{CONFIGS}/{config}.py', '--checkpoint', checkpoint),

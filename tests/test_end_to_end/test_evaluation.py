@@ -44,13 +44,11 @@ def test_an_evaluation_config(world, folders, tmp_path, method, data):
     runner = build_runner(world, f'{method}_vit-b16_{data}', folders[data], tmp_path)
     metrics = runner.test()
     assert 0 <= metrics['mIoU'] <= 100
-    head, clip = runner.model.decode_head, tiny_clip()
-    assert len(head.class_names) == dict(ade20k=150, cityscapes=19)[data]
+    model, clip = runner.model, tiny_clip()
+    assert len(model.class_names) == dict(ade20k=150, cityscapes=19)[data]
     # the weights are the file's, not random
-    visual = runner.model.backbone if method == 'maskclip' else runner.model.backbone.visual
-    text = head.text_encoder if method == 'maskclip' else runner.model.backbone.text
-    assert torch.equal(visual.proj, clip.visual.proj)
-    assert torch.equal(text.text_projection, clip.text.text_projection)
+    assert torch.equal(model.backbone.visual.proj, clip.visual.proj)
+    assert torch.equal(model.backbone.text.text_projection, clip.text.text_projection)
 
 
 def test_mmsegs_inference_api(world, folders, tmp_path):

@@ -11,9 +11,9 @@ _base_ = [
 
 custom_imports = dict(imports=['code_mm', 'projects.dense_clip'])
 model = dict(
-    templates='imagenet',
-    background_threshold=None,
     decode_head={{_base_.sclip_head}},
+    templates={{_base_.sclip_templates}},
+    background_threshold=None,
     test_cfg={{_base_.sclip_windows}},
 )
 test_cfg = dict(type='MultiDatasetTestLoop', benchmarks={{_base_.sclip_benchmarks}})

@@ -16,9 +16,9 @@ model = dict(
         mean=[122.771, 116.746, 104.094],
         std=[68.501, 66.632, 70.323],
     ),
-    templates='imagenet',
-    background_threshold=None,
     decode_head={{_base_.sclip_head}},
+    templates={{_base_.sclip_templates}},
+    background_threshold=None,
     test_cfg={{_base_.sclip_windows}},
 )
 test_cfg = dict(type='MultiDatasetTestLoop', benchmarks={{_base_.sclip_benchmarks}})

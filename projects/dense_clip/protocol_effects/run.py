@@ -138,7 +138,6 @@ def main(words: list[str] | None = None) -> None:
     models = args.models or MODELS
     effects = chosen_effects(args.only)
     check_files(models, args.data)
-    os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
 
     results = {}
     with Progress() as progress:

@@ -48,7 +48,7 @@ def test_the_model_is_told_names_and_threshold_of_each(small):
         (['tree', 'house', 'star'], None),
         (['background', 'tree|oak', 'star'], 0.3),
     ]
-    assert runner.model.decode_head.background_threshold == 0.7  # as it was before
+    assert runner.model.background_threshold == 0.7  # as it was before
 
 
 def test_class_names_of_a_file_and_scores_of_names(small, tmp_path):

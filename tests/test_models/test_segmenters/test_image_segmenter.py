@@ -5,7 +5,6 @@ from tiny_model import images, randomise, tiny_clip
 
 import projects.dense_clip  # noqa: F401  registers its parts
 from code_mm.models.segmenters import ImageSegmenter
-from code_mm.registry import MODELS
 
 
 @pytest.fixture
@@ -54,18 +53,3 @@ def test_the_copy_is_its_own_and_learns(clip):
     assert [layer.gate.item() for layer in ImageSegmenter(clip, init_gate=0.25).decoder] == [
         0.25
     ] * 2
-
-
-def test_the_copy_reads_its_block_in_a_way_of_its_own(clip):
-    class Doubled(torch.nn.Module):
-        def forward(self, block, patches, class_token, grid):
-            assert class_token.shape == (1, 1, 48) and grid == (2, 3)
-            return 2 * patches
-
-    MODELS.register_module(module=Doubled, force=True)
-    segmenter = ImageSegmenter(clip, tail=dict(dense_attention=dict(type='Doubled')))
-    segmenter.copy_from(clip)
-    trunk = clip.trunk(images(1, 16, 24))
-    expected = trunk.to_map(2 * trunk.tokens)
-    torch.testing.assert_close(segmenter.tail.last_block(trunk), expected)
-    assert segmenter.state_dict().keys() == ImageSegmenter(clip).state_dict().keys()

@@ -18,8 +18,8 @@ test_pipeline = [
 ]
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 val_dataloader, val_evaluator = None, None
-# Keys of the model, beside ImageNet's templates for one without learnt contexts. There is no
-# post-processing.
+# Keys of the model. There is no post-processing; templates are for models without learnt contexts.
+sclip_templates = 'imagenet'
 sclip_head = dict(
     post_processor=None,
     knowledge_preserving=None,
