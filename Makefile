@@ -37,13 +37,13 @@ lint: install  ## ruff, rules and format
 check: lint test  ## lint, then test
 
 demo: install  ## install, make the shapes world, train, evaluate, draw
-	$(PYTHON) projects/shapes_demo/run.py $(DEMO_ARGS)
+	$(PYTHON) projects/shapes_world/demo.py $(DEMO_ARGS)
 
 study: install  ## install, re-run the thesis' study on the shapes world (hours, resumable)
-	$(PYTHON) projects/shapes_study/run.py $(STUDY_ARGS)
+	$(PYTHON) projects/shapes_world/study/run.py $(STUDY_ARGS)
 
 pretrain: install  ## make the small CLIP's weights again, from nothing
-	bash tools/pretrain_clip.sh $(PRETRAIN_ARGS)
+	bash projects/shapes_world/pretrain.sh $(PRETRAIN_ARGS)
 
 clean:  ## remove what builds and tests leave (not .venv, data or work_dirs)
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache

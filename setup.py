@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-MIM_ITEMS = ('configs', 'tools', 'model-index.yml')
+MIM_ITEMS = ('configs', 'projects', 'tools', 'model-index.yml')
 
 
 def read_requirements(name: str) -> list[str]:
@@ -24,7 +24,7 @@ def read_version() -> str:
 
 
 class BuildPyWithMim(build_py):
-    """Ships configs/, tools/ and model-index.yml inside the built package.
+    """Ships configs/, projects/, tools/ and model-index.yml inside the built package.
 
     An editable install needs no copy: MIM reads the checkout itself, and a
     copy (or link) there would make it find every config twice.

@@ -1,12 +1,10 @@
 """Fixtures of all tests."""
 
-import os
 import sys
 from pathlib import Path
 
 import pytest
 from mmengine.registry import init_default_scope
-from mmengine.runner import CheckpointLoader
 
 # Test files are not importable by name (importmode=importlib), but the processes that
 # `run_in_two_processes` starts must find its own module.
@@ -21,10 +19,6 @@ from caption_files import (  # noqa: F401
     write_pairs,
     write_tar,
 )
-
-# before any fixture runs a tool, which changes both
-MMENGINE_READERS = dict(CheckpointLoader._schemes)
-SAFE_PICKLE = ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', os.environ.get('TORCH_FORCE_WEIGHTS_ONLY_LOAD'))
 
 
 @pytest.fixture(scope='session')
@@ -45,14 +39,3 @@ def mmseg_scope():
     init_default_scope('mmseg')
     yield
     init_default_scope('mmseg')  # for the wider fixtures of the next test
-
-
-@pytest.fixture(autouse=True)
-def mmengine_reads_checkpoints(monkeypatch):
-    """MMEngine's own readers again after a test, or a wider fixture, ran a tool in this process."""
-    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(MMENGINE_READERS))
-    name, value = SAFE_PICKLE
-    if value is None:
-        os.environ.pop(name, None)  # for good: monkeypatch would put back what a fixture left
-    else:
-        os.environ[name] = value

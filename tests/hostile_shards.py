@@ -51,38 +51,22 @@ def jpeg_claiming(width, height):
     return data[:start] + struct.pack('>HH', height, width) + data[start + 4 :]
 
 
-def convertible_images():
-    """Images of unusual kinds that end as three 8-bit channels, by name with extension."""
-    rgb = picture(1)
-    sixteen = np.random.default_rng(2).integers(0, 2**16, (SIDE, SIDE), dtype=np.uint16)
-    return {
-        'cmyk.jpg': encoded(rgb.convert('CMYK')),
-        'grey.jpg': encoded(rgb.convert('L')),
-        'alpha.png': encoded(rgb.convert('RGBA'), 'PNG'),
-        'grey_alpha.png': encoded(rgb.convert('LA'), 'PNG'),
-        'palette.png': encoded(rgb.convert('P'), 'PNG'),
-        'two_colours.png': encoded(rgb.convert('1'), 'PNG'),
-        'sixteen_bit.png': cv2.imencode('.png', sixteen)[1].tobytes(),
-        'sixteen_bit_rgb.png': cv2.imencode('.png', np.dstack([sixteen] * 3))[1].tobytes(),
-        'webp.webp': encoded(rgb, 'WEBP'),
-        'large.jpg': encoded(picture(side=2000).convert('L')),
-    }
-
-
 def usable_samples(outside):
     """Members by key of samples that look bad and are not.
 
     Args:
         outside: an absolute path, of which a key is made.
     """
-    samples = {}
-    for name, image in convertible_images().items():
-        key, extension = name.split('.')
-        samples[key] = {extension: image, 'txt': CAPTION}
+    sixteen = np.random.default_rng(2).integers(0, 2**16, (SIDE, SIDE), dtype=np.uint16)
     long = b'a boat and a fish ' * 2800
     assert len(long) > 50_000
     accents = 'a caf\xe9 near the house of a fish'
-    return samples | {
+    return {
+        'cmyk': dict(jpg=encoded(picture(1).convert('CMYK')), txt=CAPTION),
+        'palette': dict(png=encoded(picture(1).convert('P'), 'PNG'), txt=CAPTION),
+        'sixteen_bit': dict(png=cv2.imencode('.png', sixteen)[1].tobytes(), txt=CAPTION),
+        'webp': dict(webp=encoded(picture(1), 'WEBP'), txt=CAPTION),
+        'large': dict(jpg=encoded(picture(side=2000).convert('L')), txt=CAPTION),
         'long_caption': dict(jpg=good_jpeg(), txt=long),
         'signs': dict(jpg=good_jpeg(), txt=b'a boat and a fish ' + b'(' * 50_000),
         'latin_1': dict(jpg=good_jpeg(), txt=accents.encode('latin-1')),

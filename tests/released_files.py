@@ -21,6 +21,15 @@ _RENAMES = (
 _OF_CODE = ('region_prompt.', 'word_prompt.', 'text_segmenter.', 'noun_prompt.')
 
 
+def _old_name(name):
+    """The name that this project once had for a parameter, which the tables here know."""
+    if name.startswith('co_decomposition.similarity_to_mask.'):
+        return name.replace('co_decomposition.', 'decode_head.')
+    return name.removeprefix('co_decomposition.').replace(
+        'image_segmenter.tail.', 'image_segmenter.'
+    )
+
+
 def _released_name(name):
     if name.startswith('image_segmenter.decoder.'):
         _, _, index, part = name.split('.', 3)
@@ -41,6 +50,7 @@ def code_release(model):
     """The content of a CoDe release checkpoint with the weights of one of our models."""
     state = {'pamr.aff_x.kernel': torch.ones(8, 1, 3, 3)}
     for name, value in model.state_dict().items():
+        name = _old_name(name)
         if name.startswith('backbone.'):
             name = name.removeprefix('backbone.').removeprefix('text.')
             state[f'frozen_clip.{name}'] = value
@@ -66,6 +76,7 @@ def tcl_release(model, wrapper=''):
         'proj': 'clip_proj.proj',
     }
     for name, value in model.state_dict().items():
+        name = _old_name(name)
         if name.startswith('backbone.visual.'):
             name = name.removeprefix('backbone.visual.')
             state[f'clip_image_encoder.{projection.get(name, f"clip_visual.{name}")}'] = value

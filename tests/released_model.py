@@ -1,5 +1,7 @@
 """The model of a golden folder: built, filled and fed from its index alone."""
 
+import re
+
 import torch
 from mmengine.config import ConfigDict
 from mmseg.structures import SegDataSample
@@ -123,8 +125,8 @@ def build_released_model(index, checkpoint, text=True, sync=True, **kwargs):
     model = MODELS.build(config)
     converted = convert_release_weights(state)
     if not text:
-        left_out = ('text_segmenter.', 'word_prompt.', 'losses.region_word.')
-        converted = {k: v for k, v in converted.items() if not k.startswith(left_out)}
+        left_out = r'co_decomposition\.(text_segmenter|word_prompt|losses\.region_word)\.'
+        converted = {k: v for k, v in converted.items() if not re.match(left_out, k)}
     model.load_state_dict(converted)
     return model
 

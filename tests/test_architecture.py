@@ -37,7 +37,6 @@ LEVELS = {
     'datasets': 8,
     'models.backbones': 3,
     'models.co_decomposition': 5,
-    'models.dense_attention': 4,
     'models.prompts': 4,
     'models.segmenters': 4,
     'models.losses': 6,

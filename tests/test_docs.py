@@ -27,7 +27,14 @@ def test_snippet_builds(number):
     assert all(part is not None for part in built)
 
 
-@pytest.mark.parametrize('page', [*sorted((ROOT / 'docs').glob('*.md')), ROOT / 'README.md'])
+@pytest.mark.parametrize(
+    'page',
+    [
+        *sorted((ROOT / 'docs').glob('*.md')),
+        *sorted((ROOT / 'projects').rglob('README.md')),
+        ROOT / 'README.md',
+    ],
+)
 def test_links_lead_somewhere(page):
     links = re.findall(r'\]\((?!https?:|#)([^)#]+)', page.read_text())
     missing = [link for link in links if not (page.parent / link).exists()]

@@ -59,6 +59,7 @@ def test_the_commands_in_their_order(tmp_path, monkeypatch, capsys):
         _, script, *args = shlex.split(command)
         workers = [] if 'shapes_world' in script or 'benchmark' in script else ['--workers', '1']
         monkeypatch.setattr(sys, 'argv', [script, *args, *workers])
+        monkeypatch.syspath_prepend((ROOT / script).parent)
         spec = importlib.util.spec_from_file_location('tool', ROOT / script)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)

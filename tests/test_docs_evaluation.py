@@ -53,7 +53,7 @@ def test_validation_in_training(tmp_path):
     assert list(chosen) == ['voc21', 'cityscapes']
     assert chosen['voc21']['background_threshold'] == 0.4
     assert cfg.default_hooks.checkpoint.type == 'CheckpointHook'
-    assert cfg.val_dataloader.dataset.pipeline == cfg.benchmark_pipeline
+    assert cfg.val_dataloader.dataset.pipeline == cfg.test_pipeline
 
 
 def test_a_benchmark_of_ones_own(tmp_path):

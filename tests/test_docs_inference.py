@@ -30,11 +30,12 @@ COMMANDS = [
 def place(tmp_path_factory):
     """A checkout in miniature: configs, the demo's checkpoint, photos and a video."""
     folder = tmp_path_factory.mktemp('place')
-    (folder / 'configs').symlink_to(ROOT / 'configs')
+    for name in ('configs', 'projects'):
+        (folder / name).symlink_to(ROOT / name)
     run = folder / 'work_dirs/shapes_demo/seed_0/train'
     run.mkdir(parents=True)
     init_default_scope('mmseg')  # this fixture comes before the one of every test
-    cfg = Config.fromfile(ROOT / 'configs/shapes/code_shapes-hard_pamr.py')
+    cfg = Config.fromfile(ROOT / 'projects/shapes_world/configs/code_shapes-hard_pamr.py')
     model = MODELS.build(cfg.model)
     torch.save(dict(meta={}, state_dict=model.state_dict()), run / 'iter_600.pth')
     (run / 'last_checkpoint').write_text(str(run / 'iter_600.pth'))

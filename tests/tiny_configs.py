@@ -1,4 +1,4 @@
-"""Any config of ``configs/`` at a size that runs in milliseconds on a CPU."""
+"""Any config of this project at a size that runs in milliseconds on a CPU."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ from mmengine.config import Config
 from tiny_model import CONTEXTS, SIZES
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+PROJECTS = CONFIGS.parent / 'projects'
 SIDE = SIZES['image_size']
 _VISION = dict(
     image_size=SIDE,
@@ -49,17 +50,19 @@ _IF_THERE = {'in_channels', 'size'}
 
 
 def all_configs():
-    """Names of the files in ``configs/``, but for ``_base_``.
+    """Names of all configs, for ``load``, but for those in ``_base_``.
 
     Those that need mmpretrain, which may be missing, are left to ``test_mmpretrain_backbone.py``.
     """
     files = [f for f in sorted(CONFIGS.rglob('*.py')) if not f.name.startswith('mmpretrain_')]
-    return [str(f.relative_to(CONFIGS)) for f in files if '_base_' not in f.parts]
+    names = [str(f.relative_to(CONFIGS)) for f in files if '_base_' not in f.parts]
+    of_projects = sorted(PROJECTS.glob('*/configs/*.py'))
+    return names + [str(f.relative_to(PROJECTS.parent)) for f in of_projects]
 
 
 def load(name):
-    """A config by its name below ``configs/``."""
-    return Config.fromfile(CONFIGS / name)
+    """A config by its name below ``configs/``, or from ``projects/`` on."""
+    return Config.fromfile((PROJECTS.parent if name.startswith('projects/') else CONFIGS) / name)
 
 
 def parts(node, path=''):

@@ -25,6 +25,16 @@ CONTEXTS = 4
 CAPTIONS = ('a red star on the grass', 'a boat and a fish, by a house')
 NOUNS = (('star', 'grass'), ('boat', 'fish', 'house'))
 SELECTED = (('grass', 'star'), ('boat', 'house'))
+# an ordinary backbone of mmseg: 64 channels
+RESNET = dict(
+    type='ResNetV1c',
+    depth=18,
+    stem_channels=8,
+    base_channels=8,
+    out_indices=(3,),
+    strides=(1, 1, 2, 1),
+    norm_eval=True,
+)
 LOSSES = dict(
     knowledge_guided=dict(type='KnowledgeGuidedLoss', loss_weight=8.0),
     region_feature=dict(type='RegionInfoNCELoss', loss_weight=0.1),
@@ -127,6 +137,12 @@ def caption_samples(captions=CAPTIONS, nouns=NOUNS, selected=SELECTED):
             sample.set_field(value, name)
         samples.append(sample)
     return samples
+
+
+def metas(image):
+    """mmseg's metainfo of images [b, 3, H, W] that were not resized."""
+    shape = tuple(image.shape[2:])
+    return [dict(img_shape=shape, ori_shape=shape) for _ in image]
 
 
 def images(*shape, seed=1):

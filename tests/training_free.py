@@ -15,13 +15,12 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.runner import Runner
 from safetensors.torch import load_file
-from tiny_configs import CONFIGS
+from tiny_configs import PROJECTS
 
-from code_mm.datasets.shapes_world import NOUNS, ShapesWorld, write_evaluation, write_shards
 from code_mm.tokenizers import end_of_text_index, tokenize
+from projects.shapes_world import NOUNS, ShapesWorld, write_evaluation, write_shards
 
-SHAPES = CONFIGS / 'shapes'
-WEIGHTS = CONFIGS / 'clip' / 'weights' / 'small_clip_shapes.safetensors'
+WEIGHTS = PROJECTS / 'shapes_world' / 'weights' / 'small_clip_shapes.safetensors'
 TEMPLATES = (  # thesis §4.1
     'itap of a {}.',
     'a bad photo of a {}.',
@@ -62,17 +61,10 @@ def build_config(file, world, work_dir, **keys):
     return cfg
 
 
-def evaluate(name, world, work_dir):
-    """Metrics of ``configs/shapes/<name>.py``, which needs no training."""
-    runner = Runner.from_cfg(build_config(SHAPES / f'{name}.py', world, work_dir))
-    runner.model.init_weights()
-    return runner.test()
-
-
-def build_training(name, world, work_dir, iters=2):
+def build_training(config, world, work_dir, iters=2, **keys):
     """A Runner that trains for a few iterations, without decoder gates and pictures."""
     cfg = build_config(
-        SHAPES / f'{name}.py',
+        PROJECTS / config,
         world,
         work_dir,
         model__image_segmenter__init_gate=0.0,  # it starts from the upsampled dense features
@@ -80,6 +72,7 @@ def build_training(name, world, work_dir, iters=2):
         train_cfg__val_interval=iters + 1,
         default_hooks__logger__interval=1,
         custom_hooks=[dict(type='ClassNamesHook')],
+        **keys,
     )
     return Runner.from_cfg(cfg)
 
@@ -109,16 +102,17 @@ def what_learnt(runner):
     return {name for name, learnt in parts.items() if learnt}
 
 
-def check_miou(method, world, work_dir, last_block):
-    """The config's mIoU is that of the plain formulas."""
-    metrics = evaluate(f'{method}_shapes-hard', world, work_dir)
+def check_miou(config, world, work_dir, last_block):
+    """The mIoU of a config below ``projects/``, without training, is that of plain formulas."""
+    runner = Runner.from_cfg(build_config(PROJECTS / config, world, work_dir))
+    runner.model.init_weights()
     expected = PlainMethod(last_block).miou(world)
-    assert metrics['mIoU'] == pytest.approx(expected, abs=0.02)  # percent, two digits
+    assert runner.test()['mIoU'] == pytest.approx(expected, abs=0.02)  # percent, two digits
 
 
-def check_start_of_code(config, world, work_dir, last_block, learnt):
+def check_start_of_code(config, world, work_dir, last_block, learnt, **keys):
     """CoDe starts from the method's dense features, and these parts of the block learn."""
-    runner = build_training(config, world, work_dir)
+    runner = build_training(config, world, work_dir, **keys)
     image, _ = next(iter(pictures(world)))
     expected = PlainMethod(last_block).upsampled(image).float()
     torch.testing.assert_close(start_features(runner, image), expected, rtol=1e-3, atol=1e-4)

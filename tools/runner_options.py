@@ -35,25 +35,21 @@ def make_parser(description: str) -> argparse.ArgumentParser:
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """Reads the config, merges the options and checks the names of its keys.
+    """Reads the config and merges the options; the Runner will check the keys.
 
     Raises:
         FileNotFoundError: If there is no such config.
-        ValueError: If a key is misspelt.
+        ValueError: If an option begins with a key that nothing reads.
     """
-    # A checkpoint is data from elsewhere: refuse one that needs unsafe pickle, where MMEngine
-    # would fall back to it. Whoever trusts a file sets the variable to 0.
-    os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
 
-    from code_mm.engine.config_check import check_config, check_options
+    from code_mm.engine.config_check import check_options
 
     if not Path(args.config).is_file():
         raise FileNotFoundError(f'expected a config file, but {args.config!r} does not exist')
     cfg = Config.fromfile(args.config)
     check_options(cfg, args.cfg_options)
     cfg.merge_from_dict(args.cfg_options or {})
-    check_config(cfg)
     cfg.launcher = args.launcher
     # in this order: command line, config, name of the config
     if args.work_dir is not None:
@@ -63,25 +59,17 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def build_runner(cfg: Config, whole_checkpoint: bool = True):
-    """Joins this process to the others, then builds the runner that the config asks for.
+def build_runner(cfg: Config):
+    """Builds the runner that the config asks for.
 
-    Args:
-        cfg: The config, with ``launcher`` set.
-        whole_checkpoint: A checkpoint must hold every parameter; False where training may
-            start from other weights.
+    Raises:
+        ValueError: If the config has no model.
     """
     from mmengine.runner import Runner
     from mmseg.registry import RUNNERS
-
-    from code_mm.engine.cpu_processes import start_cpu_processes
-    from code_mm.engine.hooks import CheckpointFitHook
 
     if 'model' not in cfg:
         raise ValueError(
             f'expected a model in {cfg.filename}, but got none: a part of configs only?'
         )
-    start_cpu_processes(cfg)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    runner.register_hook(CheckpointFitHook(strict=whole_checkpoint))
-    return runner
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from model_options import add_model_options, build_inferencer, run_or_explain
 
+VIDEO_SUFFIXES = {'.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm'}
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -55,7 +57,6 @@ def settings_of(args: argparse.Namespace, query) -> dict:
 def split_inputs(inputs: list[str]) -> tuple[list, list[Path]]:
     """Images and videos, those of folders among them."""
     from code_mm.apis.input_images import list_images
-    from code_mm.apis.video import is_video
 
     images, videos = [], []
     for path in map(Path, inputs):
@@ -72,9 +73,13 @@ def split_inputs(inputs: list[str]) -> tuple[list, list[Path]]:
     return images and list_images(images), videos
 
 
+def is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
 def segment_images(inferencer, images, query, args, shares: list) -> dict:
     """Images; why some could not be read."""
-    from code_mm.apis.result_files import ResultFolders
+    from code_mm.apis.results import ResultFolders
 
     folders = ResultFolders(args.out, json='json' if args.json else '')
     todo = [image for image in images if args.overwrite or not folders.complete(image.name)]
@@ -90,27 +95,31 @@ def segment_images(inferencer, images, query, args, shares: list) -> dict:
 
 def segment_video(inferencer, path: Path, query, args, shares: list) -> None:
     """One video: a label map and an overlay per frame, then a video of the overlays."""
-    from code_mm.apis.input_images import InputImage
-    from code_mm.apis.result_files import ResultFolders
-    from code_mm.apis.video import frame_rate, join_frames, open_video, read_frames
+    import mmcv
 
-    video = open_video(path)
+    from code_mm.apis.input_images import InputImage
+    from code_mm.apis.results import ResultFolders
+
+    video = mmcv.VideoReader(str(path))
+    if not video.opened or not video.width:
+        raise ValueError(f'expected a video, but OpenCV cannot read {str(path)!r} as one')
     folders = ResultFolders(args.out, json='json' if args.json else '', vis_suffix='.jpg')
     names = [f'{path.stem}/{number:06d}' for number in range(video.frame_cnt)]
     done = {name for name in names if not args.overwrite and folders.complete(name)}
     if done:
         print(f'{len(done)} of {len(names)} frames of {path} are done already (--overwrite)')
-    frames = (
-        InputImage(f'{path.stem}/{number:06d}', frame)
-        for number, frame in enumerate(read_frames(video))
-        if f'{path.stem}/{number:06d}' not in done
-    )
-    work = inferencer.segment(frames, query, args.batch_size, 'raise')
+    frames = (InputImage(f'{path.stem}/{number:06d}', frame) for number, frame in enumerate(video))
+    todo = (frame for frame in frames if frame.name not in done)
+    work = inferencer.segment(todo, query, args.batch_size, 'raise')
     for result in progress(work, len(names) - len(done), path.name):
         folders.write(result, result.overlay(args.opacity, whole_legend=True))
         shares.append(result.shares)
     joined = folders.path('vis', path.stem).with_suffix('.mp4')
-    join_frames(joined.with_suffix(''), joined, frame_rate(video))
+    rate = video.fps if 0 < video.fps < 1000 else 25.0  # where the file does not say
+    frames_folder = str(joined.with_suffix(''))
+    mmcv.frames2video(frames_folder, str(joined), rate, 'mp4v', show_progress=False)
+    if not joined.is_file() or not joined.stat().st_size:
+        raise OSError(f'OpenCV could not write {joined}; the frames are in {frames_folder}')
     print(f'video: {joined}')
 
 
@@ -138,7 +147,7 @@ def print_shares(shares: list, names) -> None:
 
 def main() -> int:
     args = parse_args()
-    from code_mm.apis.run_settings import claim_folder
+    from code_mm.apis.results import claim_folder
 
     images, videos = split_inputs(args.inputs)
     background = True if args.background else False if args.no_background else None

@@ -1,7 +1,5 @@
 """Evaluates a model: tools/test.py CONFIG [CHECKPOINT] (the options are MMSegmentation's)."""
 
-import logging
-
 from mmengine.config import Config
 from runner_options import build_runner, load_config, make_parser
 
@@ -25,42 +23,19 @@ def parse_args():
     return parser.parse_args()
 
 
-def choose_weights(cfg: Config, checkpoint: str | None) -> bool:
-    """Sets ``load_from``; True if the weights come from the model's init_cfg instead."""
-    from code_mm.engine.checkpoint_check import (
-        names_pretrained_weights,
-        read_local_files_inertly,
-        require_checkpoint,
-    )
+def choose_weights(cfg: Config, checkpoint: str | None) -> None:
+    """Sets ``load_from``; without it the weights are those that the config names (init_cfg)."""
+    from code_mm.weights.model_weights import pretrained_files
 
     cfg.resume = False
-    read_local_files_inertly()
     if checkpoint not in (None, NO_CHECKPOINT):
         cfg.load_from = checkpoint
-    if cfg.get('load_from'):
-        require_checkpoint(cfg.load_from)
-        return False
-    if not names_pretrained_weights(cfg.model):
+    if not cfg.get('load_from') and not any(pretrained_files(cfg.model)):
         raise ValueError(
             'expected a checkpoint, but got none, and the config names no weights either '
             "(load_from, or init_cfg=dict(type='Pretrained', checkpoint=...) in the model); "
             'give the checkpoint after the config'
         )
-    return True
-
-
-def initialise_from_config(runner) -> None:
-    """Loads the weights that the parts' init_cfg name, as training would at its start."""
-    from mmengine.logging import print_log
-    from mmengine.model import is_model_wrapper
-
-    print_log(
-        'No checkpoint given: evaluating the weights that init_cfg of the config names.',
-        logger='current',
-        level=logging.WARNING,
-    )
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    model.init_weights()
 
 
 def draw_predictions(cfg: Config, args) -> None:
@@ -103,17 +78,14 @@ def use_augmentation(cfg: Config) -> None:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
-    from_init_cfg = choose_weights(cfg, args.checkpoint)
+    choose_weights(cfg, args.checkpoint)
     if args.show or args.show_dir:
         draw_predictions(cfg, args)
     if args.tta:
         use_augmentation(cfg)
     if args.out:
         save_predictions(cfg, args.out)
-    runner = build_runner(cfg)
-    if from_init_cfg:
-        initialise_from_config(runner)
-    runner.test()
+    build_runner(cfg).test()
 
 
 if __name__ == '__main__':

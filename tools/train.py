@@ -1,6 +1,5 @@
 """Trains a model: tools/train.py CONFIG (the options are MMSegmentation's)."""
 
-from mmengine.config import Config
 from runner_options import build_runner, load_config, make_parser
 
 
@@ -15,7 +14,7 @@ def parse_args():
     return parser.parse_args()
 
 
-def use_mixed_precision(cfg: Config) -> None:
+def use_mixed_precision(cfg) -> None:
     """Exchanges the optimizer wrapper for its mixed-precision form."""
     from mmengine.device import get_device
 
@@ -36,23 +35,7 @@ def main() -> None:
     if args.amp:
         use_mixed_precision(cfg)
     cfg.resume = args.resume or cfg.get('resume', False)
-    if cfg.get('load_from'):
-        from code_mm.engine.checkpoint_check import read_local_files_inertly, require_checkpoint
-
-        read_local_files_inertly()
-        require_checkpoint(cfg.load_from)
-    from mmengine.device import get_device
-
-    from code_mm.engine.freed_memory import keep_freed_memory
-    from code_mm.engine.mixed_precision import replace_mixed_precision
-
-    replaced = replace_mixed_precision(cfg)
-    if get_device() == 'cpu':
-        keep_freed_memory()
-    runner = build_runner(cfg, whole_checkpoint=cfg.resume)
-    if replaced:  # only now is there a log file
-        runner.logger.warning(replaced)
-    runner.train()
+    build_runner(cfg).train()
 
 
 if __name__ == '__main__':

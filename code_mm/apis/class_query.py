@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from code_mm.visualization.colours import distinct_palette
 from code_mm.visualization.lettering import Colour
-from code_mm.visualization.palette import distinct_palette
 
 BACKGROUND = 'background'
 # The published protocol's (thesis §4.1); that of a config goes first.
@@ -40,11 +40,12 @@ class ClassQuery:
         background = [] if self.background_threshold is None else [(0, 0, 0)]
         return background + [tuple(colour) for colour in palette[: len(self.words)]]
 
-    def put_to(self, model: nn.Module) -> None:
+    def ask(self, model: nn.Module) -> None:
         """Let a ``ZeroShotSegmentor`` look for these classes, unless it does already."""
-        head = model.decode_head
-        known = head.class_embeddings is not None and head.class_names == list(self.names)
-        if not known or head.background_threshold != self.background_threshold:
+        if (model.class_names, model.background_threshold) != (
+            self.names,
+            self.background_threshold,
+        ):
             model.set_background_threshold(self.background_threshold)
             model.set_class_names(self.names)
 
@@ -99,16 +100,15 @@ def make_query(
         raise ValueError("expected class names, but got none; give classes='cat, grey sofa'")
     words = parse_class_names(classes)
     named = words[0].lower() == BACKGROUND
-    if named:
-        words = words[1:]
+    words = words[named:]
     if any(word.lower() == BACKGROUND for word in words):
         raise ValueError(f"expected 'background' as the first class, but got {classes!r}")
     if background is False and (named or background_threshold is not None):
         given = "the class 'background'" if named else f'the threshold {background_threshold}'
         raise ValueError(f'expected no background (background=False), but got {given}; drop one')
+    thresholds = [t for t in (background_threshold, configured_threshold) if t is not None]
     if background is None:
-        known = (background_threshold, configured_threshold)
-        background = named or any(threshold is not None for threshold in known)
+        background = named or bool(thresholds)
     if not words or (len(words) == 1 and not background):
         raise ValueError(
             f'expected at least two classes without background, or one with, but got {classes!r}; '
@@ -116,9 +116,7 @@ def make_query(
         )
     if not background:
         return ClassQuery(tuple(words), None)
-    for threshold in (background_threshold, configured_threshold, DEFAULT_BACKGROUND_THRESHOLD):
-        if threshold is not None:
-            break
+    threshold = [*thresholds, DEFAULT_BACKGROUND_THRESHOLD][0]
     if not 0 < threshold < 1:
         raise ValueError(f'expected a background_threshold in (0, 1), but got {threshold}')
     return ClassQuery(tuple(words), float(threshold))

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
+import cv2
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.device import get_device
+from mmengine.registry import init_default_scope
 from mmseg.structures import SegDataSample
 from mmseg.visualization import SegLocalVisualizer
 from rich.progress import track
+from torch import nn
 
-from .input_images import Source, UnreadableImage, is_single, list_images
-from .result_files import ResultFolders
-from .segmentation import Segmentation
-from .stream_inferencer import StreamInferencer
+from code_mm.visualization.lettering import Colour
 
-_OF_QUERY = {'classes', 'background', 'background_threshold'}
+from .class_query import ClassQuery, make_query
+from .input_images import (
+    ImagePipeline,
+    InputImage,
+    Source,
+    UnreadableImage,
+    is_single,
+    list_images,
+)
+from .load_model import check_type, load_config, load_zero_shot_model
+from .results import ResultFolders, Segmentation
 
 
-class CoDeInferencer(StreamInferencer):
+class CoDeInferencer:
     """Segments photos into classes that are named in words (thesis Fig. 4.4).
 
     Follows mmseg's ``MMSegInferencer``. Class names can change with every call: the model is not
-    built again, and names that were asked for before are not embedded again.
+    built again, and names are embedded where they changed only.
 
     Args:
         model (str | Path | Config | nn.Module): Config with a ``ZeroShotSegmentor`` or
@@ -46,8 +58,37 @@ class CoDeInferencer(StreamInferencer):
         ValueError: Weights that do not fit; classes that cannot be looked for.
     """
 
-    visualize_kwargs = {'return_vis', 'show', 'wait_time', 'opacity'}
-    postprocess_kwargs = {'return_scores', 'return_masks'}
+    def __init__(
+        self,
+        model: str | Path | dict | nn.Module,
+        weights: str | Path | None = None,
+        device: str | None = None,
+        classes: str | Sequence[str] | None = None,
+        *,
+        palette: Sequence[Colour] | None = None,
+        background: bool | None = None,
+        background_threshold: float | None = None,
+        shorter_side: int | None = None,
+        show_progress: bool = True,
+    ) -> None:
+        if isinstance(model, nn.Module):
+            check_type(model)
+            if getattr(model, 'cfg', None) is None or weights is not None:
+                raise ValueError(
+                    'expected a model with its weights loaded and its config in model.cfg, as '
+                    'mmseg.apis.init_model gives it; or hand over config and weights'
+                )
+            self.model = (model if device is None else model.to(device)).eval()
+        else:
+            self.model = load_zero_shot_model(load_config(model), weights, device or get_device())
+        self.cfg = self.model.cfg
+        init_default_scope(self.cfg.get('default_scope', 'mmseg'))
+        self.pipeline = ImagePipeline(self.cfg, shorter_side)
+        self.show_progress = show_progress
+        self._configured = self.model.class_names, self.model.background_threshold
+        self._asked, self._palette = (classes, background, background_threshold), palette
+        if classes is not None:
+            self.query()  # mistakes are named at once
 
     def __call__(
         self,
@@ -58,7 +99,17 @@ class CoDeInferencer(StreamInferencer):
         img_out_dir: str = 'vis',
         pred_out_dir: str = 'pred',
         json_out_dir: str = '',
-        **kwargs,
+        *,
+        classes: str | Sequence[str] | None = None,
+        background: bool | None = None,
+        background_threshold: float | None = None,
+        on_error: str = 'skip',
+        return_vis: bool = False,
+        return_scores: bool = False,
+        return_masks: bool = False,
+        show: bool = False,
+        wait_time: float = 0,
+        opacity: float = 0.6,
     ) -> dict | SegDataSample | list[SegDataSample]:
         """Segment images.
 
@@ -70,11 +121,17 @@ class CoDeInferencer(StreamInferencer):
             img_out_dir (str): Its subfolder for overlays with legend; '' for none.
             pred_out_dir (str): Its subfolder for label maps (PNG with palette); '' for none.
             json_out_dir (str): Its subfolder for masks in COCO's RLE; '' for none.
-            **kwargs: ``classes``, ``background``, ``background_threshold``: for this call;
-                ``on_error``: 'skip' (default; warned of, and in ``failed``) or 'raise' where an
-                image cannot be read, raised in any case where none can; ``return_vis``,
-                ``return_scores``, ``return_masks``: more in the result; ``show``, ``wait_time``
-                (s), ``opacity``: of overlays.
+            classes (str | Sequence[str], optional): For this call, as the two that follow.
+            background (bool, optional): See above.
+            background_threshold (float, optional): See above.
+            on_error (str): 'skip' (warned of, and in ``failed``) or 'raise' where an image cannot
+                be read; raised in any case where none can.
+            return_vis (bool): Return overlays, too.
+            return_scores (bool): Return scores, too.
+            return_masks (bool): Return masks, too.
+            show (bool): Show overlays in a window.
+            wait_time (float): Seconds for each of them.
+            opacity (float): Of the colours in overlays, in [0, 1].
 
         Returns:
             dict: ``predictions`` (H, W) int32; ``classes``, names in label order; ``inputs``, what
@@ -83,69 +140,95 @@ class CoDeInferencer(StreamInferencer):
             or folder they are lists, of a single image its own.
         """
         images, failed = list_images(inputs), {}
-        asked = {k: kwargs.pop(k) for k in _OF_QUERY & kwargs.keys()}
-        query, on_error = self.query(**asked), kwargs.pop('on_error', 'skip')
-        _, _, drawing, packing = self._dispatch_kwargs(**kwargs)
+        query = self.query(classes, background, background_threshold)
         folders = ResultFolders(out_dir, img_out_dir, pred_out_dir, json_out_dir)
-        keep_scores = return_datasamples or packing.get('return_scores', False)
+        keep_scores = return_datasamples or return_scores
         results = self.segment(images, query, batch_size, on_error, failed, keep_scores)
         if self.show_progress:
             results = track(results, description='Inference', total=len(images))
-        packing['return_datasamples'] = return_datasamples
-        parts = [self._finish(result, folders, drawing, packing) for result in results]
+        parts, window = [], SegLocalVisualizer() if show else None
+        for result in results:
+            drawn = return_vis or show or folders.draws
+            overlay = result.overlay(opacity) if drawn else None
+            if show:
+                window.show(overlay, win_name=result.input.shown, wait_time=wait_time)
+            folders.write(result, overlay)
+            part = dict(predictions=result.labels, inputs=result.input.shown)
+            part['visualization'] = overlay if return_vis else None
+            if return_scores:
+                part['scores'] = result.scores
+            if return_masks:
+                part['masks'] = result.masks
+            parts.append(result.sample if return_datasamples else part)
         if not parts:
             raise UnreadableImage(f'expected an image, but none could be read: {failed}')
-        return _merge(parts, is_single(inputs), dict(classes=query.names, failed=failed))
-
-    def visualize(
-        self,
-        inputs: list[Segmentation],
-        preds: None = None,
-        show: bool = False,
-        draw: bool = False,
-        return_vis: bool = False,
-        wait_time: float = 0,
-        opacity: float = 0.6,
-    ) -> list[np.ndarray]:
-        """Overlays with legend, RGB; none where nobody wants them."""
-        wanted = inputs if show or draw or return_vis else []
-        overlays = [result.overlay(opacity) for result in wanted]
-        if show:
-            self.visualizer = self.visualizer or SegLocalVisualizer()
-            for result, overlay in zip(wanted, overlays, strict=True):
-                self.visualizer.show(overlay, win_name=result.input.shown, wait_time=wait_time)
-        return overlays
-
-    def postprocess(
-        self,
-        preds: list[Segmentation],
-        visualization: list[np.ndarray],
-        return_datasamples: bool = False,
-        return_scores: bool = False,
-        return_masks: bool = False,
-    ) -> dict | SegDataSample:
-        """What :meth:`__call__` returns of one image."""
-        (result,) = preds
         if return_datasamples:
-            return result.sample
-        packed = dict(predictions=result.labels, inputs=result.input.shown)
-        packed['visualization'] = visualization[0] if visualization else None
-        if return_scores:
-            packed['scores'] = result.scores
-        if return_masks:
-            packed['masks'] = result.masks
-        return packed
+            return parts[0] if is_single(inputs) else parts
+        merged = parts[0] if is_single(inputs) else {k: [p[k] for p in parts] for k in parts[0]}
+        return dict(merged, classes=query.names, failed=failed)
 
-    def _finish(
-        self, result: Segmentation, folders: ResultFolders, drawing: dict, packing: dict
-    ) -> dict | SegDataSample:
-        pictures = self.visualize([result], draw=folders.draws, **drawing)
-        folders.write(result, pictures[0] if pictures else None)
-        return self.postprocess([result], pictures if drawing.get('return_vis') else [], **packing)
+    def query(
+        self,
+        classes: str | Sequence[str] | None = None,
+        background: bool | None = None,
+        background_threshold: float | None = None,
+    ) -> ClassQuery:
+        """What to look for: these arguments, else the constructor's, else the config's.
 
+        Raises:
+            ValueError: No or contradictory names, or a phrase longer than the text context.
+        """
+        own_classes, *own_background = self._asked
+        names, threshold = self._configured
+        if background is None and background_threshold is None:
+            background, background_threshold = own_background
+        classes = next((given for given in (classes, own_classes) if given is not None), names)
+        query = make_query(classes, background, background_threshold, threshold)
+        query.ask(self.model)
+        return query
 
-def _merge(parts: list, single: bool, more: dict) -> dict | SegDataSample | list[SegDataSample]:
-    if not isinstance(parts[0], dict):
-        return parts[0] if single else parts
-    merged = {k: parts[0][k] if single else [part[k] for part in parts] for k in parts[0]}
-    return dict(merged, **more)
+    def segment(
+        self,
+        images: Iterable[InputImage],
+        query: ClassQuery,
+        batch_size: int = 1,
+        on_error: str = 'skip',
+        failed: dict[str, str] | None = None,
+        keep_scores: bool = False,
+    ) -> Iterator[Segmentation]:
+        """Segment any number of images one after the other: large folders, videos.
+
+        Args:
+            images (Iterable[InputImage]): Read only when their turn comes.
+            query (ClassQuery): See :meth:`query`.
+            batch_size (int): See :meth:`__call__`.
+            on_error (str): See :meth:`__call__`.
+            failed (dict, optional): Takes up why images were skipped.
+            keep_scores (bool): Without scores memory does not grow with the number of classes.
+
+        Yields:
+            Segmentation: In the order of the images.
+        """
+        if batch_size < 1:
+            raise ValueError(f'expected batch_size >= 1, but got {batch_size}')
+        if on_error not in ('skip', 'raise'):
+            raise ValueError(f"expected on_error 'skip' or 'raise', but got {on_error!r}")
+        failed, palette = {} if failed is None else failed, query.colours(self._palette)
+        for items in self.pipeline.batches(images, batch_size, on_error, failed):
+            query.ask(self.model)
+            for item, sample in zip(items, self._predict(items, keep_scores), strict=True):
+                image = cv2.cvtColor(item['image'], cv2.COLOR_BGR2RGB)
+                names, threshold = query.names, query.background_threshold
+                yield Segmentation(item['input'], image, sample, names, palette, threshold)
+
+    @torch.no_grad()
+    def _predict(self, items: list[dict], keep_scores: bool) -> list[SegDataSample]:
+        """One batch; results are on the CPU."""
+        packed = [{key: item[key] for key in ('inputs', 'data_samples')} for item in items]
+        settings = self.model.test_cfg
+        before = settings.get('keep_scores', True)
+        settings['keep_scores'] = keep_scores
+        try:
+            return [sample.cpu() for sample in self.model.test_step(pseudo_collate(packed))]
+        finally:
+            settings['keep_scores'] = before

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
@@ -12,10 +10,10 @@ from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from code_mm.engine.checkpoint_check import names_pretrained_weights, require_checkpoint
 from code_mm.models.segmentors import ZeroShotSegmentor
 from code_mm.registry import MODELS
-from code_mm.weights.model_weights import load_model_weights
+from code_mm.weights.files import require_file
+from code_mm.weights.model_weights import load_model_weights, pretrained_files
 
 
 def load_config(model: str | Path | dict) -> Config | ConfigDict:
@@ -52,8 +50,8 @@ def load_zero_shot_model(
         ValueError: The weights do not fit, or there are none.
     """
     if weights is not None:
-        require_checkpoint(str(weights))
-    elif not names_pretrained_weights(cfg.model):
+        require_file(weights)
+    elif not any(pretrained_files(cfg.model)):
         raise ValueError(
             'expected weights, but got none, and the config names none either (init_cfg); give a '
             'checkpoint as the second argument'
@@ -62,8 +60,10 @@ def load_zero_shot_model(
     check_type(cfg.model.type)
     model = MODELS.build(cfg.model)
     if weights is None:
-        with _without_parameter_list():
-            model.init_weights()
+        logger = MMLogger.get_current_instance()
+        logger.addFilter(_is_no_parameter)
+        model.init_weights()
+        logger.removeFilter(_is_no_parameter)
     else:
         load_model_weights(model, weights)
     model.cfg = cfg
@@ -82,16 +82,6 @@ def check_type(model: str | type | nn.Module) -> None:
         )
 
 
-@contextmanager
-def _without_parameter_list() -> Iterator[None]:
+def _is_no_parameter(record: logging.LogRecord) -> bool:
     """MMEngine logs where every single parameter comes from; here what was loaded is enough."""
-
-    def keep(record: logging.LogRecord) -> bool:
-        return ' - torch.Size(' not in record.getMessage()
-
-    logger = MMLogger.get_current_instance()
-    logger.addFilter(keep)
-    try:
-        yield
-    finally:
-        logger.removeFilter(keep)
+    return ' - torch.Size(' not in record.getMessage()

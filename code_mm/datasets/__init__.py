@@ -4,6 +4,4 @@ from .captions.caption_dataset import CaptionDataset  # noqa: F401
 from .captions.caption_list import CaptionListDataset  # noqa: F401
 from .captions.caption_shards import CaptionShardsDataset  # noqa: F401
 from .captions.caption_stream import CaptionStreamDataset  # noqa: F401
-from .clip_pretrain_batches import CLIPPretrainBatches  # noqa: F401
-from .shapes_world_dataset import ShapesWorldDataset  # noqa: F401
 from .transforms import *  # noqa: F403

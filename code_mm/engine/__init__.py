@@ -1,2 +1,4 @@
-from . import hooks, loops  # noqa: F401
-from .muon_adamw import MuonAdamW  # noqa: F401
+from . import hooks, loops, mixed_precision  # noqa: F401
+from .every_run import prepare_every_run
+
+prepare_every_run()

@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-from mmengine.config import Config
+import logging
+
 from mmengine.device import get_device
+from mmengine.logging import print_log
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmseg.registry import OPTIM_WRAPPERS
 
 # MMEngine's AmpOptimWrapper asserts one of the other devices.
 _FULL_PRECISION_ONLY = ('cpu', 'mps')
-# What AmpOptimWrapper takes and OptimWrapper does not.
-_AMP_KEYS = ('loss_scale', 'dtype', 'use_fsdp')
 
 
-def replace_mixed_precision(cfg: Config) -> str | None:
-    """Train in fp32 on a machine without accelerator, whatever the config asks for.
+@OPTIM_WRAPPERS.register_module(name='AmpOptimWrapper')  # mmseg itself has none of this name
+def amp_where_available(
+    loss_scale='dynamic', dtype: str | None = None, use_fsdp: bool = False, **keys
+) -> OptimWrapper:
+    """MMEngine's ``AmpOptimWrapper``, or its ``OptimWrapper`` on a machine without accelerator.
 
-    The authors' schedule asks for mixed precision, which MMEngine refuses without a GPU. So that
-    the same config runs on a CPU (a trial, the tests), ``AmpOptimWrapper`` becomes
-    ``OptimWrapper``; its other keys stay. Nothing changes where there is an accelerator.
+    The authors' schedule asks for mixed precision, which MMEngine refuses without a GPU; so the
+    same config also runs on a CPU (a trial, the tests). ``mmengine.AmpOptimWrapper`` insists.
 
     Args:
-        cfg (Config): The whole config; ``optim_wrapper`` is changed in place.
-
-    Returns:
-        str | None: What was changed, for the log of the run; None if nothing was.
+        loss_scale (str | float | dict): As there, like ``dtype`` and ``use_fsdp``.
+        dtype (str, optional): 'float16', 'bfloat16' or 'float64'.
+        use_fsdp (bool): Whether the gradients' scaler is that of FSDP.
+        **keys: Those of ``OptimWrapper``.
     """
-    wrapper = cfg.get('optim_wrapper') or {}
-    scope, _, name = str(wrapper.get('type', '')).rpartition('.')
-    if name != 'AmpOptimWrapper' or get_device() not in _FULL_PRECISION_ONLY:
-        return None
-    wrapper['type'] = f'{scope}.OptimWrapper' if scope else 'OptimWrapper'
-    for key in _AMP_KEYS:
-        wrapper.pop(key, None)
-    return (
+    if get_device() not in _FULL_PRECISION_ONLY:
+        return AmpOptimWrapper(loss_scale, dtype, use_fsdp, **keys)
+    print_log(
         f'the config asks for AmpOptimWrapper, but mixed precision needs a GPU and this machine '
-        f'trains on {get_device()}: training in full precision (OptimWrapper) instead'
+        f'trains on {get_device()}: training in full precision (OptimWrapper) instead',
+        logger='current',
+        level=logging.WARNING,
     )
+    return OptimWrapper(**keys)

@@ -1,53 +1,14 @@
 """Metrics for MMEngine's Evaluator, and tables of results."""
 
-from .best_threshold_iou import BestThresholdIoU
-from .confusion_matrix import (
-    class_ious,
-    classes_to_show,
-    confusion_counts,
-    most_confused,
-    normalise_rows,
-)
-from .foreground_iou_metric import ForegroundIoUMetric
-from .image_choice import draw_images, find_images
-from .label_map_prediction import predict_label_maps
-from .noun_retrieval_metric import NounRetrievalMetric
-from .object_background_auc import ObjectBackgroundAUC
-from .per_image_iou import (
-    ImageIoU,
-    PerImageIoU,
-    image_iou,
-    rank_images,
-    read_per_image_iou,
-    write_per_image_iou,
-)
+from .background_metrics import BestThresholdIoU, ForegroundIoUMetric, ObjectBackgroundAUC
+from .per_image_iou import PerImageIoU
 from .result_table import result_table, write_result_table
-from .saved_predictions import LabelledImage, SavedPredictions, load_truth
-from .word_mask_accuracy import WordMaskAccuracy
 
 __all__ = [
     'BestThresholdIoU',
     'ForegroundIoUMetric',
-    'ImageIoU',
-    'LabelledImage',
-    'NounRetrievalMetric',
     'ObjectBackgroundAUC',
     'PerImageIoU',
-    'SavedPredictions',
-    'WordMaskAccuracy',
-    'class_ious',
-    'classes_to_show',
-    'confusion_counts',
-    'draw_images',
-    'find_images',
-    'image_iou',
-    'load_truth',
-    'most_confused',
-    'normalise_rows',
-    'predict_label_maps',
-    'rank_images',
-    'read_per_image_iou',
     'result_table',
-    'write_per_image_iou',
     'write_result_table',
 ]

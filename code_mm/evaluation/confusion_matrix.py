@@ -62,8 +62,8 @@ def class_ious(counts: np.ndarray) -> np.ndarray:
         counts (np.ndarray): (n, n) pixels, row = truth, column = prediction.
 
     Returns:
-        np.ndarray: (n,) in [0, 1]; NaN for classes in neither truth nor prediction,
-        which mmseg's mIoU leaves out (``np.nanmean``).
+        np.ndarray: (n,) in [0, 1]; NaN for classes in neither truth nor prediction, which mmseg's
+        mIoU leaves out (``np.nanmean``).
     """
     hits = np.diag(counts).astype(np.float64)
     union = counts.sum(axis=0) + counts.sum(axis=1) - hits
@@ -71,14 +71,7 @@ def class_ious(counts: np.ndarray) -> np.ndarray:
 
 
 def normalise_rows(counts: np.ndarray) -> np.ndarray:
-    """Shares of the true class; rows without a pixel stay 0.
-
-    Args:
-        counts (np.ndarray): (n, m) pixels, row = truth.
-
-    Returns:
-        np.ndarray: (n, m) in [0, 1].
-    """
+    """Shares (n, m) in [0, 1] of the true class, of pixels (n, m); rows without a pixel stay 0."""
     total = counts.sum(axis=1, keepdims=True)
     return np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
 
@@ -92,19 +85,12 @@ def most_confused(
         counts (np.ndarray): (n, n) pixels, row = truth, column = prediction.
         classes (Sequence[str]): The n names.
         limit (int): How many pairs at most.
-        by (str): ``'share'`` of the true class' pixels, which counts every class alike as
-            mIoU does, or ``'pixels'``.
+        by (str): ``'share'`` of the true class' pixels, which counts every class alike as mIoU
+            does, or ``'pixels'``.
 
     Returns:
         list[Confusion]: Worst first; pairs that never occur are left out.
-
-    Raises:
-        ValueError: If names and counts do not fit, or ``by`` is unknown.
     """
-    if counts.shape != (len(classes), len(classes)):
-        raise ValueError(f'expected counts for {len(classes)} classes, but got {counts.shape}')
-    if by not in ('share', 'pixels'):
-        raise ValueError(f"expected by to be 'share' or 'pixels', but got {by!r}")
     shares = normalise_rows(counts)
     rank = (shares if by == 'share' else counts).astype(np.float64)
     np.fill_diagonal(rank, 0)

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from difflib import get_close_matches
 
-from code_mm.vocabulary import ClassNameFile, get_templates
-
-from .published import DATASETS
-
-_BACKGROUND = ('voc21', 'context60', 'coco_object')
+from code_mm.datasets.benchmarks.table import BENCHMARKS
+from code_mm.vocabulary import get_templates
 
 
 def _code(benchmark: str) -> dict:
@@ -18,59 +15,25 @@ def _code(benchmark: str) -> dict:
         'resize': dict(scale=[2048, 448], keep_ratio=True),
         'window': dict(mode='slide', crop_size=[448, 448], stride=[224, 224]),
         'class names': 'data set',
-        'background_threshold': 0.4 if benchmark in _BACKGROUND else None,
+        'background_threshold': BENCHMARKS[benchmark].background_threshold,
         'name_scores': None,
         'templates': list(get_templates('custom')),
     }
 
 
-def _sclip(benchmark: str) -> dict:
-    """SCLIP (Wang et al., ECCV 2024), as its authors' code has it."""
-    own = dict(
-        voc21=dict(scale=65.0, min_score=0.1, min_share=0.1),
-        context60=dict(scale=50.0, min_score=0.1),
-        coco_object=dict(scale=50.0, min_score=0.1),
-    )
-    scores = dict(type='SoftmaxOverNames', scale=40.0, min_score=None, min_share=None)
-    file = ClassNameFile.read(f'sclip_{benchmark}')
-    return {
-        'resize': dict(
-            scale=[2048, dict(cityscapes=560, coco_stuff=448).get(benchmark, 336)], keep_ratio=True
-        ),
-        'window': dict(mode='slide', crop_size=[224, 224], stride=[112, 112]),
-        'class names': dict(file=file.source, sha256=file.sha256),
-        'background_threshold': None,
-        'name_scores': {**scores, **own.get(benchmark, {})},
-        'templates': list(get_templates('imagenet')),
-        'post_processor': None,
-        'knowledge_preserving': None,
-    }
-
-
-_PROTOCOLS = dict(code=_code, sclip=_sclip)
-PROTOCOL_NAMES = tuple(_PROTOCOLS)
+# Name -> function from the name of a benchmark to what the protocol says for it: ``resize``,
+# ``window``, ``class names`` and keys of ``model_protocol``. A project adds its own here.
+PROTOCOLS = dict(code=_code)
 
 
 def check_protocol_name(name: str | None) -> None:
     """Raise a ValueError for a name that no protocol has."""
-    if name is not None and name not in _PROTOCOLS:
-        nearest = get_close_matches(str(name), PROTOCOL_NAMES, n=1)
+    if name is not None and name not in PROTOCOLS:
+        nearest = get_close_matches(str(name), PROTOCOLS, n=1)
         hint = f'; did you mean {nearest[0]!r}?' if nearest else ''
         raise ValueError(
-            f'expected protocol to be one of {list(PROTOCOL_NAMES)} or None, but got {name!r}{hint}'
+            f'expected protocol to be one of {list(PROTOCOLS)} or None, but got {name!r}{hint}'
         )
-
-
-def protocol_settings(name: str, benchmark: str) -> dict:
-    """What a named protocol says for a benchmark of ``published.DATASETS``.
-
-    Raises:
-        ValueError: There is no such protocol or benchmark.
-    """
-    check_protocol_name(name)
-    if benchmark not in DATASETS:
-        raise ValueError(f'expected a benchmark among {list(DATASETS)}, but got {benchmark!r}')
-    return _PROTOCOLS[name](benchmark)
 
 
 def departures(name: str, benchmark: str | None, dataset: Mapping, model: Mapping) -> list[str]:
@@ -78,7 +41,7 @@ def departures(name: str, benchmark: str | None, dataset: Mapping, model: Mappin
 
     Args:
         name (str): The protocol.
-        benchmark (str, optional): Of ``published.DATASETS``; None for another data set.
+        benchmark (str, optional): Of ``BENCHMARKS``; None for another data set.
         dataset (Mapping): Its ``dataset_protocol``.
         model (Mapping): The ``model_protocol``, with ``class_names_from``.
 
@@ -97,7 +60,7 @@ def departures(name: str, benchmark: str | None, dataset: Mapping, model: Mappin
     }
     if found.get('noun_prompt') is not None and found.get('templates') is None:
         found.pop('templates')  # learnt contexts stand in for them
-    expected = protocol_settings(name, benchmark)
+    expected = PROTOCOLS[name](benchmark)
     return [
         text
         for key, value in expected.items()

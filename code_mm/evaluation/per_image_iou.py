@@ -94,17 +94,14 @@ class PerImageIoU(BaseMetric):
     def compute_metrics(self, results: list[ImageIoU]) -> dict[str, float]:
         """Write the file (main process only) and average over the images."""
         results = [ImageIoU(*result) for result in results]  # MMEngine made tuples of them
-        path = self._path()
+        log = MMLogger.get_current_instance().log_file
+        path = (Path(log).parent if log else Path.cwd()) / self.output_dir / FILE_NAME
         write_per_image_iou(results, path)
         means = [result.mean for result in results if result.mean is not None]
         print_log(f'IoU of {len(results)} images: {path}', logger='current')
         if len(means) < len(results):
             print_log(f'{len(results) - len(means)} images without a pixel that counts.', 'current')
         return {'mIoU': float(np.mean(means)) if means else float('nan')}
-
-    def _path(self) -> Path:
-        log = MMLogger.get_current_instance().log_file
-        return (Path(log).parent if log else Path.cwd()) / self.output_dir / FILE_NAME
 
 
 def rank_images(scores: Sequence[ImageIoU], num: int) -> tuple[list[int], list[int]]:
@@ -129,8 +126,7 @@ def rank_images(scores: Sequence[ImageIoU], num: int) -> tuple[list[int], list[i
         )
     rising = sorted(scored, key=lambda i: scores[i].mean)
     best = sorted(scored, key=lambda i: -scores[i].mean)[: min(num, len(scored) // 2)]
-    worst = [i for i in rising if i not in best][:num]
-    return worst, best
+    return [i for i in rising if i not in best][:num], best
 
 
 def write_per_image_iou(results: Sequence[ImageIoU], path: str | Path) -> None:
@@ -145,11 +141,7 @@ def write_per_image_iou(results: Sequence[ImageIoU], path: str | Path) -> None:
 
 
 def read_per_image_iou(path: str | Path) -> list[ImageIoU]:
-    """Read what :class:`PerImageIoU` wrote.
-
-    Raises:
-        ValueError: If a line is not of that form; the message gives its number.
-    """
+    """Read what :class:`PerImageIoU` wrote; a ValueError gives the number of a wrong line."""
     results = []
     for number, line in enumerate(Path(path).read_text(encoding='utf-8').splitlines(), 1):
         try:

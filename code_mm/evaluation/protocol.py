@@ -29,36 +29,33 @@ def model_protocol(model: nn.Module) -> dict:
         prompt, how CLIP is read densely (by module), scale and bias, window, post-processing,
         knowledge-preserving mix, name scores.
     """
-    head = getattr(model, 'decode_head', None)
     protocol = dict(type=type(model).__name__, inference=plain(getattr(model, 'test_cfg', None)))
     for name in ('mean', 'std'):
         value = getattr(getattr(model, 'data_preprocessor', None), name, None)
         protocol[f'image_{name}'] = plain(None if value is None else value.flatten())
-    if not hasattr(head, 'background_threshold'):  # classes are trained, not named
+    if not hasattr(model, 'set_class_names'):  # classes are trained, not named
         return protocol
-    noun_prompt = getattr(model, 'noun_prompt', None)
-    learnt_contexts = getattr(noun_prompt, 'num_contexts', 0) > 0
-    to_mask = head.similarity_to_mask
+    names = list(model.class_names or ())
+    learnt_contexts = getattr(model.noun_prompt, 'num_contexts', 0) > 0
     return dict(
         protocol,
-        class_names=list(head.class_names or ()),
-        class_names_sha256=class_names_sha256(head.class_names or ()),
-        background_threshold=head.background_threshold,
-        noun_prompt=settings_of(noun_prompt),
+        class_names=names,
+        class_names_sha256=class_names_sha256(names),
+        background_threshold=model.background_threshold,
+        noun_prompt=settings_of(model.noun_prompt),
         # with learnt contexts, sentences are used by the knowledge-preserving mix only
-        templates=None if learnt_contexts else list(head.templates),
+        templates=None if learnt_contexts else list(model.templates),
         dense_attention={
             name.removesuffix('.dense_attention'): settings_of(part)
             for name, part in model.named_modules()
             if name.endswith('.dense_attention')
         },
-        scale=to_mask.scale.item(),
-        bias=to_mask.bias.item(),
-        post_processor=settings_of(
-            getattr(model, 'post_processor', None) or getattr(head, 'post_processor', None)
-        ),
-        knowledge_preserving=settings_of(head.knowledge_preserving),
-        name_scores=settings_of(getattr(head, 'name_scores', None)),
+        scale=model.similarity_to_mask.scale.item(),
+        bias=model.similarity_to_mask.bias.item(),
+        **{
+            name: settings_of(getattr(model.decode_head, name))
+            for name in ('post_processor', 'knowledge_preserving', 'name_scores')
+        },
     )
 
 

@@ -1,59 +1,48 @@
 """Tables of measured results, for people (markdown) and for programs (JSON)."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from statistics import fmean, stdev
 
 import numpy as np
 
+from code_mm.datasets.benchmarks.table import PUBLISHED, TABLE_BENCHMARKS, benchmark_of
+
 Cell = str | float | int | None | Sequence[float]
+SIX = 'mean of the six'
+_PUBLISHED = ', published'
 
 
 def result_table(
     rows: Sequence[Mapping[str, Cell]],
-    columns: Sequence[str] | None = None,
     digits: int | Mapping[str, int] = 1,
     bold_best: bool = False,
 ) -> str:
     """Write rows as a markdown table.
 
-    A list of numbers (seeds) becomes ``mean ± standard deviation``, a missing
-    value ``-``.
+    Columns stand in order of appearance. A list of numbers (seeds) becomes ``mean ± standard
+    deviation``, a missing value ``-``.
 
     Args:
         rows (Sequence[Mapping]): Column name -> text, number or list of numbers.
-        columns (Sequence[str], optional): Which columns, in order. Default: all,
-            in order of appearance.
-        digits (int | Mapping[str, int]): Decimals, for all columns or by name
-            (1 for the others).
+        digits (int | Mapping[str, int]): Decimals, for all columns or by name (1 for the others).
         bold_best (bool): Put the highest mean of each numeric column in bold.
 
     Returns:
         str: The table, without a final line break.
 
     Raises:
-        ValueError: If there are no rows, or no row has a column asked for.
+        ValueError: If there are no rows.
     """
     if not rows:
         raise ValueError('expected at least one row, but got none')
-    known = list(dict.fromkeys(name for row in rows for name in row))
-    columns = list(columns) if columns is not None else known
-    unknown = [name for name in columns if name not in known]
-    if unknown:
-        raise ValueError(f'expected columns among {known}, but got {unknown}')
-
-    lines = [columns, ['---' if _is_text(rows, name) else '---:' for name in columns]]
-    for row in rows:
-        cells = []
-        for name in columns:
-            places = digits if isinstance(digits, int) else digits.get(name, 1)
-            cell = _cell(row.get(name), places)
-            best = _best(rows, name) if bold_best else None
-            cells.append(
-                f'**{cell}**' if best is not None and _mean(row.get(name)) == best else cell
-            )
-        lines.append(cells)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = [_column(rows, name, digits, bold_best) for name in names]
+    lines = [names, *zip(*columns, strict=True)]
     return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
 
 
@@ -74,6 +63,77 @@ def write_result_table(rows: Sequence[Mapping[str, Cell]], path: str | Path, **k
     return table
 
 
+def benchmark_rows(
+    metrics: Mapping[str, Mapping], datasets: Mapping[str, Mapping], methods: Sequence[str]
+) -> list[dict]:
+    """Rows for :func:`benchmark_table`: a benchmark each, then the means.
+
+    Args:
+        metrics (Mapping): Benchmark -> its measured metrics.
+        datasets (Mapping): Benchmark -> its ``dataset_protocol``, which says whether published
+            figures are about it.
+        methods (Sequence[str]): Whose published mIoU to show, among those of ``PUBLISHED``.
+
+    Returns:
+        list[dict]: The mean of the six benchmarks of thesis Table 4.1 is there only when all six
+        were measured, with the published averages. Published columns are there only where one of
+        the six is.
+    """
+    published = {name: benchmark_of(datasets[name]['type']) for name in metrics}
+    of_table = [name for name, known in published.items() if known in TABLE_BENCHMARKS]
+    methods = methods if of_table else ()
+    numbers = {
+        name: {key: float(value) for key, value in values.items() if isinstance(value, Real)}
+        for name, values in metrics.items()
+    }
+    rows = []
+    for name, values in numbers.items():
+        figures = {method: PUBLISHED[method]['miou'].get(published[name]) for method in methods}
+        rows.append(_row(name, values, figures, images=datasets[name]['images']))
+    if len(metrics) > 1:
+        rows.append(_row(f'mean of all {len(metrics)}', _mean_of(list(numbers.values())), {}))
+    if sorted(published[name] for name in of_table) == sorted(TABLE_BENCHMARKS):
+        averages = {method: PUBLISHED[method]['average'] for method in methods}
+        rows.append(_row(SIX, _mean_of([numbers[name] for name in of_table]), averages))
+    return rows
+
+
+def benchmark_table(rows: Sequence[Mapping]) -> str:
+    """The rows as markdown: measured values with two decimals, published ones with one."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    digits = {name: 1 if name.endswith(_PUBLISHED) else 2 for name in names}
+    return result_table(rows, digits={**digits, 'images': 0})
+
+
+def _row(name: str, values: Mapping, figures: Mapping, images: int | None = None) -> dict:
+    """The published figures stand next to the mIoU that was measured."""
+    return {
+        'benchmark': name,
+        'images': images,
+        **({'mIoU': values['mIoU']} if 'mIoU' in values else {}),
+        **{f'{method}{_PUBLISHED}': figure for method, figure in figures.items()},
+        **{key: value for key, value in values.items() if key != 'mIoU'},
+    }
+
+
+def _mean_of(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    shared = [key for key in metrics[0] if all(key in values for values in metrics)]
+    return {key: fmean(values[key] for values in metrics) for key in shared}
+
+
+def _column(rows: Sequence[Mapping], name: str, digits: int | Mapping, bold_best: bool) -> list:
+    """The line below the heading, which aligns numbers to the right, and the cells."""
+    values = [_plain(row.get(name)) for row in rows]
+    places = digits if isinstance(digits, int) else digits.get(name, 1)
+    means = [_mean(value) for value in values]
+    best = max((m for m in means if m is not None), default=None) if bold_best else None
+    cells = [
+        f'**{_cell(v, places)}**' if best is not None and mean == best else _cell(v, places)
+        for v, mean in zip(values, means, strict=True)
+    ]
+    return ['---' if any(isinstance(v, str) for v in values) else '---:', *cells]
+
+
 def _plain(value: Cell):
     """Plain python types: metrics often are numpy scalars; NaN is not valid JSON."""
     if isinstance(value, str) or value is None:
@@ -84,28 +144,18 @@ def _plain(value: Cell):
     return None if value != value else value
 
 
-def _mean(value: Cell) -> float | None:
-    value = _plain(value)
+def _mean(value) -> float | None:
     if isinstance(value, str) or value is None:
         return None
     numbers = value if isinstance(value, list) else [value]
     return fmean(numbers) if numbers and None not in numbers else None
 
 
-def _best(rows: Sequence[Mapping[str, Cell]], name: str) -> float | None:
-    means = [mean for row in rows if (mean := _mean(row.get(name))) is not None]
-    return max(means, default=None)
-
-
-def _is_text(rows: Sequence[Mapping[str, Cell]], name: str) -> bool:
-    return any(isinstance(row.get(name), str) for row in rows)
-
-
-def _cell(value: Cell, digits: int) -> str:
+def _cell(value, digits: int) -> str:
     if isinstance(value, str):
         return value.replace('|', '\\|')
     mean = _mean(value)
     if mean is None:
         return '-'
-    spread = stdev(map(float, value)) if np.ndim(value) and len(value) > 1 else None
-    return f'{mean:.{digits}f}' + ('' if spread is None else f' ± {spread:.{digits}f}')
+    spread = f' ± {stdev(value):.{digits}f}' if isinstance(value, list) and len(value) > 1 else ''
+    return f'{mean:.{digits}f}{spread}'

@@ -3,7 +3,6 @@
 from . import (  # noqa: F401
     backbones,
     co_decomposition,
-    dense_attention,
     heads,
     losses,
     post_processing,

@@ -20,12 +20,11 @@ from mmengine.logging import print_log
 from torch.utils.data import get_worker_info
 
 from code_mm.atomic_write import atomic_write
+from code_mm.datasets.shards.shard_paths import is_url, shard_name
 
 SUFFIX = '.nouns.arrow'
 _METADATA = b'code_mm'
-_SCHEMA = pa.schema(
-    dict(key=pa.string(), nouns=pa.list_(pa.string()), caption_crc=pa.uint32()),
-)
+_SCHEMA = pa.schema(dict(key=pa.string(), nouns=pa.list_(pa.string()), caption_crc=pa.uint32()))
 _HOW_TO_BUILD = 'run tools/dataset_converters/extract_nouns.py'
 _MAX_OPEN = 4096  # files mapped per process; a map takes address space and a few kilobytes
 _MAX_WORKERS = 256  # rows of the counts; each loader worker writes its own
@@ -54,12 +53,12 @@ def nouns_file(source: str, folder: str | None = None) -> str:
     Raises:
         ValueError: If it is a URL, and there is no folder.
     """
-    if folder is None and ('://' in source or source.startswith('pipe:')):
+    if folder is None and is_url(source):
         raise ValueError(
             f"cache='beside' needs shards on this machine's disks, but got {source!r}; give the "
             'folder of the nouns files'
         )
-    name = source.split('?')[0].rstrip('/').rpartition('/')[2] if folder else source
+    name = shard_name(source) if folder else source
     return os.path.join(folder or '', os.path.splitext(name)[0] + SUFFIX)
 
 

@@ -24,9 +24,9 @@ class CaptionBatch(NamedTuple):
         caption_length (int): Positions up to the last end token in ``caption_ids``; l if unknown.
 
     Noun and guide ids are cut to the longest text of the batch where the samples tell the lengths:
-    the text tower is causal and read at the end token, so padding behind it has no influence. The
-    captions keep all l positions, to all of which the text segmenter attends; ``caption_length``
-    tells what a highlighted caption needs.
+    what stands behind the end token has no influence on a backbone's embeddings. The captions keep
+    all l positions, to all of which the text segmenter attends; ``caption_length`` tells what a
+    highlighted caption needs.
     """
 
     caption_ids: Tensor

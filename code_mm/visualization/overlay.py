@@ -4,9 +4,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .colour_regions import colour_regions
+from .colours import paint_labels
 from .lettering import WHITE, Colour, TextPiece, draw_text
-from .panels import below, check_image, panel_size, resize_image, resize_labels
+from .panels import (
+    below,
+    check_image,
+    check_labels,
+    check_palette,
+    panel_size,
+    resize_image,
+    resize_labels,
+)
 
 # Smaller images are enlarged, so that the legend can be read.
 _MIN_LONG_SIDE = 480
@@ -42,35 +50,32 @@ def draw_overlay(
         ValueError: Shapes do not fit, or a label has no class.
     """
     check_image(image)
-    _check(image, labels, classes, palette, opacity)
+    check_palette(classes, palette)
+    check_labels(labels, image, len(classes))
+    if not 0 <= opacity <= 1:
+        raise ValueError(f'expected an opacity in [0, 1], but got {opacity}')
     longest = max(*image.shape[:2], _MIN_LONG_SIDE)
     size = panel_size(image, longest)
     if size != image.shape[:2]:
         image, labels = resize_image(image, size), resize_labels(labels, size)
-    picture = colour_regions(image, labels, palette, opacity, plain)
+    colours = {label: tuple(colour) for label, colour in enumerate(palette) if label != plain}
+    counts = np.bincount(labels.ravel(), minlength=len(classes))
+    present = {label: colours[label] for label in np.flatnonzero(counts).tolist() if label != plain}
+    picture = paint_labels(image, labels, present, opacity)
+
+    order = range(len(classes)) if whole_legend else np.argsort(-counts, kind='stable').tolist()
+    legend = [
+        TextPiece(
+            f' {classes[label]} '
+            + ('' if whole_legend else f'{share_text(counts[label] / labels.size)} '),
+            colours.get(label, WHITE),
+        )
+        for label in order
+        if whole_legend or counts[label]
+    ]
     letter = max(14, longest // 45)
     width = max(picture.shape[1], 12 * letter)
-    legend = _legend(labels, classes, palette, plain, whole_legend)
     return below([picture, draw_text(legend, width, letter, gap=8)])
-
-
-def _legend(
-    labels: np.ndarray,
-    classes: Sequence[str],
-    palette: Sequence[Colour],
-    plain: int | None,
-    whole: bool,
-) -> list[TextPiece]:
-    shares = np.bincount(labels.ravel(), minlength=len(classes)) / labels.size
-    shown = range(len(classes)) if whole else np.argsort(-shares, kind='stable')
-    pieces = []
-    for label in shown:
-        if not whole and not shares[label]:
-            continue
-        text = classes[label] if whole else f'{classes[label]} {share_text(shares[label])}'
-        ground = WHITE if label == plain else tuple(palette[label])
-        pieces.append(TextPiece(f' {text} ', ground))
-    return pieces
 
 
 def share_text(share: float) -> str:
@@ -79,24 +84,3 @@ def share_text(share: float) -> str:
     if 0 < percent < 0.1:
         return '<0.1 %'
     return f'{percent:.0f} %' if percent >= 9.95 or not percent else f'{percent:.1f} %'
-
-
-def _check(
-    image: np.ndarray,
-    labels: np.ndarray,
-    classes: Sequence[str],
-    palette: Sequence[Colour],
-    opacity: float,
-) -> None:
-    if labels.shape != image.shape[:2]:
-        raise ValueError(
-            f'expected labels of the shape of the image {image.shape[:2]}, but got {labels.shape}'
-        )
-    if len(classes) != len(palette):
-        raise ValueError(f'expected a colour per class ({len(classes)}), but got {len(palette)}')
-    if not 0 <= opacity <= 1:
-        raise ValueError(f'expected an opacity in [0, 1], but got {opacity}')
-    if labels.min() < 0 or labels.max() >= len(classes):
-        raise ValueError(
-            f'expected labels in 0 .. {len(classes) - 1}, but got {labels.min()} .. {labels.max()}'
-        )

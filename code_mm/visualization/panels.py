@@ -14,12 +14,7 @@ def panel_size(image: np.ndarray, longest: int) -> tuple[int, int]:
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize an RGB image; small pictures keep their pixels visible instead of being blurred.
-
-    Args:
-        image (np.ndarray): (H, W, 3) uint8.
-        size (tuple[int, int]): Height and width wanted.
-    """
+    """Resize (H, W, 3) uint8 to ``size``; small pictures keep their pixels, without blur."""
     scale = size[0] / image.shape[0]
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST if scale >= 3 else cv2.INTER_CUBIC
     return cv2.resize(np.ascontiguousarray(image), size[::-1], interpolation=method)
@@ -30,36 +25,54 @@ def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(labels.astype(np.int32), size[::-1], interpolation=cv2.INTER_NEAREST)
 
 
-def beside(pictures: Sequence[np.ndarray], gap: int = 8) -> np.ndarray:
-    """Put pictures in a row on white, aligned at their tops.
-
-    Args:
-        pictures (Sequence[np.ndarray]): (H_i, W_i, 3) uint8.
-        gap (int): Pixels between them.
-    """
-    height = max(picture.shape[0] for picture in pictures)
-    parts = []
-    for picture in pictures:
-        below = height - picture.shape[0]
-        parts.append(np.pad(picture, ((0, below), (0, 0), (0, 0)), constant_values=255))
-        parts.append(np.full((height, gap, 3), 255, np.uint8))
-    return np.concatenate(parts[:-1], axis=1)
-
-
 def below(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """Put pictures in a column on white, aligned at their left sides."""
+    """Put pictures (h, w, 3) in a column on white, aligned at their left sides."""
     width = max(picture.shape[1] for picture in pictures)
-    return np.concatenate(
-        [
-            np.pad(p, ((0, 0), (0, width - p.shape[1]), (0, 0)), constant_values=255)
-            for p in pictures
-        ]
-    )
+    return np.concatenate([_filled(picture, picture.shape[0], width) for picture in pictures])
 
 
-def check_image(image: np.ndarray, name: str = 'image') -> None:
+def beside(pictures: Sequence[np.ndarray], gap: int = 8) -> np.ndarray:
+    """Put pictures (h, w, 3) in a row on white, aligned at their tops, ``gap`` pixels apart."""
+    height = max(picture.shape[0] for picture in pictures)
+    parts = [_filled(picture, height, picture.shape[1] + gap) for picture in pictures]
+    return np.concatenate(parts, axis=1)[:, :-gap]
+
+
+def _filled(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    right, under = width - picture.shape[1], height - picture.shape[0]
+    return np.pad(picture, ((0, under), (0, right), (0, 0)), constant_values=255)
+
+
+def check_image(image: np.ndarray) -> None:
     """Raise ValueError unless ``image`` is a uint8 RGB picture (H, W, 3)."""
     ok = isinstance(image, np.ndarray) and image.dtype == np.uint8
     if not (ok and image.ndim == 3 and image.shape[2] == 3 and image.size):
         got = f'{getattr(image, "dtype", type(image))} {getattr(image, "shape", "")}'
-        raise ValueError(f'expected {name} as a uint8 array (H, W, 3) in RGB, but got {got}')
+        raise ValueError(f'expected image as a uint8 array (H, W, 3) in RGB, but got {got}')
+
+
+def check_labels(
+    labels: np.ndarray,
+    image: np.ndarray,
+    num_classes: int,
+    ignore_index: int | None = None,
+    title: str = 'the image',
+) -> None:
+    """Raise ValueError unless ``labels`` (H, W) fits the image and its labels are classes."""
+    if labels.shape != image.shape[:2]:
+        raise ValueError(
+            f'expected labels of {title!r} with the shape of the image {image.shape[:2]}, '
+            f'but got {labels.shape}'
+        )
+    wrong = sorted(set(np.unique(labels).tolist()) - {ignore_index} - set(range(num_classes)))
+    if wrong:
+        raise ValueError(
+            f'expected labels of {title!r} below {num_classes} (or {ignore_index}, ignored), '
+            f'but got {wrong[:5]}'
+        )
+
+
+def check_palette(classes: Sequence[str], palette: Sequence) -> None:
+    """Raise ValueError unless there is a colour per class."""
+    if len(classes) != len(palette):
+        raise ValueError(f'expected a colour per class ({len(classes)}), but got {len(palette)}')

@@ -6,8 +6,6 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-SHIPPED = Path(__file__).parent / 'class_names'
-
 
 @dataclass(frozen=True)
 class ClassNameFile:
@@ -15,7 +13,7 @@ class ClassNameFile:
 
     Attributes:
         names (tuple[str, ...]): In the order of the labels; 'car|automobile' for synonyms.
-        source (str): The name of a file that comes with the package, else the path.
+        source (str): The path as it was given.
         sha256 (str): Checksum of the file's bytes.
     """
 
@@ -28,13 +26,14 @@ class ClassNameFile:
         """Read class names, a class a line; lines that begin with '#' are comments.
 
         Args:
-            source (str | Path): A path, or the name of a file that comes with the package
-                (``code_mm/vocabulary/class_names``), with or without ``.txt``.
+            source (str | Path): A path.
 
         Raises:
             ValueError: There is no such file, it is not UTF-8, or a line is empty or without name.
         """
-        path = _find(str(source))
+        path = Path(source)
+        if not path.is_file():
+            raise ValueError(f'expected the path of a file with class names, but got {source!r}')
         content = path.read_bytes()
         try:
             lines = content.decode('utf-8').splitlines()
@@ -54,20 +53,8 @@ class ClassNameFile:
                 )
         if not names:
             raise ValueError(f'expected class names in {path}, but it has none')
-        shipped = path.parent == SHIPPED
         return cls(
             tuple('|'.join(of_class) for of_class in names),
-            path.name if shipped else str(source),
+            str(source),
             hashlib.sha256(content).hexdigest(),
         )
-
-
-def _find(source: str) -> Path:
-    places = [Path(source), SHIPPED / source, SHIPPED / f'{source}.txt']
-    for path in places:
-        if path.is_file():
-            return path
-    shipped = sorted(path.stem for path in SHIPPED.glob('*.txt'))
-    raise ValueError(
-        f'expected the path of a file with class names, or one of {shipped}, but got {source!r}'
-    )

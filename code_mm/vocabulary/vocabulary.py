@@ -99,7 +99,7 @@ def embed_in_templates(
     phrases: Sequence[str], backbone: nn.Module, templates: Sequence[str]
 ) -> Tensor:
     """Mean over templates of unit-length text embeddings, brought to unit length again: [n, c]."""
-    sentences = [template.format(phrase) for phrase in phrases for template in templates]
+    sentences = [t.replace('{}', phrase) for phrase in phrases for t in templates]
     ids = backbone.tokenize(sentences, truncate=False)
     # what stands behind the end of the longest text has no influence
     ids = ids[:, : int(backbone.text_lengths(ids).max())]

@@ -1,4 +1,4 @@
-"""CLIP's parameter names in the files of OpenAI, open_clip and Hugging Face, and ours for them."""
+"""CLIP's parameter names: ours, and those of OpenAI, open_clip, Hugging Face and mmpretrain."""
 
 from __future__ import annotations
 
@@ -39,6 +39,22 @@ _HUGGING_FACE = {
 _HUGGING_FACE_BLOCK = re.compile(r'(vision|text)_model\.encoder\.layers\.(\d+)\.(.+)')
 _QKV = re.compile(r'(.+)self_attn\.([qkv])_proj\.(weight|bias)$')
 
+# mmpretrain's image tower; longer names come before the ones they begin with.
+_MMPRETRAIN = (
+    ('conv1.', 'patch_embed.projection.'),
+    ('class_embedding', 'cls_token'),
+    ('positional_embedding', 'pos_embed'),
+    ('ln_pre.', 'pre_norm.'),
+    ('ln_post.', 'ln1.'),
+    ('transformer.resblocks.', 'layers.'),
+    ('.ln_1.', '.ln1.'),
+    ('.ln_2.', '.ln2.'),
+    ('.attn.in_proj_', '.attn.qkv.'),
+    ('.attn.out_proj.', '.attn.proj.'),
+    ('.mlp.c_fc.', '.ffn.layers.0.0.'),
+    ('.mlp.c_proj.', '.ffn.layers.1.'),
+)
+
 
 def clip_layout(state: dict[str, Tensor]) -> str:
     """Whose names a state dict of a CLIP has.
@@ -78,6 +94,42 @@ def to_own_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     if clip_layout(state) == 'Hugging Face':
         return _from_hugging_face(state)
     return {_from_openai(name): value for name, value in state.items()}
+
+
+def to_mmpretrain_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename a CLIP for a ``ZeroShotSegmentor`` around ``mmpretrain.VisionTransformer``.
+
+    The image tower becomes the backbone, its projection into the joint space the head's 1x1
+    convolution, and the rest the CLIP without an image tower that embeds class names.
+
+    Args:
+        state (dict[str, Tensor]): A whole CLIP under our names, see ``to_own_names``.
+
+    Returns:
+        dict[str, Tensor]: ``backbone.*``, ``decode_head.projection.*`` and
+        ``vision_language_backbone.*``.
+
+    Raises:
+        ValueError: The image tower's projection is missing.
+    """
+    if 'visual.proj' not in state:
+        raise ValueError(f"expected a whole CLIP with 'visual.proj', but got {sorted(state)[:5]}")
+    projection = state['visual.proj'].T[:, :, None, None].contiguous()
+    renamed = {
+        'decode_head.projection.weight': projection,
+        'decode_head.projection.bias': torch.zeros_like(projection[:, 0, 0, 0]),
+    }
+    for name, value in state.items():
+        tower, _, rest = name.partition('.')
+        if tower != 'visual':
+            renamed[f'vision_language_backbone.{name}'] = value
+        elif rest != 'proj':
+            for theirs, ours in _MMPRETRAIN:
+                rest = rest.replace(theirs, ours)
+            if rest in ('cls_token', 'pos_embed'):
+                value = value.view(1, -1, value.shape[-1])
+            renamed[f'backbone.{rest}'] = value
+    return renamed
 
 
 def _prefix(state: dict[str, Tensor]) -> str:

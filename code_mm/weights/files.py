@@ -1,24 +1,41 @@
-"""Reading weight files of every kind without executing anything in them."""
+"""Reading weight files of every kind as data only; also for MMEngine, once code_mm is imported."""
 
 from __future__ import annotations
 
+import difflib
+import io
 import json
+import logging
+import mmap
+import os
+import re
+import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.dist import barrier, get_dist_info
+from mmengine.logging import print_log
+from mmengine.runner import CheckpointLoader
+from mmengine.runner import checkpoint as mmengine_checkpoint
 from safetensors import safe_open
 from torch import Tensor
 
-from .inert_pickle import load_inert
+from .data_only_pickle import DataUnpickler, Placeholder, ScriptModule, Storage
 
+# 's3://', 'https://', 'modelzoo://': not on this machine's disk.
+URL = re.compile(r'^[a-zA-Z][\w+.-]*:(//|[^\\/])')
 # Where checkpoints keep the tensors beside optimizer states and the like.
 _WRAPPERS = ('state_dict', 'model', 'model_state_dict')
-# The one way in which reading a TorchScript archive would run what stands in it.
-_RUNS_ON_LOADING = b'__setstate__'
 _INDEX = '.safetensors.index.json'
+_LARGEST_TABLE = 16 << 20  # bytes of a header, an index, or a zip's table of contents
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_OTHER_KINDS = (  # what a file begins with, what it is, what to do
+    (b'version https://git-lfs', 'a pointer of Git LFS', 'run `git lfs pull`'),
+    (b'<', 'a web page', 'download the file itself, not the page that shows it'),
+    (b'\x1f\x8b', 'a gzip archive', 'unpack it'),
+)
 
 
 def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict:
@@ -29,29 +46,31 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict:
             parts), a TorchScript archive (OpenAI's ``ViT-B-16.pt``) or a file of ``torch.save``.
             Of the latter tensors and plain values are taken; objects of other types become inert
             placeholders.
-        map_location: As in ``torch.load``, for files of ``torch.save``.
+        map_location (str | torch.device): Where the tensors go; CPU for anything else.
 
     Returns:
         dict: The content of a ``torch.save`` file; of other files ``state_dict`` and ``meta``.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: There is no such file; the message names the nearest one.
         IsADirectoryError: It is a folder.
-        ValueError: The file is none of these, is damaged, or wants to run code.
+        ValueError: The file is none of these, or is damaged.
     """
-    path = Path(path).expanduser()
-    if path.is_dir():
-        raise IsADirectoryError(f'expected a weight file, but {path.absolute()} is a folder')
-    if not path.is_file():
-        raise FileNotFoundError(f'expected a weight file, but there is none at {path.absolute()}')
+    path = require_file(path)
+    device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
     try:
-        content = _reader_of(path)(path, map_location)
+        if path.name.endswith(_INDEX):
+            content = _read_parts(path, device)
+        elif path.suffix == '.safetensors':
+            content = _read_safetensors(path, device)
+        else:
+            content = _read_pickled(path, torch.device(device))
         if not isinstance(content, dict):
             raise TypeError(f'it holds no tensors by name, but a {type(content).__name__}')
-    except Exception as error:
+    except Exception as error:  # of any kind: the file may hold anything
         raise ValueError(
             f'expected safetensors, a TorchScript archive or a file of torch.save, '
-            f'but {path} cannot be read as one: {_reason(error)}'
+            f'but {path} cannot be read as one: {_reason(path, error)}'
         ) from error
     return content
 
@@ -81,53 +100,240 @@ def tensors_of(checkpoint: dict) -> dict[str, Tensor]:
     return {name: value for name, value in checkpoint.items() if isinstance(value, Tensor)}
 
 
-def is_torchscript(path: Path) -> bool:
-    """Whether a file is a TorchScript archive, as OpenAI's are."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith('constants.pkl') for name in archive.namelist())
+def require_file(path: str | Path) -> Path:
+    """The path of a weight file that is there.
+
+    Raises:
+        FileNotFoundError: There is no such file; the message names the nearest one.
+        IsADirectoryError: It is a folder.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        raise IsADirectoryError(f'expected a weight file, but {path.absolute()} is a folder')
+    if path.is_file():
+        return path
+    hint = f'; nor is there its folder {str(path.parent)!r}'
+    if path.parent.is_dir():
+        names = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
+        nearest = difflib.get_close_matches(path.name, names, n=1)
+        hint = f'; did you mean {str(path.parent / nearest[0])!r}?' if nearest else ''
+    raise FileNotFoundError(f'expected a weight file, but {str(path)!r} does not exist{hint}')
 
 
-def _reader_of(path: Path) -> Callable[[Path, Any], Any]:
-    if path.name.endswith(_INDEX):
-        return _read_parts
-    if path.suffix == '.safetensors':
-        return _read_safetensors
-    return _read_torchscript if is_torchscript(path) else load_inert
+def read_for_mmengine() -> None:
+    """Have MMEngine's ``CheckpointLoader`` read with this module, whatever a path begins with.
+
+    Its own readers fall back to unpickling, which runs whatever a file asks for. Names of model
+    zoos and URLs are downloaded as MMEngine does, and then read here; object stores are refused.
+    """
+    register = CheckpointLoader.register_scheme
+    register('', read_checkpoint, force=True)
+    register(('http://', 'https://'), _read_url, force=True)
+    zoos = ('modelzoo://', 'torchvision://', 'open-mmlab://', 'openmmlab://', 'mmcls://')
+    register(zoos, _read_from_zoo, force=True)
+    for scheme in list(CheckpointLoader._schemes):
+        if scheme not in ('', 'http://', 'https://', *zoos):
+            register(scheme, _refuse, force=True)
 
 
-def _read_safetensors(path: Path, map_location: Any) -> dict:
-    with safe_open(path, framework='pt') as file:
+def _read_safetensors(path: Path, device: Any) -> dict:
+    with path.open('rb') as file:
+        length = int.from_bytes(file.read(8), 'little')
+        # the library checks the rest: names, types, offsets without gaps or overlaps
+        if not 2 <= length <= min(path.stat().st_size - 8, _LARGEST_TABLE) or file.read(1) != b'{':
+            raise ValueError('it has no header of safetensors')
+    with safe_open(path, framework='pt', device=str(device)) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return {'state_dict': tensors, 'meta': file.metadata() or {}}
 
 
-def _read_parts(path: Path, map_location: Any) -> dict:
+def _read_parts(path: Path, device: Any) -> dict:
+    if path.stat().st_size > _LARGEST_TABLE:
+        raise ValueError('it is too long for an index')
     places = json.loads(path.read_text())['weight_map']
     outside = [name for name in places.values() if Path(name).name != name]
     if outside:
         raise ValueError(f'it names parts in other folders: {outside[:3]}')
     tensors = {}
     for part in sorted(set(places.values())):
-        tensors.update(_read_safetensors(path.parent / part, map_location)['state_dict'])
+        tensors.update(_read_safetensors(path.parent / part, device)['state_dict'])
     missing = sorted(places.keys() - tensors.keys())
     if missing:
         raise ValueError(f'{len(missing)} of its tensors are in none of its parts: {missing[:3]}')
     return {'state_dict': tensors, 'meta': {}}
 
 
-def _read_torchscript(path: Path, map_location: Any) -> dict:
-    """TorchScript's reader would run every ``__setstate__`` of the archive; CLIP's has none."""
-    with zipfile.ZipFile(path) as archive:
-        code = [member for member in archive.infolist() if '/code/' in member.filename]
-        if any(_RUNS_ON_LOADING in archive.read(member) for member in code):
-            raise ValueError('the archive wants to run code of its own (__setstate__) on loading')
-    model = torch.jit.load(path, map_location='cpu')
-    return {'state_dict': dict(model.state_dict()), 'meta': {}}
+def _read_pickled(path: Path, device: torch.device) -> Any:
+    """A file of ``torch.save``, zipped or of the older form, or a TorchScript archive."""
+    with _BoundedFile(path) as file:
+        zipped = file.read(4) == b'PK\x03\x04'
+        content, left_out = _read_zip(file, device) if zipped else _read_legacy(file, device)
+    if left_out:
+        print_log(
+            f'{path}: only tensors and plain values are read; objects of these types are left '
+            f'out: {", ".join(sorted(left_out))}',
+            logger='current',
+            level=logging.WARNING,
+        )
+    if isinstance(content, ScriptModule):
+        return {'state_dict': _tensors_of_module(content), 'meta': {}}
+    return content
 
 
-def _reason(error: Exception) -> str:
-    """The error in one line, without PyTorch's advice to read the file unsafely."""
-    text = str(error).rpartition('WeightsUnpickler error: ')[2]
-    return text.strip().split('\n')[0] or type(error).__name__
+class _BoundedFile(io.FileIO):
+    """A file of which no more than ``largest`` bytes are read at once."""
+
+    largest = _LARGEST_TABLE // 4  # until the zip's table of contents has been read
+
+    def read(self, size: int = -1) -> bytes:
+        if size > self.largest:
+            raise ValueError('its table of contents is too long')
+        return super().read(size)
+
+    @property
+    def size(self) -> int:
+        return os.fstat(self.fileno()).st_size
+
+
+def _read_zip(file: _BoundedFile, device: torch.device) -> tuple[Any, set[str]]:
+    archive = zipfile.ZipFile(file)
+    file.largest = sys.maxsize
+    members = {info.filename: info for info in archive.infolist()}
+    if len(members) < len(archive.infolist()):
+        raise ValueError('it has two members of one name')
+    roots = [name.removesuffix('data.pkl') for name in members if name.endswith('/data.pkl')]
+    if len(roots) != 1 or roots[0].count('/') != 1:
+        raise ValueError('it is a zip archive, but none of PyTorch')
+    stored = [info for info in members.values() if info.compress_type == zipfile.ZIP_STORED]
+    if sum(info.file_size for info in stored) > file.size:
+        raise ValueError('its members are together larger than the file')
+
+    def read(name: str) -> bytes:
+        info = members[roots[0] + name]
+        if info.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(f'{info.filename} is compressed, which PyTorch does not do')
+        return archive.read(info)
+
+    if f'{roots[0]}byteorder' in members and read('byteorder') != b'little':
+        raise ValueError('it was written on a machine of the other byte order')
+    storages: dict[str, torch.UntypedStorage] = {}
+
+    def storage_of(dtype: torch.dtype, key: str, count: int) -> Storage:
+        if key not in storages:
+            storages[key] = _memory(read(f'data/{key}'), device)
+        if storages[key].nbytes() != count * dtype.itemsize:
+            raise ValueError(f'storage {key} is not as large as stated')
+        return Storage(storages[key], dtype)
+
+    unpickler = DataUnpickler(io.BytesIO(read('data.pkl')), storage_of, file.size)
+    return unpickler.load(), unpickler.left_out
+
+
+def _read_legacy(file: _BoundedFile, device: torch.device) -> tuple[Any, set[str]]:
+    """A number, a version and a description; the content; the keys; the storages behind them."""
+    stream = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def load(storage_of: Any) -> tuple[Any, set[str]]:
+        unpickler = DataUnpickler(stream, storage_of, file.size)
+        return unpickler.load(), unpickler.left_out
+
+    stated: dict[str, tuple[torch.dtype, int]] = {}
+
+    def note(dtype: torch.dtype, key: str, count: int) -> Placeholder:
+        stated[key] = dtype, count
+        return Placeholder(key)
+
+    if load(note)[0] != _LEGACY_MAGIC:
+        raise ValueError('it is no file of torch.save')
+    load(note)
+    system, _ = load(note)
+    if not system['little_endian']:
+        raise ValueError('it was written on a machine of the other byte order')
+    start = stream.tell()
+    load(note)  # the storages come last: once for their sizes, then again with them
+    keys, _ = load(note)
+    storages = {}
+    for key in keys:
+        dtype, count = stated[key]
+        if int.from_bytes(stream.read(8), 'little') != count:
+            raise ValueError(f'storage {key} is not as large as stated')
+        content = stream.read(count * dtype.itemsize)
+        if len(content) < count * dtype.itemsize:
+            raise ValueError('it ends before its last tensor')
+        storages[key] = Storage(_memory(content, device), dtype)
+    stream.seek(start)
+    return load(lambda dtype, key, count: storages[key])
+
+
+def _memory(content: bytes, device: torch.device) -> torch.UntypedStorage:
+    if not content:
+        return torch.UntypedStorage(0, device=device)
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8).to(device).untyped_storage()
+
+
+def _tensors_of_module(module: ScriptModule) -> dict[str, Tensor]:
+    """What ``state_dict`` gives: tensors by dotted names, those of each module once."""
+    tensors, seen, waiting = {}, set(), [('', module)]
+    while waiting:
+        prefix, one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        for name, value in one.attributes.items():
+            if isinstance(value, ScriptModule):
+                waiting.append((f'{prefix}{name}.', value))
+            elif isinstance(value, Tensor):
+                tensors[f'{prefix}{name}'] = value
+    return tensors
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """Why a file cannot be read, in one line; files of other kinds are named with the cure."""
+    with path.open('rb') as file:
+        start = file.read(64).lstrip().lower()
+    if not start:
+        return 'it is empty; download it again'
+    for beginning, kind, cure in _OTHER_KINDS:
+        if start.startswith(beginning):
+            return f'it is {kind}; {cure}'
+    if isinstance(error, (zipfile.BadZipFile, EOFError)):
+        return f'it is cut off or damaged ({error}); download it again'
+    return str(error).strip().split('\n')[0] or type(error).__name__
+
+
+def _read_url(url: str, map_location: Any = None) -> dict:
+    """Download a file to PyTorch's folder of checkpoints, unless it is there, and read it."""
+    target = Path(torch.hub.get_dir(), 'checkpoints', Path(url.partition('?')[0]).name)
+    rank, processes = get_dist_info()
+    if rank == 0 and not target.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # zoos write the first digits of the checksum into the name
+        digits = re.search(r'-([a-f0-9]{8,})\.', target.name)
+        print_log(f'Downloading {url} to {target}', logger='current')
+        torch.hub.download_url_to_file(url, str(target), digits and digits[1], progress=False)
+    if processes > 1:
+        barrier()
+    return read_checkpoint(target, map_location)
+
+
+def _read_from_zoo(name: str, map_location: Any = None) -> dict:
+    """A model of torchvision's or OpenMMLab's zoo by its name, as MMEngine knows them."""
+    zoo, _, model = name.partition('://')
+    if zoo in ('modelzoo', 'torchvision'):
+        urls = mmengine_checkpoint.get_torchvision_models()
+    elif zoo == 'mmcls':
+        urls = mmengine_checkpoint.get_mmcls_models()
+    else:
+        urls = mmengine_checkpoint.get_external_models()
+        model = mmengine_checkpoint.get_deprecated_model_names().get(model, model)
+    if not urls.get(model, '').startswith(('http://', 'https://')):
+        raise ValueError(f'expected a model of the zoo {zoo}, but got {name!r}')
+    content = _read_url(urls[model], map_location)
+    return mmengine_checkpoint._process_mmcls_checkpoint(content) if zoo == 'mmcls' else content
+
+
+def _refuse(name: str, map_location: Any = None) -> dict:
+    raise ValueError(
+        f'expected a file, an http(s) URL or a name of a zoo, but got {name!r}; '
+        'download the file first'
+    )

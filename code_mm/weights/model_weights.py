@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -15,8 +16,8 @@ from .own_layouts import rename_own
 from .release_weights import convert_release_weights, release_layout
 from .trained_parts import CONTENT, FROZEN, complete_with_clip
 
-# CLIP's own scale is used by nothing in CoDe, and TCL's release does not have it.
-_OPTIONAL = ('backbone.logit_scale',)
+# CLIP's own scale is used by no segmentor; TCL's release and our earlier single towers lack it.
+_OPTIONAL = ('backbone.logit_scale', 'vision_language_backbone.logit_scale')
 
 
 @dataclass(frozen=True)
@@ -40,17 +41,13 @@ class ModelWeights:
         """Recognise the layout of a checkpoint's content and rename its tensors."""
         meta = checkpoint.get('meta')
         meta = meta if isinstance(meta, dict) else {}
-        released = tensors_of(checkpoint)
-        layout = release_layout(released)
+        state = tensors_of(checkpoint)
+        layout = release_layout(state)
         if layout is not None:
-            return cls(convert_release_weights(released), layout, str(source), meta)
-        state = checkpoint.get('state_dict', checkpoint)
-        state = {
-            name.removeprefix('module.'): value
-            for name, value in state.items()
-            if isinstance(value, Tensor)
-        }
-        layout = 'trained parts' if meta.get('content') == CONTENT else 'own'
+            state = convert_release_weights(state)
+        else:
+            state = {name.removeprefix('module.'): value for name, value in state.items()}
+            layout = 'trained parts' if meta.get('content') == CONTENT else 'own'
         return cls(state, layout, str(source), meta)
 
     def has_backbone(self, model: nn.Module) -> bool:
@@ -68,11 +65,12 @@ class ModelWeights:
         Raises:
             ValueError: The file does not fit the model.
         """
-        state = rename_own(self.state, model.state_dict().keys())
+        state = self.state
         if self.layout == 'trained parts':
             state = complete_with_clip(model, state, self.meta, self.source)
+        state = rename_own(state, model.state_dict().keys())
         report = LoadReport.compare(model, state, self.source, self.layout)
-        report.require_fit(strict, _OPTIONAL if self.layout == 'TCL release' else ())
+        report.require_fit(strict, _OPTIONAL)
         report.log()
         return state
 
@@ -94,38 +92,97 @@ def load_model_weights(model: nn.Module, path: str | Path, strict: bool = True) 
     model.load_state_dict(weights.fitted(model, strict), strict=False)
 
 
-def init_from_files(model: BaseModule, start_from_clip: Callable[[], None]) -> None:
-    """Fill a segmentor at the start: from CLIP, then from the file of its own ``init_cfg``.
+def init_from_files(model: BaseModule, start_copies: Callable[[], None]) -> None:
+    """Fill a segmentor at the start: its parts from theirs, then all from its own ``init_cfg``.
 
     Args:
         model (BaseModule): The segmentor.
-        start_from_clip (Callable): Fills the backbone from its file and starts the rest from it;
-            left out where the file of ``init_cfg`` has the whole model.
-    """
-    weights = init_cfg_weights(model)
-    if weights is None or not weights.has_backbone(model):
-        init_cfg, model.init_cfg = model.init_cfg, None  # read here, not by MMEngine
-        start_from_clip()
-        model.init_cfg = init_cfg
-    if weights is not None:
-        model.load_state_dict(weights.fitted(model), strict=False)
-    model._is_init = True
-
-
-def init_cfg_weights(model: BaseModule) -> ModelWeights | None:
-    """The weights that a segmentor's own ``init_cfg`` names, None without one.
+        start_copies (Callable): Starts what is trained as a copy of CLIP, once CLIP is loaded.
+            Neither it nor the file of CLIP is needed where the file of ``init_cfg`` has all.
 
     Raises:
         ValueError: ``init_cfg`` is not ``dict(type='Pretrained', checkpoint=...)``.
     """
-    init_cfg = model.init_cfg
+    path = pretrained_file(model)
+    weights = None if path is None else ModelWeights.of(read_checkpoint(path), path)
+    if weights is None or not weights.has_backbone(model):
+        for part in model.children():
+            if hasattr(part, 'init_weights') and not getattr(part, 'is_init', False):
+                part.init_weights()
+        start_copies()
+    if weights is not None:
+        model.load_state_dict(weights.fitted(model), strict=False)
+    model.is_init = True
+
+
+def pretrained_file(module: BaseModule) -> str | None:
+    """The file that a module's ``init_cfg`` names; None without ``init_cfg``.
+
+    Raises:
+        ValueError: ``init_cfg`` is not ``dict(type='Pretrained', checkpoint=...)``.
+    """
+    init_cfg = module.init_cfg
     if not init_cfg:
         return None
-    keys = init_cfg.keys() if isinstance(init_cfg, dict) else ()
+    keys = init_cfg.keys() if isinstance(init_cfg, Mapping) else ()
     if set(keys) != {'type', 'checkpoint'} or init_cfg['type'] != 'Pretrained':
         raise ValueError(
             f"expected init_cfg=dict(type='Pretrained', checkpoint=...) for "
-            f'{type(model).__name__}, but got {init_cfg}'
+            f'{type(module).__name__}, but got {init_cfg}'
         )
-    path = init_cfg['checkpoint']
-    return ModelWeights.of(read_checkpoint(path), path)
+    return init_cfg['checkpoint']
+
+
+def pretrained_files(config: Any) -> Iterator[str]:
+    """Files of weights that the config of a model names anywhere, nested as it may be.
+
+    Those of ``init_cfg=dict(type='Pretrained', checkpoint=...)`` and of ``pretrained='...'``.
+    """
+    if isinstance(config, Mapping):
+        if config.get('type') == 'Pretrained' and config.get('checkpoint'):
+            yield str(config['checkpoint'])
+        if isinstance(config.get('pretrained'), str):
+            yield config['pretrained']
+        config = list(config.values())
+    for part in config if isinstance(config, (list, tuple)) else ():
+        yield from pretrained_files(part)
+
+
+def watch_loading(backbone: nn.Module) -> None:
+    """Note from now on when a checkpoint fills the backbone, alone or in its segmentor."""
+    backbone._filled_by_checkpoint = False
+    # torch >= 2.1: the same hook without the underscore came later
+    backbone._register_load_state_dict_pre_hook(_note_loading, with_module=True)
+
+
+def has_weights(model: nn.Module) -> bool:
+    """Whether a model was initialised, or its backbone filled by a checkpoint.
+
+    False only for modules that can tell: of MMEngine's kind, not initialised.
+    """
+    filled = getattr(getattr(model, 'backbone', None), '_filled_by_checkpoint', False)
+    return filled or getattr(model, 'is_init', True)
+
+
+def refuse_random_weights(backbone: nn.Module) -> None:
+    """Refuse to predict with random weights where trained ones are named.
+
+    Args:
+        backbone (nn.Module): One that :func:`watch_loading` was called with.
+
+    Raises:
+        RuntimeError: ``init_cfg`` names weights, but nothing was loaded.
+    """
+    init_cfg = getattr(backbone, 'init_cfg', None)
+    if not any(pretrained_files(init_cfg)) or backbone.is_init or backbone._filled_by_checkpoint:
+        return
+    raise RuntimeError(
+        f'expected a backbone with trained weights, but this {type(backbone).__name__} still has '
+        f'random ones; call model.init_weights() to load what its init_cfg names ({init_cfg}), or '
+        "load a checkpoint (mmseg's init_model loads none unless it is given one)"
+    )
+
+
+def _note_loading(backbone: nn.Module, state_dict: dict, prefix: str, *_) -> None:
+    if any(name.startswith(prefix) for name in state_dict):
+        backbone._filled_by_checkpoint = True

@@ -1,26 +1,36 @@
-"""Parameter names of this project's earlier checkpoints."""
+"""Parameter names of this project's earlier checkpoints, and today's for them."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from typing import Any
 
 from torch import nn
 
-# Before CoDe was composed of an image segmenter and a co-decomposition (0.1).
-_RENAMES = (
-    (r'image_segmenter\.(block\.|ln_post\.|proj$)', r'image_segmenter.tail.\1'),
-    (r'alignment\.backbone\.', 'vision_language_backbone.'),
-    (r'(alignment\.)?decode_head\.similarity_to_mask\.', 'co_decomposition.similarity_to_mask.'),
-    (
-        r'(?:alignment\.)?((?:noun_prompt|region_prompt|word_prompt|text_segmenter|losses)\.)',
-        r'co_decomposition.\1',
-    ),
-    # a tower alone as backbone or in the head
-    (r'decode_head\.text_encoder\.', 'vision_language_backbone.text.'),
-    (r'decode_head\.text_encoder\.', 'backbone.text.'),
-    (r'backbone\.', 'backbone.visual.'),
+# What an old name begins with -> what today's may begin with: the first that the model has.
+_OF_ANY = (
+    ('image_segmenter.block.', 'image_segmenter.tail.block.'),
+    ('image_segmenter.ln_post.', 'image_segmenter.tail.ln_post.'),
+    ('image_segmenter.proj', 'image_segmenter.tail.proj'),
+    # a tower alone as backbone, or in the head
+    ('decode_head.text_encoder.', 'vision_language_backbone.text.'),
+    ('decode_head.text_encoder.', 'backbone.text.'),
+    ('backbone.', 'backbone.visual.'),
+)
+_OF_CODE = (
+    ('decode_head.similarity_to_mask.', 'co_decomposition.similarity_to_mask.'),
+    ('losses.', 'co_decomposition.losses.'),
+    ('noun_prompt.', 'co_decomposition.noun_prompt.'),
+    ('region_prompt.', 'co_decomposition.region_prompt.'),
+    ('text_segmenter.', 'co_decomposition.text_segmenter.'),
+    ('word_prompt.', 'co_decomposition.word_prompt.'),
+)
+# Of a CaptionAlignedSegmentor, whose head had a scale and bias of its own beside the alignment's.
+_ALIGNMENT = 'alignment.'
+_OF_CAPTION_ALIGNED = (
+    ('alignment.backbone.', 'vision_language_backbone.'),
+    ('alignment.decode_head.similarity_to_mask.', 'co_decomposition.similarity_to_mask.'),
+    ('alignment.', 'co_decomposition.'),
 )
 
 
@@ -28,11 +38,21 @@ def rename_own(state: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
     """Give a state dict of an earlier checkpoint the names of today.
 
     Args:
-        state (dict[str, Any]): Values by name.
-        names (Collection[str]): Names of the model; what has one of them stays as it is, as does
-            what no table knows.
+        state (dict[str, Any]): Values by name, old or new.
+        names (Collection[str]): Those of the model's state dict. What has one of them, or is in
+            no table, stays as it is, and nothing is overwritten.
+
+    Returns:
+        dict[str, Any]: The same values in their order.
     """
-    return {_renamed(name, names): value for name, value in state.items()}
+    aligned = any(name.startswith(_ALIGNMENT) for name in state)
+    table = (*_OF_ANY, *(_OF_CAPTION_ALIGNED if aligned else _OF_CODE))
+    renamed = {}
+    for name, value in state.items():
+        today = (new + name.removeprefix(old) for old, new in table if name.startswith(old))
+        found = next((own for own in today if own in names and own not in state), name)
+        renamed[name if name in names else found] = value
+    return renamed
 
 
 def rename_own_on_loading(model: nn.Module) -> None:
@@ -41,18 +61,8 @@ def rename_own_on_loading(model: nn.Module) -> None:
 
 
 def _rename_in_place(model: nn.Module, state: dict[str, Any], prefix: str, *_) -> None:
-    names = model.state_dict().keys()
-    for name in [name for name in state if name.startswith(prefix)]:
-        own = prefix + _renamed(name.removeprefix(prefix), names)
-        if own not in state:
-            state[own] = state.pop(name)
-
-
-def _renamed(name: str, names: Collection[str]) -> str:
-    if name in names:
-        return name
-    for pattern, replacement in _RENAMES:
-        own = re.sub(rf'^{pattern}', replacement, name, count=1)
-        if own in names:
-            return own
-    return name
+    own = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
+    renamed = rename_own(own, model.state_dict().keys())
+    for old, (new, value) in zip(own, renamed.items(), strict=True):
+        del state[prefix + old]
+        state[prefix + new] = value

@@ -15,16 +15,19 @@ _COPIES = re.compile(
 )
 _CONSTANTS = re.compile(r'pamr\.|clip_text_encoder\.prompt_learner\.token_prefix$|.*attn_mask$')
 _RENAMES = (
-    (r'learnable_image_bg$', 'region_prompt.image'),
-    (r'bg_text$', 'word_prompt.words'),
-    (r'text_mask_w$', 'text_segmenter.scale'),
-    (r'text_mask_b$', 'text_segmenter.bias'),
-    (r'text_decoder\.', 'text_segmenter.'),
-    (r'clip_text_encoder\.prompt_learner\.ctx$', 'noun_prompt.contexts'),
+    (r'learnable_image_bg$', 'co_decomposition.region_prompt.image'),
+    (r'bg_text$', 'co_decomposition.word_prompt.words'),
+    (r'text_mask_w$', 'co_decomposition.text_segmenter.scale'),
+    (r'text_mask_b$', 'co_decomposition.text_segmenter.bias'),
+    (r'text_decoder\.', 'co_decomposition.text_segmenter.'),
+    (r'clip_text_encoder\.prompt_learner\.ctx$', 'co_decomposition.noun_prompt.contexts'),
     (r'frozen_clip\.(visual\.|logit_scale$)', r'backbone.\1'),
     (r'frozen_clip\.', 'backbone.text.'),
     # The release keeps the block's index in the tower (11 for ViT-B/16).
-    (r'masker\.image_encoder\.backbone\.transformer\.resblocks\.\d+\.', 'image_segmenter.block.'),
+    (
+        r'masker\.image_encoder\.backbone\.transformer\.resblocks\.\d+\.',
+        'image_segmenter.tail.block.',
+    ),
     (
         r'masker\.image_encoder\.decoder\.decoder\.net\.(\d+)\.conv\.gate\.gate$',
         r'image_segmenter.decoder.\1.gate',
@@ -33,13 +36,13 @@ _RENAMES = (
         r'masker\.image_encoder\.decoder\.decoder\.net\.(\d+)\.conv\.',
         r'image_segmenter.decoder.\1.',
     ),
-    (r'masker\.image_encoder\.decoder\.image_proj\.ln\.', 'image_segmenter.ln_post.'),
-    (r'masker\.image_encoder\.decoder\.image_proj\.proj$', 'image_segmenter.proj'),
-    (r'masker\.sim2mask\.w$', 'decode_head.similarity_to_mask.scale'),
-    (r'masker\.sim2mask\.b$', 'decode_head.similarity_to_mask.bias'),
-    (r'tcli_loss\.', 'losses.region_image.'),
-    (r'tclf_loss\.', 'losses.region_feature.'),
-    (r'hcl_loss\.', 'losses.region_word.'),
+    (r'masker\.image_encoder\.decoder\.image_proj\.ln\.', 'image_segmenter.tail.ln_post.'),
+    (r'masker\.image_encoder\.decoder\.image_proj\.proj$', 'image_segmenter.tail.proj'),
+    (r'masker\.sim2mask\.w$', 'co_decomposition.similarity_to_mask.scale'),
+    (r'masker\.sim2mask\.b$', 'co_decomposition.similarity_to_mask.bias'),
+    (r'tcli_loss\.', 'co_decomposition.losses.region_image.'),
+    (r'tclf_loss\.', 'co_decomposition.losses.region_feature.'),
+    (r'hcl_loss\.', 'co_decomposition.losses.region_word.'),
 )
 # TCL keeps its frozen CLIP in two encoders; what wraps the towers in there is passed over.
 _TCL_CLIP = (
@@ -59,16 +62,7 @@ _TCL_CLIP = (
     (r'clip_(image|text)_encoder\.(?:\w+\.)*?logit_scale$', 'backbone.logit_scale'),
 )
 # What our names begin with; anything else in a release is not known.
-PARTS = (
-    'backbone.',
-    'decode_head.',
-    'image_segmenter.',
-    'losses.',
-    'noun_prompt.',
-    'region_prompt.',
-    'text_segmenter.',
-    'word_prompt.',
-)
+PARTS = ('backbone.', 'co_decomposition.', 'image_segmenter.')
 _MARK = 'masker.sim2mask.'
 _CODE_MARKS = ('frozen_clip.', 'clip_text_encoder.prompt_learner.')
 
@@ -113,7 +107,7 @@ def convert_release_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
         if copies.match(name):
             continue
         own = _renamed(name, tables) or name
-        if own == 'word_prompt.words':
+        if own.endswith('word_prompt.words'):
             value = value.squeeze(1)  # [l, 1, width]
         converted[own] = value.float() if value.is_floating_point() else value
     return converted

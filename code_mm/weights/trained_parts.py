@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from .checksum import clip_checksum
 
 # Value of the key 'content' in the file's metadata, by which the file is recognised.
 CONTENT = 'code_mm trained parts'
@@ -82,13 +83,3 @@ def complete_with_clip(
             f'model.backbone has another one ({found}); name that file in model.backbone.init_cfg'
         )
     return {**{f'{FROZEN}{name}': value for name, value in clip.items()}, **parts}
-
-
-def clip_checksum(state: dict[str, Tensor]) -> str:
-    """A short checksum of a CLIP's weights, the same for single- and half-precision copies."""
-    digest = hashlib.sha256()
-    for name in sorted(state.keys() - {'logit_scale'}):  # not used, and not in every release
-        digest.update(name.encode())
-        # adding 0 makes -0 and 0 the same bytes
-        digest.update((state[name].detach().cpu().half() + 0).contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]

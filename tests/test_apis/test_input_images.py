@@ -3,13 +3,30 @@ import logging
 import cv2
 import numpy as np
 import pytest
+from mmengine.config import ConfigDict
 from PIL import Image
 
-from code_mm.apis.input_images import ImageReader, UnreadableImage, is_single, list_images
+from code_mm.apis.input_images import (
+    ImagePipeline,
+    InputImage,
+    UnreadableImage,
+    list_images,
+)
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (6, 5, 3), np.uint8)
-READ = ImageReader()
+WIDE = RNG.integers(0, 256, (24, 36, 3), np.uint8)
+STEPS = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(2048, 12), keep_ratio=True),
+    dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs'),
+]
+
+
+@pytest.fixture(scope='module')
+def read():
+    return ImagePipeline(ConfigDict(test_pipeline=STEPS)).read
 
 
 def test_a_folder_is_listed_in_order_and_the_rest_is_said(photos, monkeypatch):
@@ -30,11 +47,6 @@ def test_names_are_stems_and_never_the_same():
     assert images[0].shown == 'x/a.jpg' and images[2].shown == 'array 00000002'
 
 
-def test_single_or_several(photos):
-    assert is_single('a.jpg') and is_single(IMAGE) and is_single(photos / 'a.png')
-    assert not is_single(photos) and not is_single(['a.jpg']) and not is_single(str(photos))
-
-
 @pytest.mark.parametrize(
     'inputs, error, message',
     [
@@ -49,23 +61,17 @@ def test_mistakes_in_lists(inputs, error, message):
         list_images(inputs)
 
 
-def test_a_folder_without_images(tmp_path):
-    (tmp_path / 'a.txt').write_text('a')
-    with pytest.raises(ValueError, match=r'it has none \(1 other files\)'):
-        list_images(tmp_path)
-
-
-def test_arrays_of_every_kind():
-    np.testing.assert_array_equal(READ(IMAGE), IMAGE)
+def test_arrays_of_every_kind(read):
+    np.testing.assert_array_equal(read(IMAGE), IMAGE)
     grey = IMAGE[..., 0]
     for array in (grey, grey[..., None]):
-        np.testing.assert_array_equal(READ(array), np.stack([grey] * 3, axis=-1))
+        np.testing.assert_array_equal(read(array), np.stack([grey] * 3, axis=-1))
     alpha = np.concatenate([IMAGE, IMAGE[..., :1]], axis=-1)
-    np.testing.assert_array_equal(READ(alpha), IMAGE)
-    np.testing.assert_array_equal(READ(IMAGE.astype(np.uint16) * 257), IMAGE)
+    np.testing.assert_array_equal(read(alpha), IMAGE)
+    np.testing.assert_array_equal(read(IMAGE.astype(np.uint16) * 257), IMAGE)
     floating = IMAGE.astype(np.float64) - 30.5  # denormalised ones may leave 0 .. 255
-    assert READ(floating).dtype == np.float32
-    np.testing.assert_allclose(READ(floating), floating)
+    assert read(floating).dtype == np.float32
+    np.testing.assert_allclose(read(floating), floating)
 
 
 @pytest.mark.parametrize(
@@ -78,12 +84,12 @@ def test_arrays_of_every_kind():
         (IMAGE / 255, 'multiply by 255'),
     ],
 )
-def test_arrays_that_are_no_images(array, message):
+def test_arrays_that_are_no_images(read, array, message):
     with pytest.raises(UnreadableImage, match=message):
-        READ(array)
+        read(array)
 
 
-def test_grey_alpha_and_16_bit_files(tmp_path):
+def test_grey_alpha_and_16_bit_files(read, tmp_path):
     grey, alpha, deep = (
         IMAGE[..., 0],
         np.dstack([IMAGE, 255 - IMAGE[..., :1]]),
@@ -91,27 +97,21 @@ def test_grey_alpha_and_16_bit_files(tmp_path):
     )
     for name, array in (('grey', grey), ('alpha', alpha), ('deep', deep)):
         cv2.imwrite(str(tmp_path / f'{name}.png'), array)
-    np.testing.assert_array_equal(READ(tmp_path / 'grey.png'), np.stack([grey] * 3, axis=-1))
-    np.testing.assert_array_equal(READ(tmp_path / 'alpha.png'), IMAGE)
-    np.testing.assert_array_equal(READ(str(tmp_path / 'deep.png')), IMAGE)
+    np.testing.assert_array_equal(read(tmp_path / 'grey.png'), np.stack([grey] * 3, axis=-1))
+    np.testing.assert_array_equal(read(tmp_path / 'alpha.png'), IMAGE)
+    np.testing.assert_array_equal(read(str(tmp_path / 'deep.png')), IMAGE)
 
 
-def test_the_exif_orientation_is_applied(tmp_path):
+def test_the_exif_orientation_is_applied(read, tmp_path):
     """6: the camera was turned; viewers rotate the stored picture clockwise."""
     stored = np.zeros((16, 32, 3), np.uint8)
     stored[:, :16] = 255
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(stored).save(tmp_path / 'a.jpg', exif=exif, quality=95)
-    read = READ(tmp_path / 'a.jpg')
+    read = read(tmp_path / 'a.jpg')
     assert read.shape == (32, 16, 3)
     assert read[:12].min() > 200 and read[20:].max() < 50
-
-
-def test_of_an_animation_the_first_picture(tmp_path):
-    frames = [Image.new('RGB', (8, 8), colour) for colour in ('red', 'blue')]
-    frames[0].save(tmp_path / 'a.gif', save_all=True, append_images=frames[1:])
-    np.testing.assert_array_equal(READ(tmp_path / 'a.gif')[0, 0], [0, 0, 255])
 
 
 @pytest.mark.parametrize(
@@ -123,6 +123,62 @@ def test_of_an_animation_the_first_picture(tmp_path):
         ('.', 'hand a folder over alone'),
     ],
 )
-def test_files_that_cannot_be_read(photos, name, reason):
+def test_files_that_cannot_be_read(read, photos, name, reason):
     with pytest.raises(UnreadableImage, match=reason):
-        READ(photos / name)
+        read(photos / name)
+
+
+@pytest.mark.parametrize(
+    'cfg',
+    [
+        dict(test_pipeline=STEPS),
+        dict(test_dataloader=dict(dataset=dict(pipeline=STEPS))),
+        dict(test_dataloader=None, val_dataloader=dict(dataset=dict(pipeline=STEPS))),
+    ],
+)
+def test_the_configs_pipeline_without_annotations(cfg):
+    cfg = ConfigDict(cfg)
+    packed = ImagePipeline(cfg).pack(WIDE, WIDE)
+    assert packed['inputs'].shape == (3, 12, 18)
+    assert packed['data_samples'].ori_shape == (24, 36)
+    assert packed['data_samples'].img_shape == (12, 18)
+    assert ImagePipeline(cfg, shorter_side=6).pack(WIDE, WIDE)['inputs'].shape == (3, 6, 9)
+
+
+@pytest.mark.parametrize(
+    'cfg, side, message',
+    [
+        (dict(), None, 'expected a test_pipeline in the config, but got none'),
+        (dict(test_pipeline=STEPS[1:]), None, r"begins with LoadImageFromFile, but got \['Resize'"),
+        (dict(test_pipeline=STEPS), 0, 'shorter_side >= 1 pixel, but got 0'),
+    ],
+)
+def test_configs_without_a_pipeline(cfg, side, message):
+    with pytest.raises(ValueError, match=message):
+        ImagePipeline(ConfigDict(cfg), side)
+
+
+def test_batches_hold_neighbours_of_one_size(photos):
+    pipeline, failed = ImagePipeline(ConfigDict(test_pipeline=STEPS)), {}
+    batches = list(pipeline.batches(list_images(photos), 2, 'skip', failed))
+    assert [[item['input'].name for item in batch] for batch in batches] == [
+        ['a', 'b'],
+        ['c'],
+        ['d'],
+    ]
+    assert [path.rsplit('/')[-1] for path in failed] == ['half.jpg', 'text.jpg']
+    assert batches[2][0]['image'].shape == (9, 5, 3)
+    sizes = [len(b) for b in pipeline.batches(list_images([WIDE] * 5), 2, 'raise', {})]
+    assert sizes == [2, 2, 1]
+
+
+def test_images_are_read_when_their_turn_comes():
+    pipeline, read = ImagePipeline(ConfigDict(test_pipeline=STEPS)), []
+
+    def endless():
+        while True:
+            read.append(1)
+            yield InputImage(str(len(read)), WIDE)
+
+    next(pipeline.batches(endless(), 3, 'raise', {}))
+    assert len(read) == 4

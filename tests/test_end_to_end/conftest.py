@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from tiny_configs import load, shrink
 from tiny_model import openai_state, tiny_clip
 
-from code_mm.datasets.shapes_world import ShapesWorld, write_evaluation, write_shards
+from projects.shapes_world import ShapesWorld, write_evaluation, write_shards
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -100,9 +100,7 @@ def run_tool():
     def run(script, *args):
         with pytest.MonkeyPatch.context() as patch:
             patch.syspath_prepend(ROOT / 'tools')
-            # what the tools set, to be undone
-            patch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
-            patch.setenv('LOCAL_RANK', '0')
+            patch.setenv('LOCAL_RANK', '0')  # what the tools set, to be undone
             patch.setattr(sys, 'argv', [script, *map(str, args)])
             runpy.run_path(str(ROOT / 'tools' / script), run_name='__main__')
 

@@ -10,7 +10,7 @@ from mmseg.apis import inference_model, init_model
 from tiny_configs import load, shrink
 from tiny_model import tiny_clip, tiny_code
 
-from code_mm.datasets.shapes_world import ShapesWorld, write_evaluation
+from projects.shapes_world import ShapesWorld, write_evaluation
 
 COUNT = 2
 
@@ -44,13 +44,11 @@ def test_an_evaluation_config(world, folders, tmp_path, method, data):
     runner = build_runner(world, f'{method}_vit-b16_{data}', folders[data], tmp_path)
     metrics = runner.test()
     assert 0 <= metrics['mIoU'] <= 100
-    head, clip = runner.model.decode_head, tiny_clip()
-    assert len(head.class_names) == dict(ade20k=150, cityscapes=19)[data]
+    model, clip = runner.model, tiny_clip()
+    assert len(model.class_names) == dict(ade20k=150, cityscapes=19)[data]
     # the weights are the file's, not random
-    visual = runner.model.backbone if method == 'maskclip' else runner.model.backbone.visual
-    text = head.text_encoder if method == 'maskclip' else runner.model.backbone.text
-    assert torch.equal(visual.proj, clip.visual.proj)
-    assert torch.equal(text.text_projection, clip.text.text_projection)
+    assert torch.equal(model.backbone.visual.proj, clip.visual.proj)
+    assert torch.equal(model.backbone.text.text_projection, clip.text.text_projection)
 
 
 def test_mmsegs_inference_api(world, folders, tmp_path):
@@ -75,24 +73,3 @@ def test_mmsegs_inference_api(world, folders, tmp_path):
         scores = model.inference(image, [dict(img_shape=(32, 48), ori_shape=(40, 60))])
     scores = F.interpolate(scores, (40, 60), mode='bilinear', align_corners=False)
     torch.testing.assert_close(result.seg_logits.data, scores[0], atol=1e-4, rtol=1e-4)
-
-
-def test_the_metric_counts_pixels_where_the_label_is_given(world, folders, tmp_path):
-    """IoU of every class, counted by hand from the predictions that are written."""
-    keys = dict(output_dir=str(tmp_path / 'out'), keep_results=True)
-    root = folders['cityscapes']
-    runner = build_runner(world, 'maskclip_vit-b16_cityscapes', root, tmp_path, **keys)
-    metrics = runner.test()
-    pairs = []
-    for path in sorted((tmp_path / 'out').rglob('*.png')):
-        name = path.stem.replace('_leftImg8bit', '_gtFine_labelTrainIds.png')
-        (truth,) = (root / 'gtFine' / 'val').rglob(name)
-        pairs.append((cv2.imread(str(path), -1), cv2.imread(str(truth), -1)))
-    assert len(pairs) == COUNT
-    ious = []
-    for label in range(19):
-        both = sum(int(((p == label) & (t == label)).sum()) for p, t in pairs)
-        either = sum(int(((p == label) | (t == label)).sum()) for p, t in pairs)
-        if either:
-            ious.append(100 * both / either)
-    assert metrics['mIoU'] == pytest.approx(sum(ious) / len(ious), abs=0.01)

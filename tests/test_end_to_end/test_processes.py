@@ -25,11 +25,6 @@ def free_port():
         return str(probe.getsockname()[1])
 
 
-def metrics(work_dir):
-    (file,) = work_dir.glob('2*/2*.json')
-    return {k: v for k, v in json.loads(file.read_text()).items() if 'time' not in k}
-
-
 def losses(work_dir):
     """Losses of every iteration from the log that a Runner writes."""
     (file,) = work_dir.glob('2*/vis_data/scalars.json')
@@ -62,16 +57,6 @@ def test_two_processes_train(files, run_script):
         assert all(map(math.isfinite, values.values()))
 
 
-def test_two_processes_measure_what_one_does(files, checkpoint, run_tool, run_script):
-    """Three images in two processes: the one that is dealt twice counts once."""
-    run_tool('test.py', files / 'tiny.py', checkpoint, '--work-dir', files / 'test_one')
-    options = ('--work-dir', files / 'test_two')
-    run_script('dist_test.sh', files / 'tiny.py', checkpoint, 2, *options, PORT=free_port())
-    found = metrics(files / 'test_one')
-    assert 0 <= found['mIoU'] <= 100
-    assert metrics(files / 'test_two') == found
-
-
 def test_a_checkpoint_of_another_model_is_refused(files, checkpoint, run_tool, world):
     """Instead of MMEngine's warning and an evaluation of random weights."""
     world.config(model__image_segmenter__num_upsamplings=3).dump(files / 'other.py')
@@ -83,5 +68,5 @@ def test_a_checkpoint_of_another_model_is_refused(files, checkpoint, run_tool, w
 def test_weights_of_nothing_in_common_are_refused_for_training(files, run_tool, tmp_path):
     torch.save(dict(state_dict={'fc.weight': torch.ones(2)}), tmp_path / 'foreign.pth')
     option = f'load_from={tmp_path / "foreign.pth"}'
-    with pytest.raises(ValueError, match=r'foreign.pth lacks (\d+) of its \1 parameters'):
+    with pytest.raises(ValueError, match=r'foreign.pth lacks \d+ of its \d+ parameters'):
         run_tool('train.py', files / 'tiny.py', '--work-dir', tmp_path, '--cfg-options', option)

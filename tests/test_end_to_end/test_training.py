@@ -48,7 +48,7 @@ def test_validation_looks_for_the_classes_of_the_data_set(trained):
     assert all(0 <= metrics['mIoU'] <= 100 for metrics in recorder.metrics)
     classes = runner.val_dataloader.dataset.metainfo['classes']
     assert len(classes) == 150
-    assert runner.model.decode_head.class_names == list(classes)
+    assert list(runner.model.class_names) == list(classes)
 
 
 def test_only_what_should_learn_has_moved(trained):
@@ -62,7 +62,7 @@ def test_only_what_should_learn_has_moved(trained):
     learnt = {n for n, p in runner.model.named_parameters() if not n.startswith('backbone.')}
     assert moved == learnt
     # stage 2 begins at iteration 4: until then the block is CLIP's
-    block = 'image_segmenter.block.mlp.c_fc.weight'
+    block = 'image_segmenter.tail.block.mlp.c_fc.weight'
     clip = 'backbone.visual.transformer.resblocks.2.mlp.c_fc.weight'
     assert torch.equal(first[block], first[clip])
 

@@ -5,14 +5,10 @@ from mmengine.config import ConfigDict
 from mmseg.registry import TRANSFORMS
 from tiny_configs import load, shrink
 
-from code_mm.evaluation.named_protocols import (
-    PROTOCOL_NAMES,
-    check_protocol_name,
-    departures,
-    protocol_settings,
-)
+import projects.dense_clip  # noqa: F401  registers its parts
+from code_mm.datasets.benchmarks.table import BENCHMARKS
+from code_mm.evaluation.named_protocols import PROTOCOLS, check_protocol_name, departures
 from code_mm.evaluation.protocol import model_protocol, settings_of
-from code_mm.evaluation.published import DATASETS
 from code_mm.registry import MODELS
 from code_mm.vocabulary import ClassNameFile
 
@@ -36,30 +32,38 @@ def found(config, benchmark):
         noted['class_names_from'] = dict(file=file.source, sha256=file.sha256)
     steps = [ConfigDict(step) for step in pipeline if step['type'] == 'Resize']
     resize = [settings_of(TRANSFORMS.build({**s, 'type': 'mmseg.Resize'})) for s in steps]
-    return dict(type=DATASETS[benchmark], resize=resize), noted
+    return dict(type=BENCHMARKS[benchmark].dataset, resize=resize), noted
 
 
-@pytest.mark.parametrize('benchmark', DATASETS)
+@pytest.mark.parametrize('benchmark', BENCHMARKS)
 @pytest.mark.parametrize('method', ['code', 'maskclip'])
-@pytest.mark.parametrize(('name', 'folder'), [('code', 'eval'), ('sclip', 'eval_sclip')])
-def test_configs_keep_the_protocol_that_they_name(name, folder, method, benchmark):
-    config = f'{folder}/{method}_vit-b16_all.py'
+@pytest.mark.parametrize(
+    ('name', 'config'),
+    [
+        ('code', 'eval/{}_vit-b16_all.py'),
+        ('sclip', 'projects/dense_clip/configs/{}_vit-b16_sclip-protocol.py'),
+    ],
+)
+def test_configs_keep_the_protocol_that_they_name(name, config, method, benchmark):
+    config = config.format(method)
     assert load(config).protocol == name
     assert departures(name, benchmark, *found(config, benchmark)) == []
 
 
 def test_departures_are_named():
-    dataset, model = found('eval_sclip/maskclip_vit-b16_all.py', 'voc21')
+    dataset, model = found(
+        'projects/dense_clip/configs/maskclip_vit-b16_sclip-protocol.py', 'voc21'
+    )
     dataset['resize'][0]['scale'] = [2048, 448]
     model['inference']['stride'] = [56, 56]
     model['name_scores']['min_share'] = None
     model['class_names_from'] = 'data set'
     model['templates'] = ['a {}.']
-    sha256 = ClassNameFile.read('sclip_voc21').sha256
+    sha256 = PROTOCOLS['sclip']('voc21')['class names']['sha256']
     assert departures('sclip', 'voc21', dataset, model) == [
         'resize.scale [2048, 448] (sclip: [2048, 336])',
         'window.stride [56, 56] (sclip: [112, 112])',
-        f"class names data set (sclip: {{'file': 'sclip_voc21.txt', 'sha256': '{sha256}'}})",
+        f"class names data set (sclip: {{'sha256': '{sha256}'}})",
         'name_scores.min_share None (sclip: 0.1)',
         'templates 1 sentences (sclip: 80 sentences)',
     ]
@@ -71,21 +75,18 @@ def test_departures_are_named():
 def test_scales_and_thresholds_of_sclip():
     """The numbers of the authors' configs."""
     numbers = {
-        name: tuple(protocol_settings('sclip', name)['name_scores'].values())[1:]
-        for name in DATASETS
+        name: tuple(PROTOCOLS['sclip'](name)['name_scores'].values())[1:] for name in BENCHMARKS
     }
     assert numbers.pop('voc21') == (65.0, 0.1, 0.1)
     assert numbers.pop('context60') == numbers.pop('coco_object') == (50.0, 0.1, None)
     assert set(numbers.values()) == {(40.0, None, None)}
-    sides = {name: protocol_settings('sclip', name)['resize']['scale'][1] for name in DATASETS}
+    sides = {name: PROTOCOLS['sclip'](name)['resize']['scale'][1] for name in BENCHMARKS}
     assert (sides.pop('cityscapes'), sides.pop('coco_stuff')) == (560, 448)
     assert set(sides.values()) == {336}
 
 
 def test_unknown_names():
-    assert PROTOCOL_NAMES == ('code', 'sclip')
+    assert list(PROTOCOLS) == ['code', 'sclip']
     check_protocol_name(None)
     with pytest.raises(ValueError, match=r"or None, but got 'sclp'; did you mean 'sclip'\?"):
         check_protocol_name('sclp')
-    with pytest.raises(ValueError, match=r"expected a benchmark among .*but got 'voc'"):
-        protocol_settings('code', 'voc')

@@ -3,7 +3,14 @@ import json
 import numpy as np
 import pytest
 
-from code_mm.evaluation import result_table, write_result_table
+from code_mm.datasets.benchmarks.table import BENCHMARKS, TABLE_BENCHMARKS
+from code_mm.evaluation.result_table import (
+    SIX,
+    benchmark_rows,
+    benchmark_table,
+    result_table,
+    write_result_table,
+)
 
 ROWS = [
     dict(model='MaskCLIP', mIoU=[15.0, 16.0, 17.0], auc=np.float64(0.1849)),
@@ -22,14 +29,14 @@ def test_markdown():
     ]
 
 
-def test_columns_and_best():
-    assert result_table(ROWS[:2], columns=['auc', 'model'], digits=3, bold_best=True).split('\n')[
-        2:
-    ] == ['| 0.185 | MaskCLIP |', '| **0.890** | CoDe \\| PAMR |']
+def test_the_best_in_bold():
+    rows = [dict(auc=row['auc'], model=row['model']) for row in ROWS[:2]]
+    found = result_table(rows, digits=3, bold_best=True).split('\n')[2:]
+    assert found == ['| 0.185 | MaskCLIP |', '| **0.890** | CoDe \\| PAMR |']
 
 
 def test_written_files(tmp_path):
-    table = write_result_table(ROWS, tmp_path / 'new' / 'demo.v1', columns=['model'])
+    table = write_result_table(ROWS, tmp_path / 'new' / 'demo.v1')
     assert (tmp_path / 'new' / 'demo.v1.md').read_text() == table + '\n'
     rows = json.loads((tmp_path / 'new' / 'demo.v1.json').read_text())
     assert rows[0] == dict(model='MaskCLIP', mIoU=[15.0, 16.0, 17.0], auc=0.1849)
@@ -39,5 +46,51 @@ def test_written_files(tmp_path):
 def test_nothing_to_show():
     with pytest.raises(ValueError, match='at least one row'):
         result_table([])
-    with pytest.raises(ValueError, match=r"columns among .*but got \['miou'\]"):
-        result_table(ROWS, columns=['miou'])
+
+
+def measured(names):
+    """mIoU 10, 20, ... and how the data sets are called."""
+    metrics = {n: dict(mIoU=10.0 * (i + 1), aAcc=50.0 + i) for i, n in enumerate(names)}
+    return metrics, {n: dict(type=BENCHMARKS[n].dataset, images=i + 3) for i, n in enumerate(names)}
+
+
+def test_the_mean_of_the_six_comes_with_all_six_only():
+    metrics, datasets = measured([*TABLE_BENCHMARKS, 'voc20'])
+    rows = {row['benchmark']: row for row in benchmark_rows(metrics, datasets, ['CoDe', 'TCL'])}
+    assert list(rows) == [*metrics, 'mean of all 7', SIX]
+    assert (rows[SIX]['mIoU'], rows['mean of all 7']['mIoU']) == (35.0, 40.0)
+    assert (rows[SIX]['CoDe, published'], rows[SIX]['TCL, published']) == (31.8, 30.1)
+    assert rows['mean of all 7'].get('CoDe, published') is None
+    assert rows['voc20']['CoDe, published'] is None
+    assert rows['cityscapes']['CoDe, published'] == 28.9
+    assert list(rows['voc21'])[:5] == [
+        'benchmark',
+        'images',
+        'mIoU',
+        'CoDe, published',
+        'TCL, published',
+    ]
+    metrics.pop('ade20k')
+    names = [row['benchmark'] for row in benchmark_rows(metrics, datasets, ['CoDe'])]
+    assert names == [*metrics, 'mean of all 6']
+
+
+def test_figures_belong_to_the_data_set_whatever_it_is_called():
+    datasets = {
+        'voc21': dict(type='MyDataset', images=3),
+        'mine': dict(type='CityscapesDataset', images=500),
+    }
+    metrics = {'voc21': dict(mIoU=1.0, other=2.0), 'mine': dict(mIoU=3.0, names=['a'])}
+    rows = benchmark_rows(metrics, datasets, ['CoDe'])
+    assert [row.get('CoDe, published') for row in rows] == [None, 28.9, None]
+    assert rows[2] == {'benchmark': 'mean of all 2', 'images': None, 'mIoU': 2.0}
+    table = benchmark_table(rows).splitlines()
+    assert table[0] == '| benchmark | images | mIoU | CoDe, published | other |'
+    assert table[3] == '| mine | 500 | 3.00 | 28.9 | - |'
+
+
+def test_no_published_columns_for_other_data():
+    rows = benchmark_rows(
+        {'shapes': {'mIoU': 1.0}}, {'shapes': dict(type='Shapes', images=2)}, ['CoDe']
+    )
+    assert rows == [{'benchmark': 'shapes', 'images': 2, 'mIoU': 1.0}]

@@ -1,40 +1,19 @@
 """What the protocol moves: measured as the rows say, and written as it was measured."""
 
 import argparse
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from mmengine.config import Config
-from tiny_configs import load
 
-from code_mm.datasets.shapes_world import ShapesWorld, write_evaluation
+import code_mm  # noqa: F401  so that projects can be imported
+from projects.dense_clip.protocol_effects import effects, effects_page, measure, run
+from projects.shapes_world import ShapesWorld, ShapesWorldDataset, write_evaluation
 
 ROOT = Path(__file__).parents[2]
-PROJECT = ROOT / 'projects/protocol_effects'
-MASKCLIP = str(ROOT / 'configs/shapes/maskclip_shapes-hard.py')
-
-
-@pytest.fixture
-def module(monkeypatch):
-    """``module('run')``: a file of the project, whose files import each other by name."""
-    monkeypatch.syspath_prepend(PROJECT)
-    loaded = {}
-
-    def get(name):
-        if name not in loaded:
-            spec = importlib.util.spec_from_file_location(name, PROJECT / f'{name}.py')
-            loaded[name] = importlib.util.module_from_spec(spec)
-            monkeypatch.setitem(sys.modules, name, loaded[name])
-            spec.loader.exec_module(loaded[name])
-        return loaded[name]
-
-    for name in ('effects', 'image_areas', 'score_at_input_size', 'measure', 'effects_page'):
-        get(name)
-    return get
+MASKCLIP = str(ROOT / 'projects/shapes_world/configs/maskclip_shapes-hard.py')
 
 
 @pytest.fixture(scope='module')
@@ -45,8 +24,7 @@ def data(tmp_path_factory):
     return folder
 
 
-def test_effects_change_something_and_are_compared_with_what_is_there(module):
-    effects = module('effects')
+def test_effects_change_something_and_are_compared_with_what_is_there():
     seen = set()
     for effect in effects.EFFECTS:
         assert effect.name not in seen
@@ -55,19 +33,6 @@ def test_effects_change_something_and_are_compared_with_what_is_there(module):
         assert bool(effect.keys) == (effect.name != effects.PLAIN)
         seen.add(effect.name)
     assert {effect.group for effect in effects.EFFECTS} == {'plain', *effects.GROUPS}
-    names = load('shapes/maskclip_shapes-hard_names.py').custom_hooks[0].class_names
-    (hook,) = effects.by_names(effects.ALL_BACKGROUNDS)['custom_hooks']
-    assert hook['class_names'] == names
-
-
-@pytest.mark.parametrize('only', ['threshold', 'background', 'averaging', 'scoring'])
-def test_groups_come_with_what_they_are_compared_with(module, only):
-    chosen = module('run').chosen_effects([only])
-    names = [effect.name for effect in chosen]
-    assert all(effect.against in names for effect in chosen)
-    assert any(effect.group == only for effect in chosen)
-    with pytest.raises(ValueError, match=r"--only among .* but got \['treshold'\]"):
-        module('run').chosen_effects(['treshold'])
 
 
 def truth_and_prediction(data, side=None, **head):
@@ -78,7 +43,6 @@ def truth_and_prediction(data, side=None, **head):
     from mmseg.structures import SegDataSample
 
     from code_mm.apis.load_model import load_zero_shot_model
-    from code_mm.datasets import ShapesWorldDataset
 
     cfg = Config.fromfile(MASKCLIP)
     cfg.model.decode_head.update(head)
@@ -109,8 +73,7 @@ def miou(pairs):
     return 100 * np.mean(ious)
 
 
-def test_scores_are_those_of_the_changed_protocol(module, data, tmp_path, monkeypatch, capsys):
-    effects, run = module('effects'), module('run')
+def test_scores_are_those_of_the_changed_protocol(data, tmp_path, monkeypatch, capsys):
     few = (
         effects.Effect(effects.PLAIN, 'plain'),
         effects.Effect('threshold 0.2', 'threshold', effects.threshold(0.2)),
@@ -137,15 +100,15 @@ def test_scores_are_those_of_the_changed_protocol(module, data, tmp_path, monkey
     assert lower['changed'] == {'model.background_threshold': [0.4, 0.2]}
     assert 'dataset.resize' in rows['images of 96 pixels']['changed']
     # a second run reads what is there
-    monkeypatch.setattr(module('measure'), '_run', lambda *args: pytest.fail('measured again'))
+    monkeypatch.setattr(measure, '_run', lambda *args: pytest.fail('measured again'))
     run.main(words)
     again = json.loads((tmp_path / 'some.json').read_text())['models']['MaskCLIP']
     assert again['rows'] == model['rows']
 
 
-def test_the_error_of_a_difference(module, tmp_path):
+def test_the_error_of_a_difference(tmp_path):
     """Two classes, each in every image alike: mIoU is a mean over images, the error known."""
-    areas = module('image_areas')
+    areas = measure
     rng = np.random.default_rng(1)
     union = np.full((200, 2), 100)
     first, second = rng.integers(0, 101, (2, 200, 2))
@@ -161,39 +124,12 @@ def test_the_error_of_a_difference(module, tmp_path):
         areas.difference_error(tmp_path / 'a.npz', tmp_path / 'c.npz')
 
 
-def test_scoring_at_the_size_of_the_input(module):
-    module('score_at_input_size')
-    from mmcv.transforms import Compose
-
-    steps = module('effects').pipeline(32, at_input_size=True)
-    steps = steps['test_dataloader.dataset.pipeline'][2:-1]
-    results = Compose([dict(step, type=step['type']) for step in steps])(
-        dict(
-            img=np.zeros((64, 48, 3), np.uint8),
-            gt_seg_map=np.zeros((64, 48), np.uint8),
-            seg_fields=['gt_seg_map'],
-            ori_shape=(64, 48),
-        )
-    )
-    assert results['ori_shape'] == results['gt_seg_map'].shape == (32, 24)
-
-
-def test_what_changed_between_two_protocols(module):
-    before = dict(model=dict(threshold=0.4, window=dict(stride=[2, 2])), images=3)
-    now = dict(model=dict(threshold=None, window=dict(stride=[1, 1]), more=1), images=3)
-    assert module('measure').changed(before, now) == {
-        'model.more': [None, 1],
-        'model.threshold': [0.4, None],
-        'model.window.stride': [[2, 2], [1, 1]],
-    }
-
-
-def results_by_hand(module):
+def results_by_hand():
     """Results of two models, the second of which has no templates; numbers tell rows apart."""
     models = {}
     for i, title in enumerate(['MaskCLIP', 'CoDe']):
         rows = []
-        for j, effect in enumerate(module('effects').EFFECTS):
+        for j, effect in enumerate(effects.EFFECTS):
             row = dict(name=effect.name, group=effect.group, against=effect.against)
             metrics = dict(mIoU=10.0 * i + j / 10, foreground=20.0, object_auc=0.5)
             change = dict(mIoU=j / 10, foreground=-1.0, object_auc=0.25)
@@ -204,10 +140,10 @@ def results_by_hand(module):
     return dict(command='do it', data=dict(images=7, level='hard', seed=0), models=models)
 
 
-def test_the_page_says_what_was_measured(module):
-    results, page = results_by_hand(module), (ROOT / 'docs/protocol.md').read_text()
-    filled = module('effects_page').fill(page, module('effects_page').blocks(results))
-    numbers = {effect.name: j / 10 for j, effect in enumerate(module('effects').EFFECTS)}
+def test_the_page_says_what_was_measured():
+    results, page = results_by_hand(), (ROOT / 'docs/protocol.md').read_text()
+    filled = effects_page.fill(page, effects_page.blocks(results))
+    numbers = {effect.name: j / 10 for j, effect in enumerate(effects.EFFECTS)}
     value = numbers['threshold 0.3']
     cells = ['threshold 0.3', 'as it is']
     for first in (value, 10 + value):
@@ -223,23 +159,22 @@ def test_the_page_says_what_was_measured(module):
     ) in filled
     assert 'Measured by `do it` on 7 images of the shapes world' in filled
     # writing it twice changes nothing, and the prose stays
-    assert module('effects_page').fill(filled, module('effects_page').blocks(results)) == filled
+    assert effects_page.fill(filled, effects_page.blocks(results)) == filled
     assert filled.count('## ') == page.count('## ')
     with pytest.raises(ValueError, match='expected places for'):
-        module('effects_page').fill('no places', module('effects_page').blocks(results))
+        effects_page.fill('no places', effects_page.blocks(results))
 
 
-def test_the_committed_page_is_that_of_the_committed_results(module):
+def test_the_committed_page_is_that_of_the_committed_results():
     results = json.loads((ROOT / 'docs/protocol.json').read_text())
     page = (ROOT / 'docs/protocol.md').read_text()
-    names = [effect.name for effect in module('effects').EFFECTS]
+    names = [effect.name for effect in effects.EFFECTS]
     for model in results['models'].values():
         assert [row['name'] for row in model['rows']] == names
-    assert module('effects_page').fill(page, module('effects_page').blocks(results)) == page
+    assert effects_page.fill(page, effects_page.blocks(results)) == page
 
 
-def test_missing_files_are_named(module, data, tmp_path):
-    run = module('run')
+def test_missing_files_are_named(data, tmp_path):
     with pytest.raises(FileNotFoundError, match=r'a shapes world in .*; make it with make demo'):
         run.check_files([], str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r'for CoDe, but gone.pth does not exist'):

@@ -1,35 +1,24 @@
 """The demo's bookkeeping: what is there is not done again, and the table says what was measured."""
 
-import importlib.util
 import json
 import sys
-from pathlib import Path
 
 import mmcv
 import numpy as np
 import pytest
 
-from code_mm.datasets.shapes_world import ShapesWorld, write_evaluation
-
-SCRIPT = Path(__file__).parents[2] / 'projects' / 'shapes_demo' / 'run.py'
-
-
-@pytest.fixture
-def demo():
-    spec = importlib.util.spec_from_file_location('shapes_demo', SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+import code_mm  # noqa: F401  so that projects can be imported
+from projects.shapes_world import ShapesWorld, demo, write_evaluation
 
 
 @pytest.fixture
-def finished(demo, tmp_path):
+def finished(tmp_path):
     """A work folder in which every step is done, with known metrics; options for the demo."""
     data, work_dir = tmp_path / 'data', tmp_path / 'work'
     write_evaluation(ShapesWorld('hard', 64, 0), data, 2, 'ade20k', workers=1)
     made_by = dict(train=10, val=2, level='hard')
     (data / 'made_by.json').write_text(json.dumps(made_by))
-    folders = {name: work_dir / config for name, config in demo.TRAINING_FREE.items()}
+    folders = {name: work_dir / folder for name, (folder, _) in demo.TRAINING_FREE.items()}
     for seed in (0, 1):
         base = work_dir / f'seed_{seed}'
         (base / 'train').mkdir(parents=True)
@@ -46,7 +35,7 @@ def finished(demo, tmp_path):
     return ['--data', data, '--work-dir', work_dir, '--train', 10, '--val', 2, '--seeds', 0, 1]
 
 
-def test_finished_steps_are_not_run_again(demo, finished, monkeypatch, capsys):
+def test_finished_steps_are_not_run_again(finished, monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', ['run.py', *map(str, finished)])
     monkeypatch.setattr(demo, 'run', lambda *command: pytest.fail(f'ran {command}'))
     demo.main()
@@ -59,13 +48,13 @@ def test_finished_steps_are_not_run_again(demo, finished, monkeypatch, capsys):
     assert len(list((work_dir / 'pictures').glob('segmentation_*.png'))) == 2
 
 
-def test_another_world_in_the_data_folder_is_refused(demo, finished, monkeypatch):
+def test_another_world_in_the_data_folder_is_refused(finished, monkeypatch):
     monkeypatch.setattr(sys, 'argv', ['run.py', *map(str, finished), '--train', '11'])
     with pytest.raises(SystemExit, match='holds another shapes world'):
         demo.main()
 
 
-def test_a_failing_command_shows_its_last_lines(demo, tmp_path):
+def test_a_failing_command_shows_its_last_lines(tmp_path):
     command = [sys.executable, '-c', "print('what went wrong'); raise SystemExit(3)"]
     with pytest.raises(SystemExit, match='what went wrong'):
         demo.run(tmp_path / 'step.log', *command)

@@ -3,6 +3,7 @@
 import json
 import runpy
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ import pytest
 from miniature_benchmarks import make_miniature
 from PIL import Image
 
-from code_mm.evaluation import published_benchmarks
+from code_mm.datasets.benchmarks import data_check
+from code_mm.datasets.benchmarks.table import BENCHMARKS
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = ROOT / 'configs' / 'eval' / 'maskclip_vit-b16_voc21.py'
+CONFIG = ROOT / 'configs' / 'eval' / 'code_vit-b16_all.py'
 
 
 @pytest.fixture
@@ -33,6 +35,11 @@ def run_converter(monkeypatch, capsys):
     return run
 
 
+def on_voc21(root):
+    place = f'test_cfg.benchmarks.voc21.dataset.data_root={root}'
+    return ['--cfg-options', 'test_cfg.only=voc21', place]
+
+
 def test_coco_object_writes_where_the_config_reads(run_converter, tmp_path):
     root = make_miniature('coco_object', tmp_path)
     labels = sorted((root / 'annotations' / 'val2017').glob('*.png'))
@@ -50,7 +57,7 @@ def test_coco_object_writes_where_the_config_reads(run_converter, tmp_path):
 
 def test_check_eval_data(run_converter, tmp_path, monkeypatch):
     root, out = make_miniature('voc21', tmp_path), tmp_path / 'out'
-    options = ['--out', out, '--cfg-options', f'test_dataloader.dataset.data_root={root}']
+    options = ['--out', out, *on_voc21(root)]
     code, output = run_converter('check_eval_data.py', CONFIG, *options)
     assert code == 1
     assert 'expected 1449 images, but got 3' in output
@@ -60,9 +67,8 @@ def test_check_eval_data(run_converter, tmp_path, monkeypatch):
     assert sum(row['pixels %'] for row in classes) == pytest.approx(100)
     assert Image.open(out / 'voc21.png').size[0] > 480
     # the same data, were they published with three images
-    known = published_benchmarks.BENCHMARKS['PascalVOCDataset']
-    changed = {'PascalVOCDataset': known._replace(num_images=(3,))}
-    monkeypatch.setattr('code_mm.evaluation.data_check.BENCHMARKS', changed)
+    changed = dict(voc21=replace(BENCHMARKS['voc21'], num_images=(3,)))
+    monkeypatch.setattr(data_check, 'BENCHMARKS', changed)
     code, output = run_converter('check_eval_data.py', CONFIG, *options)
     assert code == 0
     assert 'voc21: right: 3 images, 3 labels (3 read)' in output
@@ -75,7 +81,7 @@ def test_labels_without_class_are_wrong_and_not_drawn(run_converter, tmp_path):
         labels = np.array(Image.open(path))
         labels[0] = 90
         Image.fromarray(labels).save(path)
-    options = ['--out', out, '--cfg-options', f'test_dataloader.dataset.data_root={root}']
+    options = ['--out', out, *on_voc21(root)]
     code, output = run_converter('check_eval_data.py', CONFIG, '--limit', 1, *options)
     assert code == 1
     assert 'values above 20' in output and 'no example drawn' in output
@@ -87,7 +93,6 @@ def test_what_is_not_there_is_named(run_converter, tmp_path):
         run_converter('check_eval_data.py', tmp_path / 'no.py')
     with pytest.raises(ValueError, match='--limit: expected at least 1, but got 0'):
         run_converter('check_eval_data.py', CONFIG, '--limit', 0)
-    place = f'test_dataloader.dataset.data_root={tmp_path}/no'
-    code, output = run_converter('check_eval_data.py', CONFIG, '--cfg-options', place)
+    code, output = run_converter('check_eval_data.py', CONFIG, *on_voc21(tmp_path / 'no'))
     assert code == 1
     assert '/no does not exist; data_root of the config says where the data is' in output

@@ -22,9 +22,8 @@ def place(tmp_path_factory):
     """A tiny model, a folder with two photos, a text called .jpg and a short video."""
     folder = tmp_path_factory.mktemp('place')
     pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
-    head = dict(type='ZeroShotHead', background_threshold=0.45)
     config = code_config(
-        decode_head=head,
+        background_threshold=0.45,
         data_preprocessor=dict(
             type='SegDataPreProcessor', mean=[127.0] * 3, std=[60.0] * 3, bgr_to_rgb=True
         ),

@@ -3,12 +3,9 @@
 import importlib
 import sys
 from pathlib import Path
-from pickle import UnpicklingError
 
 import pytest
-import torch
 from mmengine.config import Config
-from mmengine.runner import CheckpointLoader
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -17,8 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def tool(monkeypatch, tmp_path):
     """``tool('train')``: the module tools/train.py, imported as it would be when it is run."""
     monkeypatch.syspath_prepend(ROOT / 'tools')
-    for name in ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'LOCAL_RANK'):
-        monkeypatch.setenv(name, '0')  # what load_config sets is undone afterwards
+    monkeypatch.setenv('LOCAL_RANK', '0')  # what load_config sets is undone afterwards
     monkeypatch.chdir(tmp_path)
 
     def load(name):
@@ -57,9 +53,7 @@ def test_options_override_keys_and_the_launcher_is_set(load):
     assert cfg.launcher == 'none'
 
 
-def test_misspelt_keys_are_named(load):
-    with pytest.raises(ValueError, match="did you mean 'train_dataloader'"):
-        load('train_dataloder = dict(batch_size=1)')
+def test_misspelt_options_are_named(load):
     with pytest.raises(ValueError, match="did you mean 'train_cfg'"):
         load('train_cfg = dict(max_iters=3)', '--cfg-options', 'trian_cfg.max_iters=4')
 
@@ -69,22 +63,6 @@ def test_a_config_that_is_not_there_is_named(tool, monkeypatch):
     module = tool('train')
     with pytest.raises(FileNotFoundError, match=r"'no\.py' does not exist"):
         module.load_config(module.parse_args())
-
-
-class Harmful:
-    """Makes a file when it is unpickled."""
-
-    def __reduce__(self):
-        return Path.touch, (Path('harm'),)
-
-
-def test_a_checkpoint_that_would_run_code_is_refused(load, monkeypatch):
-    torch.save({'state_dict': {}, 'meta': Harmful()}, 'a.pth')
-    monkeypatch.delenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD')
-    load('a = 1')  # from here on MMEngine may not fall back to unsafe pickle
-    with pytest.raises(UnpicklingError, match='Weights only load failed'):
-        CheckpointLoader.load_checkpoint('a.pth')
-    assert not Path('harm').exists()
 
 
 def test_a_part_of_a_config_is_told(tool):
@@ -108,19 +86,16 @@ def test_mixed_precision(tool, monkeypatch):
 
 def test_weights_come_from_line_config_or_model(tool):
     test = tool('test')
-    Path('a.pth').touch()
     pretrained = {'init_cfg': {'type': 'Pretrained', 'checkpoint': 'clip.pth'}}
-
-    cfg = Config({'model': {}, 'resume': True})
-    assert test.choose_weights(cfg, 'a.pth') is False
+    cfg = Config({'model': {}, 'resume': True, 'load_from': 'b.pth'})
+    test.choose_weights(cfg, None)
+    assert (cfg.load_from, cfg.resume) == ('b.pth', False)
+    test.choose_weights(cfg, 'a.pth')
     assert cfg.load_from == 'a.pth'
-    assert cfg.resume is False
-    with pytest.raises(FileNotFoundError, match=r"'b\.pth' does not exist; did you mean 'a\.pth'"):
-        test.choose_weights(cfg, 'b.pth')
-
-    assert test.choose_weights(Config({'model': {}, 'load_from': 'a.pth'}), None) is False
     for nothing in (None, 'none'):
-        assert test.choose_weights(Config({'model': pretrained}), nothing) is True
+        cfg = Config({'model': pretrained})
+        test.choose_weights(cfg, nothing)
+        assert 'load_from' not in cfg
     with pytest.raises(ValueError, match='expected a checkpoint, but got none'):
         test.choose_weights(Config({'model': {'init_cfg': None}}), None)
 

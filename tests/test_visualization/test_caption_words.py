@@ -1,16 +1,15 @@
 import numpy as np
 import pytest
-from mmseg.utils.tokenizer import SimpleTokenizer, tokenize
+from mmseg.utils.tokenizer import SimpleTokenizer
 
-from code_mm.visualization import caption_words, noun_occurrences, word_weights
+from code_mm.visualization.caption_words import caption_words, noun_occurrences, word_weights
 
 CAPTIONS = [
     'A polar bear, walking on the ice!',
-    "the dog's 2019 frisbee isn't   red",
+    "the dog's 2019 frisbee isn't   red, 'sun",
     'Portrait &amp; caf&eacute; at Zürich \u2013 antidisestablishmentarianism',
     'кружка кофе ☕ 木のテーブル 😀 İstanbul',
     'ï½ÂœSunset',
-    '',
     '   ',
 ]
 
@@ -19,64 +18,46 @@ CAPTIONS = [
 def test_words_cover_exactly_the_tokens_of_the_tokenizer(caption):
     tokenizer = SimpleTokenizer()
     ids = tokenizer.encode(caption)
-    words = caption_words(caption)
     position = 1
-    for word in words:
+    for word in caption_words(caption):
         assert word.start == position < word.stop
         piece = tokenizer.decode(ids[word.start - 1 : word.stop - 1])
-        assert piece.strip().lower() == word.text.lower().strip()
+        assert piece.replace(' ', '').lower() == word.text.lower()
         position = word.stop
     assert position == len(ids) + 1
 
 
-def test_positions_are_those_of_tokenize():
-    caption = 'A polar bear!'
-    ids = tokenize(caption)[0].tolist()
-    encoder = SimpleTokenizer().encoder
-    (bear,) = [word for word in caption_words(caption) if word.text == 'bear']
-    assert ids[bear.start : bear.stop] == [encoder['bear</w>']]
-
-
 def test_words_keep_case_and_spacing():
     words = caption_words("The dog's  bone,  R&amp;B")
-    assert [(w.text, w.space_before) for w in words] == [
-        ('The', False),
-        ('dog', True),
-        ("'s", False),
-        ('bone', True),
-        (',', False),
-        ('R', True),
-        ('&', False),
-        ('B', False),
-    ]
+    assert [w.text for w in words] == ['The', 'dog', "'s", 'bone', ',', 'R', '&', 'B']
+    assert [w.space_before for w in words] == [0, 1, 0, 1, 0, 1, 0, 0]
 
 
-def test_weights_are_means_over_tokens():
+def test_a_tokenizer_of_the_model():
+    class Letters:
+        start_ids = ()
+
+        def encode(self, text):
+            return list(text)
+
+    assert [(w.start, w.stop) for w in caption_words('a polar', Letters())] == [(0, 1), (1, 6)]
+
+
+def test_weights_are_means_over_the_tokens_that_the_context_has():
     words = caption_words('a zzyzx dog')
-    _, rare, dog = words
-    assert rare.stop - rare.start > 1
+    assert words[1].stop - words[1].start > 1
     masks = np.random.default_rng(0).random((2, 12))
-    weights = word_weights(words, masks)
-    for j in range(2):
-        slow = [np.mean([masks[j, p] for p in range(w.start, w.stop)]) for w in words]
-        np.testing.assert_allclose(weights[j], slow)
-    # position 0 is the start token
-    assert weights[0, 0] == masks[0, 1]
-    assert weights[1, 2] == masks[1, dog.start]
-
-
-def test_words_beyond_the_context_have_no_weight():
-    words = caption_words('one two three four five')
+    slow = [[np.mean([mask[p] for p in range(w.start, w.stop)]) for w in words] for mask in masks]
+    np.testing.assert_allclose(word_weights(words, masks), slow)
     # l = 5: start, one, two, three, end
+    words = caption_words('one two three four five')
     np.testing.assert_array_equal(word_weights(words, np.ones((1, 5))), [[1, 1, 1, 0, 0]])
-    rare = caption_words('a zzyzx')
     masks = np.array([[9.0, 0.1, 0.4, 9.0]])  # only the first token of the rare word is left
-    np.testing.assert_allclose(word_weights(rare, masks), [[0.1, 0.4]])
+    np.testing.assert_allclose(word_weights(caption_words('a zzyzx'), masks), [[0.1, 0.4]])
 
 
 def test_noun_occurrences():
     words = caption_words('A polar bear and a Bear cub, bears')
     assert noun_occurrences(words, 'bear') == {2, 5}
     assert noun_occurrences(words, 'Polar bear') == {1, 2}
-    assert noun_occurrences(words, 'cat') == set()
-    assert noun_occurrences(words, '') == set()
+    assert noun_occurrences(words, 'cat') == noun_occurrences(words, '') == set()

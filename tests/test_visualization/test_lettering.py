@@ -1,14 +1,7 @@
 import numpy as np
 import pytest
 
-from code_mm.visualization.lettering import BLACK, WHITE, TextPiece, draw_text, ink
-
-
-def test_ink_can_be_read():
-    assert ink(WHITE) == BLACK
-    assert ink((0, 0, 0)) == WHITE
-    assert ink((240, 200, 40)) == BLACK  # yellow
-    assert ink((0, 0, 255)) == WHITE
+from code_mm.visualization.lettering import TextPiece, draw_text
 
 
 def test_lines_break_at_the_width():

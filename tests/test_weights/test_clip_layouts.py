@@ -11,19 +11,6 @@ from code_mm.models.backbones.clip import load_clip_weights
 from code_mm.registry import MODELS
 from code_mm.weights import clip_layout, to_own_names
 
-VISION = dict(
-    type='CLIPImageEncoder',
-    image_size=24,
-    patch_size=8,
-    width=20,
-    layers=3,
-    heads=5,
-    embed_dim=12,
-)
-TEXT = dict(
-    type='code_mm.CLIPTextEncoder', context_length=10, width=16, layers=2, heads=2, embed_dim=12
-)
-
 
 def write_index(state, path):
     """safetensors in two parts and the json that names them."""
@@ -78,17 +65,13 @@ def test_embeddings_are_those_of_the_layouts_own_forward_pass(tmp_path, case):
     init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / file))
     expected = model.embed_image(image()), model.embed_text(IDS)
     assert expected[0].std() > 0.1 and expected[1].std() > 0.1
-    clip = MODELS.build(dict(type='CLIP', **SIZES, activation=activation, init_cfg=init_cfg))
-    visual = MODELS.build(dict(**VISION, activation=activation, init_cfg=init_cfg))
-    text = MODELS.build(dict(**TEXT, activation=activation, init_cfg=init_cfg))
-    for module in (clip, visual, text):
+    keys = dict(type='CLIP', **SIZES, activation=activation, init_cfg=init_cfg)
+    clip, texts = MODELS.build(keys), MODELS.build(dict(keys, image_tower=False))
+    for module in (clip, texts):
         module.init_weights()
-    found = [
-        (clip.encode_image(image()), clip.encode_text(IDS)),
-        (visual.encode(image()), text(IDS)),
-    ]
-    for pair in found:
-        torch.testing.assert_close(pair, expected, rtol=1e-4, atol=1e-5)
+    found = clip.encode_image(image()), clip.encode_text(IDS)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(texts.encode_text(IDS), expected[1], rtol=1e-4, atol=1e-5)
     assert torch.equal(clip.logit_scale, model.state['logit_scale'].reshape(()))
 
 
@@ -98,19 +81,6 @@ def test_the_activation_matters():
     one, other = HuggingFace('gelu'), HuggingFace('quick_gelu')
     assert (one.embed_text(IDS) - other.embed_text(IDS)).abs().max() > 1e-3
     assert (one.embed_image(image()) - other.embed_image(image())).abs().max() > 1e-3
-
-
-def test_one_towers_file_fills_that_tower(tmp_path):
-    """``CLIPVisionModelWithProjection`` holds one tower only."""
-    model = HuggingFace()
-    state = {k: v for k, v in model.state.items() if k.startswith('vis')}
-    save_file(state, tmp_path / 'model.safetensors')
-    visual = MODELS.build(VISION)
-    load_clip_weights(visual, tmp_path / 'model.safetensors', 'visual.')
-    torch.testing.assert_close(visual.encode(image()), model.embed_image(image()))
-    clip = MODELS.build(dict(type='CLIP', **SIZES))
-    with pytest.raises(ValueError, match=r'does not fit this CLIP: \d+ missing'):
-        load_clip_weights(clip, tmp_path / 'model.safetensors')
 
 
 def test_layouts_are_told_from_names():
@@ -134,9 +104,10 @@ def test_all_layouts_become_the_same_names(model):
 def test_another_size_is_an_error_with_the_files_keys(tmp_path):
     path = tmp_path / 'model.safetensors'
     save_file(dict(HuggingFace().state), path)
-    visual = MODELS.build({**VISION, 'width': 40})
-    with pytest.raises(ValueError, match=r"but the file \(Hugging Face layout\) has .*'width': 20"):
-        load_clip_weights(visual, path, 'visual.')
+    clip = MODELS.build(dict(type='CLIP', **{**SIZES, 'vision_width': 40}))
+    match = r"but the file \(Hugging Face layout\) has .*'vision_width': 20"
+    with pytest.raises(ValueError, match=match):
+        load_clip_weights(clip, path)
 
 
 def test_a_query_without_its_key_is_missing(tmp_path):

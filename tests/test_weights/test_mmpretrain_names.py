@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from tiny_model import SIZES, openai_state, tiny_clip
 
 from code_mm.weights import to_own_names
-from code_mm.weights.mmpretrain_names import to_mmpretrain_names
+from code_mm.weights.clip_layouts import to_mmpretrain_names
 
 # Those of a transformer of mmpretrain 1.3.6; compared with the real one, where it is installed, in
 # tests/test_models/test_segmentors/test_mmpretrain_backbone.py.
@@ -53,9 +53,9 @@ def assert_converted(clip, converted):
         token = name in ('backbone.cls_token', 'backbone.pos_embed')
         assert backbone[name].dim() == (3 if token else value.dim()), name
         assert torch.equal(backbone[name].flatten(), value.flatten()), name
-    prefix = 'decode_head.text_encoder.'
+    prefix = 'vision_language_backbone.'
     text = {k.removeprefix(prefix): v for k, v in converted.items() if k.startswith(prefix)}
-    own = clip.text.state_dict()
+    own = {k: v for k, v in clip.state_dict().items() if not k.startswith('visual.')}
     assert text.keys() == own.keys() and all(torch.equal(text[k], own[k]) for k in own)
     features = torch.rand(2, SIZES['vision_width'], 3, 4)
     weight, bias = (converted[f'decode_head.projection.{name}'] for name in ('weight', 'bias'))

@@ -1,13 +1,17 @@
 """Whole segmentors are filled from checkpoints of every kind, by init_cfg and by hand."""
 
+import copy
+
 import pytest
 import torch
+from mmengine.runner import load_checkpoint
 from released_files import code_release, tcl_release
-from tiny_model import SIZES, code_config, images, openai_state, tiny_code
+from tiny_model import SIZES, code_config, images, openai_state, tiny_clip, tiny_code
 
 from code_mm.registry import MODELS
-from code_mm.weights.model_weights import load_model_weights
-from code_mm.weights.trained_parts import clip_checksum, save_trained_parts
+from code_mm.weights.checksum import clip_checksum
+from code_mm.weights.model_weights import load_model_weights, pretrained_files
+from code_mm.weights.trained_parts import save_trained_parts
 
 NAMES = ['red star', 'boat']
 # TCL: what CoDe adds is switched off by keys
@@ -57,8 +61,10 @@ def test_init_cfg_takes_a_checkpoint_that_has_the_clip_inside(model, tmp_path, l
     # the CLIP's own file is not needed, and need not be there
     backbone = dict(type='CLIP', **SIZES, init_cfg=pretrained(tmp_path / 'nowhere.pt'))
     found = build(backbone=backbone, init_cfg=pretrained(tmp_path / 'x.pth'))
+    init_cfg = found.init_cfg
     found.init_weights()
     assert_same(found, model)
+    assert found.init_cfg is init_cfg and init_cfg['checkpoint'] == str(tmp_path / 'x.pth')
     total = len(model.state_dict())
     assert [text.partition('-> ')[2] for text in logged] == [
         f'CoDeSegmentor: loaded {total}, missing 0, unexpected 0, of another size 0'
@@ -69,32 +75,31 @@ def test_init_cfg_takes_a_checkpoint_that_has_the_clip_inside(model, tmp_path, l
 @torch.no_grad()
 def test_a_tcl_release_predicts_from_templates(model, tmp_path, logged, wrapper):
     torch.save(tcl_release(model, wrapper), tmp_path / 'tcl.pth')
-    found = build(**TCL, init_cfg=pretrained(tmp_path / 'tcl.pth'))
+    found = build(parts=TCL, init_cfg=pretrained(tmp_path / 'tcl.pth'))
     found.init_weights()
     assert 'tcl.pth (TCL release) -> CoDeSegmentor' in logged[0]
-    assert 'missing 1 (backbone.logit_scale), unexpected 2 (losses.region_' in logged[0]
+    assert 'missing 1 (backbone.logit_scale), unexpected 2 (co_decomposition.losses' in logged[0]
     expected = model.state_dict()
     for name, value in found.state_dict().items():
         assert name == 'backbone.logit_scale' or torch.equal(value, expected[name]), name
     # independent: mean over the templates of unit-length embeddings, and the segmenter's features
-    from code_mm.tokenizers import tokenize
     from code_mm.vocabulary import get_templates
 
     rows = []
     for name in NAMES:
         sentences = [t.format(name) for t in get_templates('custom')]
-        embed = model.backbone.encode_text(tokenize(sentences, SIZES['context_length']))
+        embed = model.backbone.encode_text(model.backbone.tokenize(sentences))
         mean = (embed / embed.norm(dim=1, keepdim=True)).mean(0)
         rows.append(mean / mean.norm())
     image = images(1, 32, 32)
-    features = model.image_segmenter(model.backbone.visual.trunk(image))
-    to_mask = model.decode_head.similarity_to_mask
+    features = model.image_segmenter(model.backbone.trunk(image))
+    to_mask = model.similarity_to_mask
     logits = to_mask.scale * torch.einsum('bchw,nc->bnhw', features, torch.stack(rows))
     masks = torch.sigmoid(logits + to_mask.bias)
     masks = torch.nn.functional.interpolate(masks, size=(32, 32), mode='bilinear')
     found.set_class_names(NAMES)
     torch.testing.assert_close(found.encode_decode(image, [{}]), masks, rtol=1e-4, atol=1e-5)
-    with pytest.raises(ValueError, match='expected a noun_prompt for training'):
+    with pytest.raises(ValueError, match='expected a noun_prompt'):
         found.loss(image, [])
 
 
@@ -129,8 +134,9 @@ def test_half_precision_parts(model, exported):
     found = build(backbone=dict(type='CLIP', **SIZES, init_cfg=pretrained(clip)))
     load_model_weights(found, parts)
     assert {p.dtype for p in found.parameters()} == {torch.float32}
-    expected = model.image_segmenter.proj.half().float()
-    assert torch.equal(found.image_segmenter.proj, expected)
+    for name, value in found.state_dict().items():
+        expected = model.state_dict()[name]
+        assert torch.equal(value, expected if 'backbone.' in name else expected.half().float())
 
 
 def test_parts_on_another_clip_or_on_none_are_refused(model, exported, tmp_path):
@@ -166,7 +172,7 @@ def test_nothing_but_a_whole_model_is_exported(model, tmp_path, lacking):
 
 def test_a_checkpoint_of_another_model_is_refused(model, tmp_path):
     torch.save(
-        own_checkpoint(tiny_code(seed=0, text_segmenter=None, word_prompt=None, losses={})),
+        own_checkpoint(tiny_code(parts=dict(text_segmenter=None, word_prompt=None, losses={}))),
         tmp_path / 'x.pth',
     )
     with pytest.raises(ValueError, match=r'lacks \d+ of its \d+ parameters'):
@@ -176,7 +182,7 @@ def test_a_checkpoint_of_another_model_is_refused(model, tmp_path):
     release = code_release(model)
     release['model']['masker.sim2mask.w'] = torch.ones(3)
     torch.save(release, tmp_path / 'x.pth')
-    match = r'1 of another size \[.decode_head.similarity_to_mask.scale \(3,\) for \(\)'
+    match = r'1 of another size \[.\w+.similarity_to_mask.scale \(3,\) for \(\)'
     with pytest.raises(ValueError, match=match):
         load_model_weights(build(), tmp_path / 'x.pth')
 
@@ -186,9 +192,47 @@ def test_init_cfg_of_another_form_is_refused():
         build(init_cfg=dict(type='Pretrained', checkpoint='x', prefix='y')).init_weights()
 
 
-def test_gelu_reaches_the_copy_of_the_last_block():
-    found = build(backbone=dict(type='CLIP', **SIZES, activation='gelu'))
-    kinds = {type(m) for name, m in found.named_modules() if name.endswith('mlp.gelu')}
-    own = {type(found.image_segmenter.block.mlp.gelu)}
-    assert own == {torch.nn.GELU}
-    assert own == kinds - {type(found.text_segmenter.transformer.resblocks[0].mlp.gelu)}
+def test_files_that_a_config_names():
+    config = dict(
+        init_cfg=None,
+        pretrained='zoo://a',
+        backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='b.pt')),
+        heads=[
+            dict(init_cfg=dict(type='Normal')),
+            dict(init_cfg=[dict(type='Pretrained', checkpoint='c')]),
+        ],
+    )
+    assert list(pretrained_files(config)) == ['zoo://a', 'b.pt', 'c']
+    assert not list(pretrained_files(None))
+
+
+@pytest.fixture
+def unfilled(tmp_path):
+    """As mmseg's ``init_model`` leaves it: built from the config, nothing loaded."""
+    torch.save(openai_state(tiny_clip(seed=3)), tmp_path / 'clip.pth')
+    found = tiny_code().eval()
+    found.backbone.init_cfg = pretrained(tmp_path / 'clip.pth')
+    found.backbone._is_init = False
+    found.set_class_names(NAMES)
+    return found
+
+
+def test_random_weights_do_not_pass_for_those_that_the_config_names(unfilled, tmp_path):
+    match = r'random ones; call model.init_weights.*clip\.pth'
+    with pytest.raises(RuntimeError, match=match):
+        unfilled.predict(images(1, 32, 32))
+    others = {k: v for k, v in unfilled.state_dict().items() if not k.startswith('backbone.')}
+    unfilled.load_state_dict(others, strict=False)
+    with pytest.raises(RuntimeError, match=match):
+        unfilled.predict(images(1, 32, 32))
+    unfilled.init_weights()
+    unfilled.set_class_names(NAMES)
+    assert unfilled.predict(images(1, 32, 32))[0].pred_sem_seg.data.shape == (1, 32, 32)
+
+
+@pytest.mark.parametrize('part', ['model', 'backbone'])
+def test_a_checkpoint_fills_the_backbone(unfilled, tmp_path, part):
+    part = unfilled if part == 'model' else unfilled.backbone
+    torch.save(dict(state_dict=part.state_dict()), tmp_path / 'checkpoint.pth')
+    load_checkpoint(part, str(tmp_path / 'checkpoint.pth'), 'cpu')
+    assert len(copy.deepcopy(unfilled).predict(images(1, 32, 32))) == 1

@@ -9,23 +9,23 @@ from code_mm.weights.release_weights import convert_release_name, convert_releas
 @pytest.mark.parametrize(
     ('released', 'own'),
     [
-        ('learnable_image_bg', 'region_prompt.image'),
-        ('bg_text', 'word_prompt.words'),
-        ('text_mask_w', 'text_segmenter.scale'),
-        ('clip_text_encoder.prompt_learner.ctx', 'noun_prompt.contexts'),
+        ('learnable_image_bg', 'co_decomposition.region_prompt.image'),
+        ('bg_text', 'co_decomposition.word_prompt.words'),
+        ('text_mask_w', 'co_decomposition.text_segmenter.scale'),
+        ('clip_text_encoder.prompt_learner.ctx', 'co_decomposition.noun_prompt.contexts'),
         ('frozen_clip.visual.proj', 'backbone.visual.proj'),
         ('frozen_clip.logit_scale', 'backbone.logit_scale'),
         ('frozen_clip.ln_final.bias', 'backbone.text.ln_final.bias'),
         (
             'masker.image_encoder.backbone.transformer.resblocks.11.attn.in_proj_bias',
-            'image_segmenter.block.attn.in_proj_bias',
+            'image_segmenter.tail.block.attn.in_proj_bias',
         ),
         (
             'masker.image_encoder.decoder.decoder.net.1.conv.gate.gate',
             'image_segmenter.decoder.1.gate',
         ),
-        ('masker.sim2mask.b', 'decode_head.similarity_to_mask.bias'),
-        ('hcl_loss.logit_scale', 'losses.region_word.logit_scale'),
+        ('masker.sim2mask.b', 'co_decomposition.similarity_to_mask.bias'),
+        ('hcl_loss.logit_scale', 'co_decomposition.losses.region_word.logit_scale'),
     ],
 )
 def test_names(released, own):
@@ -49,14 +49,9 @@ def test_copies_are_left_out(name):
     assert set(converted) == {'backbone.logit_scale'}
 
 
-def test_unknown_names_are_an_error():
-    with pytest.raises(KeyError, match=r"of the CoDe release, but got 'backbone\.conv1\.weight'"):
-        convert_release_name('backbone.conv1.weight')
-
-
 def test_shapes_and_types():
     converted = convert_release_weights(
         {'bg_text': torch.zeros(77, 1, 512).half(), 'text_mask_b': torch.tensor(1.0).double()}
     )
-    assert converted['word_prompt.words'].shape == (77, 512)
+    assert converted['co_decomposition.word_prompt.words'].shape == (77, 512)
     assert {value.dtype for value in converted.values()} == {torch.float32}

@@ -84,35 +84,51 @@ def load_config(path: str, cfg_options: dict | None = None):
     return cfg
 
 
+def test_dataset_config(cfg, name: str | None = None) -> dict:
+    """Config of the data set that the config tests on; ``name`` chooses among several."""
+    from code_mm.datasets.benchmarks.table import evaluated_datasets
+
+    found = evaluated_datasets(cfg)
+    several = 'benchmarks' in (cfg.get('test_cfg') or {})
+    if not several or (name is None and len(found) == 1):
+        return next(iter(found.values()))
+    if name not in found:
+        raise ValueError(f'expected --dataset to be one of {list(found)}, but got {name!r}')
+    return found[name]
+
+
 def test_dataset(cfg, name: str | None = None):
-    """The data set that the config tests on; ``name`` chooses among several."""
+    """That data set."""
     from code_mm.registry import DATASETS
 
     return DATASETS.build(test_dataset_config(cfg, name))
 
 
-def test_dataset_config(cfg, name: str | None = None) -> dict:
-    """Config of that data set."""
-    from code_mm.engine.loops.benchmark import loader_config
+def count_pixels(dataset, runs: dict[str, Path]) -> dict:
+    """Title -> pixels (n, n) by true and by predicted class, of the label maps of each run."""
+    from rich.progress import track
 
-    loader = cfg.get('test_dataloader')
-    if not loader:
-        raise ValueError(f'expected test_dataloader in {cfg.filename}, but it has none')
-    benchmark = chosen_benchmark(cfg, name)
-    return loader_config(benchmark, loader)['dataset'] if benchmark else loader['dataset']
+    from code_mm.evaluation.confusion_matrix import confusion_counts
+    from code_mm.evaluation.label_maps import SavedPredictions
+
+    number, ignored = len(dataset.metainfo['classes']), dataset.ignore_index
+    predictions = {title: SavedPredictions(dataset, folder) for title, folder in runs.items()}
+    return {
+        title: sum(
+            confusion_counts(one.prediction, one.truth, number, ignored)
+            for one in track(saved, title, len(saved))
+        )
+        for title, saved in predictions.items()
+    }
 
 
-def chosen_benchmark(cfg, name: str | None) -> dict | None:
-    """Keys of one benchmark of a config that tests on several; None for other configs."""
-    from code_mm.engine.loops.benchmark import choose_benchmarks
+def draw_table(rows, meta: dict, dataset, args):
+    """The picture of ``draw_comparison``, as the picture options ask."""
+    from code_mm.visualization import draw_comparison
 
-    benchmarks = (cfg.get('test_cfg') or {}).get('benchmarks')
-    if benchmarks is None:
-        return None
-    benchmarks = choose_benchmarks(benchmarks)
-    if name not in benchmarks:
-        raise ValueError(f'expected --dataset to be one of {list(benchmarks)}, but got {name!r}')
-    return benchmarks[name]
+    background = 0 if meta['classes'][0] == 'background' else None
+    looks = (dataset.ignore_index, background, args.distinct, args.panel)
+    return draw_comparison(rows, meta['classes'], meta['palette'], *looks)
 
 
 def load_model(cfg, checkpoint: str, name: str):
@@ -123,18 +139,12 @@ def load_model(cfg, checkpoint: str, name: str):
     from mmengine.logging import MMLogger
     from runner_options import build_runner
 
-    from code_mm.engine.checkpoint_check import (
-        names_pretrained_weights,
-        read_local_files_inertly,
-        require_checkpoint,
-    )
+    from code_mm.weights.model_weights import pretrained_files
 
-    read_local_files_inertly()
     from_config = checkpoint == 'none'
     if not from_config:
-        require_checkpoint(checkpoint)
         cfg.load_from = checkpoint
-    elif not names_pretrained_weights(cfg.model):
+    elif not any(pretrained_files(cfg.model)):
         raise ValueError(f'expected a checkpoint, but {cfg.filename} names no weights itself')
     cfg.resume = False
     cfg.log_level = 'WARNING'

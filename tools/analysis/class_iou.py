@@ -1,8 +1,8 @@
 """Draws the IoU of every class as bars, sorted, for one or several runs.
 
 Example:
-    python tools/test.py configs/shapes/code_shapes-hard.py CHECKPOINT --out maps/code
-    python tools/analysis/class_iou.py configs/shapes/code_shapes-hard.py CoDe=maps/code
+    python tools/test.py CONFIG CHECKPOINT --out maps/code
+    python tools/analysis/class_iou.py CONFIG CoDe=maps/code
 """
 
 import argparse
@@ -11,6 +11,7 @@ from pathlib import Path
 from analysis_options import (
     OUT,
     add_run_options,
+    count_pixels,
     load_config,
     parse_runs,
     save_picture,
@@ -57,30 +58,16 @@ def class_order(ious: dict, sort: str, top: int | None) -> list[int]:
 def main() -> None:
     args = parse_args()
     runs = parse_runs(args.runs)
-    from rich.progress import track
-
-    from code_mm.evaluation import (
-        SavedPredictions,
-        class_ious,
-        confusion_counts,
-        write_result_table,
-    )
+    from code_mm.evaluation import write_result_table
+    from code_mm.evaluation.confusion_matrix import class_ious
     from code_mm.visualization import draw_class_ious
 
     dataset = test_dataset(load_config(args.config, args.cfg_options), args.dataset)
     classes = dataset.metainfo['classes']
-    ious = {}
-    for title, folder in runs.items():
-        predictions = SavedPredictions(dataset, folder)
-        counts = sum(
-            confusion_counts(one.prediction, one.truth, len(classes), dataset.ignore_index)
-            for one in track(predictions, title, len(predictions))
-        )
-        ious[title] = 100 * class_ious(counts)
-
+    counts = count_pixels(dataset, runs)
+    ious = {title: 100 * class_ious(pixels) for title, pixels in counts.items()}
     order = class_order(ious, args.sort, args.top)
     rows = [{'class': classes[i], **{t: float(v[i]) for t, v in ious.items()}} for i in order]
-    args.out.mkdir(parents=True, exist_ok=True)
     write_result_table(rows, args.out / 'class_iou')
     print(f'table: {args.out / "class_iou.md"} and .json')
     save_picture(draw_class_ious(ious, classes, order), args.out / 'class_iou.png')

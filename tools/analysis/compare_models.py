@@ -2,8 +2,8 @@
 
 Example:
     python tools/analysis/compare_models.py \\
-        --model MaskCLIP configs/shapes/maskclip_shapes-hard.py none \\
-        --model CoDe configs/shapes/code_shapes-hard.py CHECKPOINT --num-images 4
+        --model MaskCLIP projects/shapes_world/configs/maskclip_shapes-hard.py none \\
+        --model CoDe projects/shapes_world/configs/code_shapes-hard.py CHECKPOINT --num-images 4
 """
 
 import argparse
@@ -13,7 +13,7 @@ from analysis_options import (
     OUT,
     add_config_options,
     add_picture_options,
-    chosen_benchmark,
+    draw_table,
     load_config,
     load_model,
     save_picture,
@@ -53,13 +53,15 @@ def parse_args() -> argparse.Namespace:
 
 def choose_samples(args: argparse.Namespace, dataset) -> list[dict]:
     """What is known of each image, as the data set's pipeline takes it, and its truth."""
-    from code_mm.evaluation import draw_images, find_images, load_truth
+    import numpy as np
+
+    from code_mm.evaluation.label_maps import find_images, image_paths, load_truth
 
     if args.images:
-        paths = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
-        chosen = find_images(paths, args.images)
+        chosen = find_images(image_paths(dataset), args.images)
     else:
-        chosen = draw_images(len(dataset), args.num_images, args.seed)
+        drawn = np.random.default_rng(args.seed).permutation(len(dataset))
+        chosen = sorted(drawn[: max(1, args.num_images)].tolist())
     samples = []
     for choice in chosen:
         if isinstance(choice, str):
@@ -82,41 +84,35 @@ def meta_of(args: argparse.Namespace, dataset) -> dict:
     return BaseSegDataset(metainfo=dict(classes=[BACKGROUND, *words]), lazy_init=True).metainfo
 
 
-def configured_names(cfg) -> list[str] | None:
-    """Class names that the config asks for in place of the data set's."""
-    for hook in cfg.get('custom_hooks', []):
-        if hook['type'].endswith('ClassNamesHook') and hook.get('class_names'):
-            return list(hook['class_names'])
-    return None
-
-
-def class_names(segmentor, own: list[str], asked: str | None) -> tuple[list[str], int]:
-    """What the model is asked for, and by how much its labels lie below those of the picture."""
+def name_classes(segmentor, cfg, args: argparse.Namespace, meta: dict) -> int:
+    """Tell a model what to look for; by how much its labels lie below those of the picture."""
     from code_mm.apis.class_query import make_query
 
-    if not asked:
-        return own, 0
-    query = make_query(asked, configured_threshold=segmentor.decode_head.background_threshold)
-    return list(query.names), int(query.background_threshold is None)
+    if not hasattr(segmentor, 'set_class_names'):  # trained for its classes
+        return 0
+    benchmark = ((cfg.get('test_cfg') or {}).get('benchmarks') or {}).get(args.dataset) or {}
+    if 'background_threshold' in benchmark:
+        segmentor.set_background_threshold(benchmark['background_threshold'])
+    if args.classes:
+        query = make_query(args.classes, configured_threshold=segmentor.background_threshold)
+        segmentor.set_class_names(list(query.names))
+        return int(query.background_threshold is None)
+    hooks = [h for h in cfg.get('custom_hooks', []) if h['type'].endswith('ClassNamesHook')]
+    given = [keys['class_names'] for keys in (benchmark, *hooks) if keys.get('class_names')]
+    segmentor.set_class_names(list(given[0] if given else meta['classes']))
+    return 0
 
 
 def predict(args: argparse.Namespace, model: list[str], infos: list[dict], meta: dict) -> list:
     """Label maps of one model on all images."""
     from rich.progress import track
 
-    from code_mm.evaluation import predict_label_maps
+    from code_mm.evaluation.label_maps import predict_label_maps
 
     title, config, checkpoint = model
     cfg = load_config(config, args.cfg_options)
     segmentor = load_model(cfg, checkpoint, title)
-    shift = 0
-    if hasattr(segmentor, 'set_class_names'):  # others were trained for their classes
-        benchmark = chosen_benchmark(cfg, args.dataset) or {}
-        if 'background_threshold' in benchmark:
-            segmentor.set_background_threshold(benchmark['background_threshold'])
-        own = benchmark.get('class_names') or configured_names(cfg) or list(meta['classes'])
-        names, shift = class_names(segmentor, own, args.classes)
-        segmentor.set_class_names(names)
+    shift = name_classes(segmentor, cfg, args, meta)
     pipeline = test_dataset_config(cfg, args.dataset)['pipeline']
     maps = predict_label_maps(segmentor, pipeline, infos)
     return [labels + shift for labels in track(maps, title, len(infos))]
@@ -129,7 +125,7 @@ def main() -> None:
         raise ValueError(f'expected different titles, but got {titles}')
     import mmcv
 
-    from code_mm.visualization import ComparisonRow, draw_comparison
+    from code_mm.visualization import ComparisonRow
 
     dataset = test_dataset(load_config(args.model[0][1], args.cfg_options), args.dataset)
     samples, meta = choose_samples(args, dataset), meta_of(args, dataset)
@@ -142,17 +138,7 @@ def main() -> None:
         maps.update({title: maps_of_model[i] for title, maps_of_model in predictions.items()})
         path = sample['info']['img_path']
         rows.append(ComparisonRow(mmcv.imread(path, channel_order='rgb'), maps, Path(path).name))
-    background = 0 if meta['classes'][0] == 'background' else None
-    picture = draw_comparison(
-        rows,
-        meta['classes'],
-        meta['palette'],
-        dataset.ignore_index,
-        background,
-        args.distinct,
-        args.panel,
-    )
-    save_picture(picture, args.out)
+    save_picture(draw_table(rows, meta, dataset, args), args.out)
 
 
 if __name__ == '__main__':

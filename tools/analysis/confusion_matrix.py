@@ -1,8 +1,8 @@
 """Shows which classes a run takes for which: the most confused pairs and a picture.
 
 Example:
-    python tools/test.py configs/shapes/code_shapes-hard.py CHECKPOINT --out maps/code
-    python tools/analysis/confusion_matrix.py configs/shapes/code_shapes-hard.py maps/code
+    python tools/test.py CONFIG CHECKPOINT --out maps/code
+    python tools/analysis/confusion_matrix.py CONFIG maps/code
 """
 
 import argparse
@@ -11,6 +11,7 @@ from pathlib import Path
 from analysis_options import (
     OUT,
     add_run_options,
+    count_pixels,
     load_config,
     parse_runs,
     save_picture,
@@ -44,7 +45,8 @@ def report(title: str, counts, classes, out: Path, args: argparse.Namespace) -> 
     """Table, counts and picture of one run."""
     import numpy as np
 
-    from code_mm.evaluation import class_ious, classes_to_show, most_confused, write_result_table
+    from code_mm.evaluation import write_result_table
+    from code_mm.evaluation.confusion_matrix import class_ious, classes_to_show, most_confused
     from code_mm.visualization import draw_confusion
 
     miou = 100 * np.nanmean(class_ious(counts))
@@ -74,19 +76,10 @@ def report(title: str, counts, classes, out: Path, args: argparse.Namespace) -> 
 def main() -> None:
     args = parse_args()
     runs = parse_runs(args.runs)
-    from rich.progress import track
-
-    from code_mm.evaluation import SavedPredictions, confusion_counts
-
     dataset = test_dataset(load_config(args.config, args.cfg_options), args.dataset)
-    classes = list(dataset.metainfo['classes'])
-    for title, folder in runs.items():
-        predictions = SavedPredictions(dataset, folder)
-        counts = sum(
-            confusion_counts(one.prediction, one.truth, len(classes), dataset.ignore_index)
-            for one in track(predictions, title, len(predictions))
-        )
-        report(title, counts, classes, args.out / title if len(runs) > 1 else args.out, args)
+    for title, counts in count_pixels(dataset, runs).items():
+        out = args.out / title if len(runs) > 1 else args.out
+        report(title, counts, list(dataset.metainfo['classes']), out, args)
 
 
 if __name__ == '__main__':

@@ -8,6 +8,7 @@ Example:
 import argparse
 from pathlib import Path
 
+import numpy as np
 from analysis_options import OUT, load_config, load_model, save_picture
 
 
@@ -41,24 +42,51 @@ def caption_pipeline(cfg) -> list[dict]:
     return dataset.get('pipeline', [])
 
 
+def load_pair(cfg, args: argparse.Namespace) -> dict:
+    """The pair without the pipeline's random parts: no crop, no flip, no draw of nouns.
+
+    Returns:
+        dict: ``inputs`` (3, H, W) uint8 and ``data_samples``, for ``CoDeSegmentor.decompose``.
+    """
+    from mmcv.transforms import Compose
+
+    from code_mm.nouns import NounSelector
+
+    steps = {step['type'].rpartition('.')[-1]: dict(step) for step in caption_pipeline(cfg)}
+    missing = [name for name in ('TokenizeCaption', 'PackCaptionInputs') if name not in steps]
+    if missing:
+        raise ValueError(
+            f'expected a pipeline of image-caption pairs, but it lacks {missing}; use the config '
+            'that the model was trained with'
+        )
+    nouns = args.nouns
+    if nouns is None:
+        keys = {**steps.get('SelectNouns', {}), **steps.get('LoadNouns', {})}
+        keys = {key: keys[key] for key in ('tagger', 'word_type') if key in keys}
+        nouns = NounSelector(**keys)(args.caption)[: args.max_nouns]
+    if not nouns:
+        raise ValueError(f'expected nouns in the caption, but none were found in {args.caption!r}')
+    results = dict(img_path=args.image, sample_key=args.image, caption=args.caption)
+    results.update(nouns=nouns, selected_nouns=nouns)
+    results = Compose([steps.get('LoadCaptionImage', dict(type='LoadCaptionImage'))])(results)
+    size = args.size or steps.get('RandomResizedCrop', {}).get('size')
+    shape, patch = results['img_shape'], cfg.model.backbone.get('patch_size', 16)
+    scale = np.min(size) / min(shape) if size else 1.0
+    height, width = (max(1, round(side * scale / patch)) * patch for side in shape)
+    resize = dict(type='Resize', scale=(width, height), keep_ratio=False)
+    return Compose([resize, steps['TokenizeCaption'], steps['PackCaptionInputs']])(results)
+
+
 def main() -> None:
     args = parse_args()
     import mmcv
     import torch
     from mmengine.dataset import pseudo_collate
 
-    from code_mm.visualization import draw_co_decomposition, load_caption_pair
+    from code_mm.visualization import draw_co_decomposition
 
     cfg = load_config(args.config)
-    pair = load_caption_pair(
-        caption_pipeline(cfg),
-        args.image,
-        args.caption,
-        args.nouns,
-        args.max_nouns,
-        args.size,
-        cfg.model.backbone.get('patch_size', 16),
-    )
+    pair = load_pair(cfg, args)
     nouns = pair['data_samples'].selected_nouns
     print(f'nouns: {", ".join(nouns)}')
     model = load_model(cfg, args.checkpoint, 'draw_co_decomposition')
@@ -71,7 +99,8 @@ def main() -> None:
         args.caption,
         None if words is None else words.float().cpu().numpy(),
         nouns,
-        panel=args.panel,
+        args.panel,
+        model.backbone.tokenizer,
     )
     save_picture(picture, args.out)
 

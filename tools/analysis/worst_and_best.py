@@ -1,8 +1,8 @@
 """Draws the images that a run segments worst and best, by their mean IoU (thesis Fig. 4.5).
 
 Example:
-    python tools/test.py configs/shapes/code_shapes-hard.py CHECKPOINT --out maps/code
-    python tools/analysis/worst_and_best.py configs/shapes/code_shapes-hard.py maps/code --num 5
+    python tools/test.py CONFIG CHECKPOINT --out maps/code
+    python tools/analysis/worst_and_best.py CONFIG maps/code --num 5
 """
 
 import argparse
@@ -12,6 +12,7 @@ from analysis_options import (
     OUT,
     add_picture_options,
     add_run_options,
+    draw_table,
     load_config,
     parse_runs,
     save_picture,
@@ -39,7 +40,7 @@ def score_images(predictions, classes, ignore_index: int) -> list:
     """IoU of every image of the first run, in data set order."""
     from rich.progress import track
 
-    from code_mm.evaluation import image_iou
+    from code_mm.evaluation.per_image_iou import image_iou
 
     return [
         image_iou(one.path, one.prediction, one.truth, classes, ignore_index)
@@ -49,7 +50,7 @@ def score_images(predictions, classes, ignore_index: int) -> list:
 
 def read_scores(path: str, predictions) -> list:
     """The same from a file, brought into data set order by the images' paths."""
-    from code_mm.evaluation import read_per_image_iou
+    from code_mm.evaluation.per_image_iou import read_per_image_iou
 
     scores = {score.image: score for score in read_per_image_iou(path)}
     missing = [image for image in predictions.images if image not in scores]
@@ -76,7 +77,7 @@ def comparison_row(index: int, runs: dict, classes, ignore_index: int):
     import mmcv
     import numpy as np
 
-    from code_mm.evaluation import image_iou
+    from code_mm.evaluation.per_image_iou import image_iou
     from code_mm.visualization import ComparisonRow
 
     maps, notes, labels = {}, {}, range(len(classes))
@@ -93,8 +94,8 @@ def comparison_row(index: int, runs: dict, classes, ignore_index: int):
 def main() -> None:
     args = parse_args()
     folders = parse_runs(args.runs)
-    from code_mm.evaluation import SavedPredictions, rank_images, write_per_image_iou
-    from code_mm.visualization import draw_comparison
+    from code_mm.evaluation.label_maps import SavedPredictions
+    from code_mm.evaluation.per_image_iou import rank_images, write_per_image_iou
 
     dataset = test_dataset(load_config(args.config, args.cfg_options), args.dataset)
     meta, ignore_index = dataset.metainfo, dataset.ignore_index
@@ -111,17 +112,7 @@ def main() -> None:
         if not indices:
             continue
         rows = [comparison_row(i, runs, meta['classes'], ignore_index) for i in indices]
-        background = 0 if meta['classes'][0] == 'background' else None
-        picture = draw_comparison(
-            rows,
-            meta['classes'],
-            meta['palette'],
-            ignore_index,
-            background,
-            args.distinct,
-            args.panel,
-        )
-        save_picture(picture, args.out / f'{kind}.png')
+        save_picture(draw_table(rows, meta, dataset, args), args.out / f'{kind}.png')
 
 
 if __name__ == '__main__':

@@ -55,7 +55,7 @@ def write(report, folder: Path) -> list[Path]:
     import mmcv
 
     from code_mm.evaluation.result_table import write_result_table
-    from code_mm.visualization.side_by_side import draw_side_by_side
+    from code_mm.visualization import draw_side_by_side
 
     written = []
     if report.num_read:
@@ -112,8 +112,8 @@ def main() -> None:
     from rich.console import Console
     from rich.progress import track
 
-    from code_mm.evaluation.data_check import check_benchmark
-    from code_mm.evaluation.evaluated_datasets import evaluated_datasets
+    from code_mm.datasets.benchmarks.data_check import check_benchmark
+    from code_mm.datasets.benchmarks.table import evaluated_datasets
 
     console = Console(soft_wrap=True)
     wrong = 0

@@ -81,7 +81,7 @@ def write_report(report, out: Path, top: int) -> dict:
     from PIL import Image
 
     from code_mm.datasets.preparation.shard_check import report_page
-    from code_mm.visualization.noun_frequencies import draw_noun_frequencies
+    from code_mm.visualization import draw_noun_frequencies
 
     summary = report.summary(top)
     with open(out / 'problems.jsonl', 'w', encoding='utf-8') as file:

@@ -24,7 +24,7 @@ def main() -> None:
     import torch
 
     from code_mm.weights import read_tensors, to_own_names
-    from code_mm.weights.mmpretrain_names import to_mmpretrain_names
+    from code_mm.weights.clip_layouts import to_mmpretrain_names
 
     state = to_mmpretrain_names(to_own_names(read_tensors(args.source)))
     state = {name: value.float() for name, value in state.items()}

@@ -26,9 +26,22 @@ def decode_mask(
             the image, or a polygon has no two coordinates per point or fewer than three points.
     """
     if isinstance(segmentation, Mapping):
-        return coco.decode(_run_lengths(segmentation, height, width)).astype(bool)
+        size, counts = list(segmentation['size']), segmentation['counts']
+        if size != [height, width]:
+            raise ValueError(
+                f'expected a mask of the size of its image [{height}, {width}], but got {size}'
+            )
+        runs = dict(size=size, counts=counts)
+        if isinstance(counts, Sequence) and not isinstance(counts, (str, bytes)):
+            if sum(counts) != height * width or min(counts, default=0) < 0:
+                raise ValueError(
+                    f'expected run lengths with the sum {height} * {width} = {height * width}, but '
+                    f'got {sum(counts)}; the file is damaged or belongs to another image'
+                )
+            runs = coco.frPyObjects(dict(size=size, counts=list(counts)), height, width)
+        return coco.decode(runs).astype(bool)
+    # COCO's tools would take four numbers for a box, and ignore an odd one
     for polygon in segmentation:
-        # COCO's tools would take four numbers for a box, and ignore an odd one
         if len(polygon) % 2 or len(polygon) < 6:
             raise ValueError(
                 'expected a polygon [x0, y0, x1, y1, ...] of at least three points, but got '
@@ -38,19 +51,3 @@ def decode_mask(
         return np.zeros((height, width), bool)
     polygons = [np.asarray(polygon, np.float64).tolist() for polygon in segmentation]
     return coco.decode(coco.merge(coco.frPyObjects(polygons, height, width))).astype(bool)
-
-
-def _run_lengths(segmentation: Mapping, height: int, width: int) -> dict:
-    size, counts = list(segmentation['size']), segmentation['counts']
-    if size != [height, width]:
-        raise ValueError(
-            f'expected a mask of the size of its image [{height}, {width}], but got {size}'
-        )
-    if isinstance(counts, (str, bytes)):
-        return dict(size=size, counts=counts)
-    if sum(counts) != height * width or min(counts, default=0) < 0:
-        raise ValueError(
-            f'expected run lengths with the sum {height} * {width} = {height * width}, but got '
-            f'{sum(counts)}; the file is damaged or belongs to another image'
-        )
-    return coco.frPyObjects(dict(size=size, counts=list(counts)), height, width)

@@ -10,6 +10,7 @@ from itertools import islice
 from multiprocessing.connection import wait as wait_for_any
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -61,7 +62,7 @@ def _results(function, jobs: Iterator, workers: int, progress: Progress) -> Iter
             for job in jobs:
                 yield job, function(job)
         return
-    with ProcessPoolExecutor(workers, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(workers, initializer=_begin_worker) as pool:
         try:
             # The processes start here, before the thread of the progress bar does.
             running = {pool.submit(function, job): job for job in islice(jobs, 2 * workers)}
@@ -81,8 +82,9 @@ def _results(function, jobs: Iterator, workers: int, progress: Progress) -> Iter
             raise
 
 
-def _end_with_parent() -> None:
-    """Workers of a killed parent would wait for jobs forever."""
+def _begin_worker() -> None:
+    """Two things that a worker would wait for forever: a killed parent, and its lost threads."""
+    torch.set_num_threads(1)  # as torch's own loader workers do: a fork has no OpenMP threads
     sentinel = multiprocessing.parent_process().sentinel
 
     def watch() -> None:

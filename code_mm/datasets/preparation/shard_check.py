@@ -100,7 +100,11 @@ class ShardCheck:
             found.attempt(key, select_nouns, sample)
             found.counts['replaced'] += '\ufffd' in caption
             found.nouns.update(nouns)
-            sizes = dict(zip(_SIZES[2:], (len(caption), len(caption.split()), len(nouns))))  # noqa: B905
+            sizes = {
+                'caption characters': len(caption),
+                'caption words': len(caption.split()),
+                'nouns per caption': len(nouns),
+            }
             if image is not None:
                 sizes['image height'], sizes['image width'] = image['img_shape']
                 found.keys.append(key.partition('/')[2].encode())

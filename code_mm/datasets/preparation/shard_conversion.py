@@ -135,10 +135,7 @@ def is_coco(path: str) -> bool:
     """Whether a json file holds an object (COCO), not a list of rows."""
     if not path.endswith('.json'):
         return False
-    with open(path, encoding='utf-8-sig', errors='replace') as file:
-        while (character := file.read(1)).isspace():
-            pass
-    return character == '{'
+    return Path(path).read_text('utf-8-sig', 'replace').lstrip().startswith('{')
 
 
 class ShardJob(NamedTuple):

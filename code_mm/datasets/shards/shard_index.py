@@ -131,18 +131,15 @@ def _scan(path: str, layout: ShardLayout, samples: dict, skips: list[Skip]) -> N
     def damage(reason: str, member: str, detail: str) -> None:
         skips.append(Skip(reason, f'{name}/{member}' if member else name, detail))
 
-    def wanted(member: str) -> bool:
-        return layout.key_and_kind(member)[1] is not None
-
     with open(path, 'rb') as file:
         if file.peek(8).startswith(_COMPRESSED):
             detail = 'a compressed tar file has no random access; decompress it'
             damage('unreadable_shard', '', detail)
             return
-        for member, _ in tar_members(file, wanted, damage, with_data=False):
-            if member.offset_data + member.size > size:
-                continue
+        for member, _ in tar_members(file, lambda name: True, damage, with_data=False):
             key, kind = layout.key_and_kind(member.name)
+            if kind is None or member.offset_data + member.size > size:
+                continue
             found = samples.setdefault(key, {})
             if kind in found:
                 damage('duplicate_member', member.name, '')

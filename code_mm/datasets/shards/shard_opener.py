@@ -134,12 +134,15 @@ class _TimedPipe:
 
 
 def _bounded(unpacked: io.BufferedIOBase, packed: io.BufferedReader) -> Callable[[int], bytes]:
-    """``unpacked.read``, until it gives so much that its input must be a trap (ValueError)."""
+    """Read on, until there is so much that the input must be a trap (ValueError).
+
+    By ``read1``, as ``read`` keeps what it has when the input ends too early.
+    """
     size = 0
 
     def read(limit: int) -> bytes:
         nonlocal size
-        data = unpacked.read(min(limit, _CHUNK))
+        data = unpacked.read1(min(limit, _CHUNK))
         size += len(data)
         if size > max(_MOST_UNPACKED, _MOST_GROWTH * packed.tell()):
             raise ValueError(f'{packed.tell()} compressed bytes grew to more than {size}: no shard')

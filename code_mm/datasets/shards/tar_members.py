@@ -97,13 +97,8 @@ def tar_members(
                 continue
             if member.size > MAX_MEMBER:
                 damage('other', last, f'a member of {member.size} bytes')
-            elif not with_data:
-                yield member, b''
-            else:
-                file.seek(member.offset_data)
-                data = file.read(member.size)
-                if len(data) == member.size:
-                    yield member, data
+            elif (data := _content(file, member) if with_data else b'') is not None:
+                yield member, data
         if header.invalid or header.zeros < 2:
             reason = 'corrupt_header' if header.invalid else 'truncated_shard'
             damage(reason, last, f'ends at byte {file.tell()}')
@@ -111,6 +106,13 @@ def tar_members(
         damage('truncated_shard', last, str(error))
     except (tarfile.TarError, zlib.error, lzma.LZMAError, ValueError) as error:
         damage('unreadable_shard', last, str(error))
+
+
+def _content(file: BinaryIO, member: BoundedHeader) -> bytes | None:
+    """What a member holds; None where the file ends within it."""
+    file.seek(member.offset_data)
+    data = file.read(member.size)
+    return data if len(data) == member.size else None
 
 
 def _next(tar: tarfile.TarFile) -> BoundedHeader | None:

@@ -1,7 +1,6 @@
 """Transforms of caption samples; each file holds one."""
 
 from .add_caption import AddCaption
-from .caption_as_noun import CaptionAsNoun
 from .load_caption_image import LoadCaptionImage
 from .load_nouns import LoadNouns
 from .pack_caption_inputs import PackCaptionInputs
@@ -11,7 +10,6 @@ from .tokenize_caption import TokenizeCaption
 
 __all__ = [
     'AddCaption',
-    'CaptionAsNoun',
     'LoadCaptionImage',
     'LoadNouns',
     'PackCaptionInputs',

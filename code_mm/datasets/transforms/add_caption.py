@@ -1,15 +1,14 @@
 """Captions for the images of any data set, as a transform."""
 
-import logging
 import os
 from collections.abc import Sequence
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import Compose
-from mmengine.logging import print_log
 
 from code_mm.datasets.captions.caption_list import read_list
+from code_mm.datasets.sample_ledger import SampleLedger
 from code_mm.registry import TRANSFORMS
 from code_mm.structures.unusable_sample import UnusableSample
 
@@ -62,56 +61,43 @@ class AddCaption(BaseTransform):
         self.ann_file = ann_file
         folder = os.path.dirname(ann_file) if data_prefix is None else data_prefix
         self.transforms = Compose(list(transforms))
-        self.max_warnings = max_warnings
-        self.num_unusable = self.num_without = 0  # of this process
+        self._num_without = 0  # images in a row without a caption
         self._captions: dict[str, list[dict]] = {}
         skips = []
-        for fields in read_list(
-            ann_file, folder, image_key, caption_key, nouns_key, columns, skips
-        ):
+        columns = (image_key, caption_key, nouns_key, columns)
+        for fields in read_list(ann_file, folder, *columns, skips):
             self._captions.setdefault(_spelled(fields.pop('img_path')), []).append(fields)
         if not self._captions:
             raise ValueError(f'expected rows with image and caption in {ann_file}, but got none')
-        print_log(
-            f'{ann_file}: captions of {len(self._captions)} images'
-            + (f', {len(skips)} rows without image or caption left out' if skips else ''),
-            'current',
-        )
+        name = f'{ann_file} (images without a caption keep their labels)'
+        self.ledger = SampleLedger(name, skips, max_bad_fraction=1.0, max_warnings=max_warnings)
+        self.ledger.log_index_summary(f'captions of {len(self._captions)} images')
 
     def transform(self, results: dict) -> dict:
         """Add the caption, where there is one that can be used."""
         captions = self._captions.get(_spelled(results['img_path']))
         if captions is None:
-            self._missing(results['img_path'])
+            self._check_paths(results['img_path'])
             return results
-        self.num_without = -1  # the paths are right
+        self._num_without = -1  # the paths are right
         fields = captions[np.random.randint(len(captions))]
         try:
-            return self.transforms({**results, **fields})
+            captioned = self.transforms({**results, **fields})
         except UnusableSample as problem:
-            self._report(fields['sample_key'], problem)
+            self.ledger.skip(fields['sample_key'], problem)
             return results
+        self.ledger.use()
+        return captioned
 
-    def _missing(self, path: str) -> None:
-        if self.num_without < 0:
+    def _check_paths(self, path: str) -> None:
+        if self._num_without < 0:
             return
-        self.num_without += 1
-        if self.num_without == _PATIENCE:
+        self._num_without += 1
+        if self._num_without == _PATIENCE:
             raise ValueError(
                 f'expected captions in {self.ann_file} of images such as {path}, but none of '
                 f'{_PATIENCE} images is among its paths such as {next(iter(self._captions))}; set '
                 'data_prefix, the folder before the paths of the list'
-            )
-
-    def _report(self, key: str, problem: UnusableSample) -> None:
-        self.num_unusable += 1
-        if self.num_unusable <= self.max_warnings:
-            last = self.num_unusable == self.max_warnings
-            print_log(
-                f'{key}: caption not used: {problem}; the image keeps its labels'
-                + ('. Further ones are not reported by this process' if last else ''),
-                'current',
-                logging.WARNING,
             )
 
     def __repr__(self) -> str:

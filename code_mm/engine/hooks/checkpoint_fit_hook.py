@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 from mmengine.hooks import Hook
-from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.logging import print_log
+from mmengine.runner import BaseLoop
 
 from code_mm.registry import HOOKS
-from code_mm.weights.model_weights import ModelWeights
+from code_mm.weights.model_weights import ModelWeights, has_weights, pretrained_files
+
+from .class_names_hook import unwrapped_model
 
 
 @HOOKS.register_module()
@@ -16,26 +21,44 @@ class CheckpointFitHook(Hook):
     Without it a model of another size, or a file of another project, is evaluated with weights
     that are partly or wholly random. Checkpoints of the CoDe and TCL releases are renamed, trained
     parts are completed with the CLIP that the config names, and what was loaded, missing and
-    unexpected is logged. ``tools/train.py`` and ``tools/test.py`` always use it.
+    unexpected is logged. An evaluation without any checkpoint takes the weights that ``init_cfg``
+    names in the model's config. Every run has this hook (``prepare_every_run``).
 
     Args:
-        strict (bool): Every parameter must be in the checkpoint, in its size: for evaluation and
-            for resuming. False: at least one must, for training that starts from other weights.
+        strict (bool, optional): Every parameter must be in the checkpoint, in its size. False: at
+            least one must. Default: strict, but for training that starts from other weights.
 
     Raises:
         ValueError: The checkpoint does not fit.
     """
 
-    def __init__(self, strict: bool = True) -> None:
+    def __init__(self, strict: bool | None = None) -> None:
         self.strict = strict
+
+    def before_run(self, runner) -> None:
+        """Start an evaluation of a model that nothing has filled from its ``init_cfg``."""
+        model = unwrapped_model(runner.model)
+        if _is_training(runner) or runner._load_from or runner._resume or has_weights(model):
+            return
+        if any(pretrained_files(runner.cfg.get('model'))):
+            print_log(
+                'No checkpoint given: evaluating the weights that init_cfg of the config names.',
+                logger='current',
+                level=logging.WARNING,
+            )
+            model.init_weights()
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Compare names and sizes before the weights are taken over."""
-        model = runner.model
-        while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-            model = model.module
         source = getattr(runner, '_load_from', None) or 'the newest one of the work folder'
-        weights = ModelWeights.of(checkpoint, source)
-        state = weights.fitted(model, self.strict)
-        if weights.layout != 'own':
+        strict = self.strict
+        if strict is None:
+            strict = runner._resume or not _is_training(runner)
+        state = ModelWeights.of(checkpoint, source).fitted(unwrapped_model(runner.model), strict)
+        if state.keys() != checkpoint.get('state_dict', checkpoint).keys():
             checkpoint['state_dict'] = state
+
+
+def _is_training(runner) -> bool:
+    # built by runner.train() before it loads anything; runner.train_loop would build it here
+    return isinstance(runner._train_loop, BaseLoop)

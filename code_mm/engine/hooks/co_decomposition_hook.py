@@ -1,7 +1,7 @@
 """Co-decomposition pictures during validation and testing."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 
@@ -11,11 +11,12 @@ from mmengine.dataset import pseudo_collate
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
-from torch.utils.data import IterableDataset
+from torch.utils.data import Dataset, IterableDataset
 
 from code_mm.registry import DATASETS, HOOKS
 from code_mm.visualization import draw_co_decomposition
+
+from .class_names_hook import unwrapped_model
 
 
 @contextmanager
@@ -35,25 +36,17 @@ def fixed_draws(seed: int) -> Iterator[None]:
 class CoDecompositionHook(Hook):
     """Draw how the model splits a few image-caption pairs (thesis Fig. 4.2).
 
-    After a validation (or test) run the same pairs are given to
-    ``model.decompose(inputs, data_samples)`` and the pictures are handed to
-    ``runner.visualizer``, so they land wherever its backends write
-    (``vis_data/vis_image``, TensorBoard, ...) under ``co_decomposition_<i>``.
-
-    ``decompose`` returns one result per image with ``region_masks`` (k, H, W)
-    and ``word_masks`` (k, l) in [0, 1], the latter only where the model has a text
-    segmenter; caption and selected nouns are read from the result's or the pair's
-    metainfo. It is called on the main process only, so it must not communicate.
+    After a validation (or test) run the same pairs, with the same crops and nouns, are given to
+    ``model.decompose(inputs, data_samples)``, and the pictures to ``runner.visualizer``, so they
+    land wherever its backends write (``vis_data/vis_image``, TensorBoard, ...) under
+    ``co_decomposition_<i>``. ``decompose`` gives one sample per image with ``region_masks``
+    [k, H, W] and ``word_masks`` [k, l] in [0, 1], the latter only where the model has a text
+    segmenter. It is called on the main process only, so it must not communicate.
 
     Args:
-        dataset (dict | Dataset, optional): Pairs, with the training pipeline's
-            structure of samples. Default: None, the training dataset.
+        dataset (dict | Dataset, optional): Pairs, with the training pipeline's structure of
+            samples (images in BGR order). Default: None, the training dataset.
         num_pairs (int): Number of pairs, spread evenly over the dataset.
-        indices (Sequence[int], optional): These samples instead.
-        interval (int): Draw after every ``interval``-th validation.
-        seed (int): For the random parts of the pipeline, so that every
-            validation shows the same crops and nouns.
-        bgr (bool): Whether ``inputs`` are in BGR order, as mmseg loads them.
 
     Raises:
         TypeError: If the model has no ``decompose``.
@@ -62,23 +55,10 @@ class CoDecompositionHook(Hook):
 
     priority = 'LOW'
 
-    def __init__(
-        self,
-        dataset: dict | torch.utils.data.Dataset | None = None,
-        num_pairs: int = 4,
-        indices: Sequence[int] | None = None,
-        interval: int = 1,
-        seed: int = 0,
-        bgr: bool = True,
-    ) -> None:
-        if num_pairs < 1 or interval < 1:
-            raise ValueError(
-                f'expected num_pairs and interval >= 1, but got {num_pairs} and {interval}'
-            )
-        self.dataset = dataset
-        self.num_pairs, self.indices = num_pairs, indices
-        self.interval, self.seed, self.bgr = interval, seed, bgr
-        self._validations = 0
+    def __init__(self, dataset: dict | Dataset | None = None, num_pairs: int = 4) -> None:
+        if num_pairs < 1:
+            raise ValueError(f'expected num_pairs >= 1, but got {num_pairs}')
+        self.dataset, self.num_pairs = dataset, num_pairs
         self._pairs: list[dict] | None = None
 
     def before_train(self, runner) -> None:
@@ -87,10 +67,8 @@ class CoDecompositionHook(Hook):
             self.dataset = runner.train_dataloader.dataset
 
     def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
-        """Draw after every ``interval``-th validation."""
-        self._validations += 1
-        if self._validations % self.interval == 0:
-            self._draw(runner)
+        """Draw after a validation."""
+        self._draw(runner)
 
     def after_test_epoch(self, runner, metrics: dict | None = None) -> None:
         """Draw after a test run."""
@@ -105,7 +83,7 @@ class CoDecompositionHook(Hook):
                 logger='current',
             )
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped_model(runner.model)
         if not callable(getattr(model, 'decompose', None)):
             raise TypeError(
                 'expected a model with a method decompose(inputs, data_samples), but got '
@@ -117,44 +95,35 @@ class CoDecompositionHook(Hook):
             data = model.data_preprocessor(pseudo_collate([pair]), False)
             with torch.no_grad():
                 result = model.decompose(**data)[0]
-            picture = self._picture(pair, result)
+            tokenizer = getattr(getattr(model, 'backbone', None), 'tokenizer', None)
+            picture = _picture(pair['inputs'], result, tokenizer)
             runner.visualizer.add_image(f'co_decomposition_{i}', picture, step=runner.iter)
 
     def _load(self) -> list[dict]:
         dataset = self.dataset
         if isinstance(dataset, dict):
             dataset = DATASETS.build(dataset)
-        with fixed_draws(self.seed):
+        with fixed_draws(seed=0):
             if isinstance(dataset, IterableDataset):
                 return list(islice(dataset, self.num_pairs))
-            indices = self.indices
-            if indices is None:
-                count = min(self.num_pairs, len(dataset))
-                indices = np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist()
+            count = min(self.num_pairs, len(dataset))
+            indices = np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist()
             return [dataset[i] for i in indices]
 
-    def _picture(self, pair: dict, result) -> np.ndarray:
-        image = pair['inputs'].permute(1, 2, 0).cpu().numpy()
-        words = getattr(result, 'word_masks', None)  # None without a text segmenter
-        return draw_co_decomposition(
-            np.ascontiguousarray(image[..., ::-1] if self.bgr else image),
-            _array(_field(result, pair, 'region_masks')),
-            _field(result, pair, 'caption'),
-            None if words is None else _array(words),
-            _field(result, pair, 'selected_nouns'),
-        )
 
-
-def _field(result, pair: dict, name: str):
-    for source in (result, pair['data_samples']):
-        if getattr(source, name, None) is not None:
-            return getattr(source, name)
-    raise ValueError(
-        'expected decompose() to give results with region_masks, caption and '
-        f'selected_nouns, but {type(result).__name__} has no {name!r}'
+def _picture(image: torch.Tensor, result, tokenizer) -> np.ndarray:
+    for name in ('region_masks', 'caption', 'selected_nouns'):
+        if getattr(result, name, None) is None:
+            raise ValueError(
+                'expected decompose() to give results with region_masks, caption and '
+                f'selected_nouns, but {type(result).__name__} has no {name!r}'
+            )
+    words = getattr(result, 'word_masks', None)  # None without a text segmenter
+    return draw_co_decomposition(
+        np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy()[..., ::-1]),
+        result.region_masks.detach().float().cpu().numpy(),
+        result.caption,
+        None if words is None else words.detach().float().cpu().numpy(),
+        result.selected_nouns,
+        tokenizer=tokenizer,
     )
-
-
-def _array(mask) -> np.ndarray:
-    mask = getattr(mask, 'data', mask) if not torch.is_tensor(mask) else mask
-    return mask.detach().float().cpu().numpy() if torch.is_tensor(mask) else np.asarray(mask)

@@ -9,15 +9,15 @@ from pathlib import Path
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
 
-from code_mm.evaluation.benchmark_table import benchmark_rows, benchmark_table
+from code_mm.datasets.benchmarks.table import PUBLISHED, SOURCE, benchmark_of
 from code_mm.evaluation.named_protocols import check_protocol_name, departures
 from code_mm.evaluation.protocol import dataset_protocol, model_protocol, plain, versions
-from code_mm.evaluation.published import PUBLISHED, SOURCE, benchmark_of
+from code_mm.evaluation.result_table import benchmark_rows, benchmark_table
 from code_mm.registry import HOOKS
 from code_mm.weights import weights_sha256
+from code_mm.weights.model_weights import pretrained_files
 
-from ..unwrapped_model import unwrapped_model
-from .class_names_hook import ClassNamesHook
+from .class_names_hook import ClassNamesHook, unwrapped_model
 
 
 @HOOKS.register_module()
@@ -31,7 +31,7 @@ class ProtocolHook(Hook):
 
     Args:
         published (Sequence[str]): Methods whose published mIoU is shown; the names are those of
-            ``code_mm.evaluation.published.PUBLISHED``.
+            ``code_mm.datasets.benchmarks.table.PUBLISHED``.
 
     The protocol's own name, 'code' or 'sclip', is the config's top-level key ``protocol``. It is
     checked: settings that depart from the named protocol are listed behind the name.
@@ -143,7 +143,7 @@ def _run_protocol(runner, loop, iteration: int | None) -> dict:
         weights=dict(
             sha256=weights_sha256(model),
             checkpoint=getattr(runner, '_load_from', None),
-            init_cfg=sorted(set(_pretrained(runner.cfg.get('model') or {}))),
+            init_cfg=sorted(set(pretrained_files(runner.cfg.get('model')))),
             iteration=iteration,
         ),
         mixed_precision=bool(getattr(loop, 'fp16', False)),
@@ -171,16 +171,6 @@ def _from(origin: str | Mapping) -> str:
     if isinstance(origin, Mapping):
         return f'file {origin["file"]} (sha256 {origin["sha256"]})'
     return f'the {origin}'
-
-
-def _pretrained(node) -> Iterator[str]:
-    """Files that a model's config names for its weights."""
-    if isinstance(node, Mapping):
-        if node.get('type') == 'Pretrained' and node.get('checkpoint'):
-            yield str(node['checkpoint'])
-        node = list(node.values())
-    for child in node if isinstance(node, (list, tuple)) else ():
-        yield from _pretrained(child)
 
 
 def _summary(record: Mapping) -> Iterator[str]:

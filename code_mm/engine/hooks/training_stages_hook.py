@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from code_mm.registry import HOOKS
+
+from .class_names_hook import unwrapped_model
 
 _STAGE_KEYS = {'begin', 'freeze', 'loss_weights'}
 
@@ -23,7 +24,7 @@ class TrainingStagesHook(Hook):
     not mention it)::
 
         dict(type='TrainingStagesHook', stages=[
-            dict(begin=0, freeze=['image_segmenter.block.*']),
+            dict(begin=0, freeze=['*.block.*']),
             dict(begin=30000)])
 
     A stage describes the whole state from its first iteration on: parameters it
@@ -43,7 +44,7 @@ class TrainingStagesHook(Hook):
             - ``freeze`` (list[str]): patterns (``fnmatch``) of parameter names,
               as in ``model.named_parameters()`` without a leading ``module.``,
             - ``loss_weights`` (dict[str, float]): values for ``loss_weight`` of
-              ``model.losses[name]``.
+              the model's ``losses[name]``, or those of its co-decomposition.
 
     Raises:
         ValueError: If stages are malformed, a pattern or loss name matches
@@ -53,7 +54,7 @@ class TrainingStagesHook(Hook):
     priority = 'HIGH'
 
     def __init__(self, stages: Sequence[dict]) -> None:
-        self.stages = [self._checked(stage) for stage in stages]
+        self.stages = [_checked(stage) for stage in stages]
         begins = [stage['begin'] for stage in self.stages]
         if not begins or begins[0] != 0 or begins != sorted(set(begins)):
             raise ValueError(
@@ -62,66 +63,31 @@ class TrainingStagesHook(Hook):
             )
         self._current: int | None = None
         self._trainable: dict[str, nn.Parameter] = {}
-        self._loss_weights: dict[str, float] = {}
-
-    @staticmethod
-    def _checked(stage: dict) -> dict:
-        unknown = set(stage) - _STAGE_KEYS
-        if unknown or 'begin' not in stage:
-            raise ValueError(
-                f'expected a stage with begin and optionally freeze, loss_weights, but got {stage}'
-            )
-        freeze = stage.get('freeze', [])
-        if isinstance(freeze, str):
-            raise ValueError(f'expected freeze as a list of patterns, but got {freeze!r}')
-        if not isinstance(stage['begin'], int):
-            raise ValueError(f'expected begin as an iteration (int), but got {stage["begin"]!r}')
-        return dict(
-            begin=stage['begin'],
-            freeze=list(freeze),
-            loss_weights=dict(stage.get('loss_weights', {})),
-        )
+        self._losses: dict[str, tuple[nn.Module, float]] = {}  # and their configured weights
 
     def before_train(self, runner) -> None:
         """Remember what is trainable, check all names, enter the stage of this iteration."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped_model(runner.model)
         if self._current is None:
             self._trainable = {n: p for n, p in model.named_parameters() if p.requires_grad}
-            self._loss_weights = self._configured_loss_weights(model)
+            named = dict.fromkeys(name for stage in self.stages for name in stage['loss_weights'])
+            if named:
+                self._losses = _weighted_losses(model, named)
         names = [name for name, _ in model.named_parameters()]
         for stage in self.stages:
             for pattern in stage['freeze']:
                 _check_pattern(pattern, names)
         self._check_wrapper(runner.model)
-        self._enter(runner, model, self._stage_at(runner.iter))
+        self._enter(runner, self._stage_at(runner.iter))
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
         """Enter the next stage when its first iteration has come."""
         stage = self._stage_at(runner.iter)
         if stage != self._current:
-            model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-            self._enter(runner, model, stage)
+            self._enter(runner, stage)
 
     def _stage_at(self, iteration: int) -> int:
         return sum(stage['begin'] <= iteration for stage in self.stages) - 1
-
-    def _configured_loss_weights(self, model: nn.Module) -> dict[str, float]:
-        """The weights, as built from the config, of all losses that any stage names."""
-        named = dict.fromkeys(name for stage in self.stages for name in stage['loss_weights'])
-        losses = getattr(model, 'losses', None)
-        if named and losses is None:
-            raise ValueError(
-                'expected a model with .losses (name -> loss module) for loss_weights, '
-                f'but got {type(model).__name__}'
-            )
-        for name in named:
-            if name not in losses or not hasattr(losses[name], 'loss_weight'):
-                valid = [n for n in losses if hasattr(losses[n], 'loss_weight')]
-                raise ValueError(
-                    f'expected loss_weights of losses with a loss_weight, but got {name!r}; '
-                    f'valid: {valid}'
-                )
-        return {name: losses[name].loss_weight for name in named}
 
     def _check_wrapper(self, model: nn.Module) -> None:
         if not isinstance(model, DistributedDataParallel):
@@ -136,13 +102,10 @@ class TrainingStagesHook(Hook):
             )
 
     def _frozen_names(self, stage: dict) -> set[str]:
-        return {
-            name
-            for name in self._trainable
-            if any(fnmatchcase(name, pattern) for pattern in stage['freeze'])
-        }
+        patterns = stage['freeze']
+        return {n for n in self._trainable if any(fnmatchcase(n, pattern) for pattern in patterns)}
 
-    def _enter(self, runner, model: nn.Module, index: int) -> None:
+    def _enter(self, runner, index: int) -> None:
         stage = self.stages[index]
         frozen = self._frozen_names(stage)
         for name, parameter in self._trainable.items():
@@ -150,14 +113,44 @@ class TrainingStagesHook(Hook):
             if name in frozen:
                 # a stale gradient would still be applied by the optimizer
                 parameter.grad = None
-        for name, configured in self._loss_weights.items():
-            model.losses[name].loss_weight = stage['loss_weights'].get(name, configured)
+        for name, (loss, configured) in self._losses.items():
+            loss.loss_weight = stage['loss_weights'].get(name, configured)
         self._current = index
         runner.logger.info(
             f'Training stage {index + 1} of {len(self.stages)} from iteration {stage["begin"]}: '
             f'{len(frozen)} of {len(self._trainable)} trainable parameters frozen by '
             f'{stage["freeze"]}, loss weights {stage["loss_weights"] or "as configured"}'
         )
+
+
+def _checked(stage: dict) -> dict:
+    if set(stage) - _STAGE_KEYS or 'begin' not in stage:
+        raise ValueError(
+            f'expected a stage with begin and optionally freeze, loss_weights, but got {stage}'
+        )
+    if isinstance(stage.get('freeze'), str):
+        raise ValueError(f'expected freeze as a list of patterns, but got {stage["freeze"]!r}')
+    if not isinstance(stage['begin'], int):
+        raise ValueError(f'expected begin as an iteration (int), but got {stage["begin"]!r}')
+    return dict(dict(freeze=[], loss_weights={}), **stage)
+
+
+def _weighted_losses(model: nn.Module, names: Sequence[str]) -> dict[str, tuple[nn.Module, float]]:
+    """The losses of these names with their weights as built from the config."""
+    losses = getattr(getattr(model, 'co_decomposition', model), 'losses', None)
+    if losses is None:
+        raise ValueError(
+            'expected a model with .losses (name -> loss module) for loss_weights, '
+            f'but got {type(model).__name__}'
+        )
+    weights = {n: loss.loss_weight for n, loss in losses.items() if hasattr(loss, 'loss_weight')}
+    for name in names:
+        if name not in weights:
+            raise ValueError(
+                f'expected loss_weights of losses with a loss_weight, but got {name!r}; '
+                f'valid: {list(weights)}'
+            )
+    return {name: (losses[name], weights[name]) for name in names}
 
 
 def _check_pattern(pattern: str, names: list[str]) -> None:

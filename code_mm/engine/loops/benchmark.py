@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from code_mm.vocabulary import ClassNameFile
 
-from ..class_name_list import read_class_names
+from ..hooks.class_names_hook import read_class_names
 
 KEYS = (
     *('dataset', 'dataloader', 'evaluator'),

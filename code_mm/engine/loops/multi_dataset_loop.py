@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from numbers import Real
 
 from mmengine.logging import print_log
 from mmengine.runner import TestLoop, ValLoop
+from torch import nn
 
 from code_mm.registry import LOOPS
 
-from ..hooks.class_names_hook import hand_over_class_names
-from ..unwrapped_model import unwrapped_model
+from ..hooks.class_names_hook import hand_over_class_names, unwrapped_model
 from .benchmark import AS_THE_MODEL, Benchmark, build_benchmarks, choose_benchmarks
 
 
@@ -72,26 +73,12 @@ class MultiDatasetLoop:
         self.runner.call_hook(f'before_{self.stage}')
         self.runner.call_hook(f'before_{self.stage}_epoch')
         self.runner.model.eval()
-        model = unwrapped_model(self.runner.model)
-        head = getattr(model, 'decode_head', None)
-        own = getattr(head, 'background_threshold', None)
-        own_scores = getattr(head, 'name_scores', None)
         by_benchmark: dict[str, dict] = {}
         first_batch = 0
-        try:
-            for benchmark in self.benchmarks:
-                if benchmark.name_scores != AS_THE_MODEL:
-                    set_name_scores(model, benchmark.name_scores)
-                elif hasattr(head, 'name_scores'):
-                    head.name_scores = own_scores
-                self._enter(benchmark, own)
+        for benchmark in self.benchmarks:
+            with self._settings_of(benchmark, unwrapped_model(self.runner.model)):
                 by_benchmark[benchmark.name] = self._evaluate(benchmark, first_batch)
-                first_batch += len(benchmark.dataloader)
-        finally:
-            if hasattr(model, 'set_background_threshold'):
-                model.set_background_threshold(own)
-            if hasattr(head, 'name_scores'):
-                head.name_scores = own_scores
+            first_batch += len(benchmark.dataloader)
         metrics = {
             f'{name}/{key}': value
             for name, values in by_benchmark.items()
@@ -102,21 +89,34 @@ class MultiDatasetLoop:
         self.runner.call_hook(f'after_{self.stage}')
         return metrics
 
-    def _enter(self, benchmark: Benchmark, own_threshold: float | None) -> None:
-        """Turn model, metrics and visualizer to a benchmark."""
+    @contextmanager
+    def _settings_of(self, benchmark: Benchmark, model: nn.Module) -> Iterator[None]:
+        """Turn model, metrics and visualizer to a benchmark, and the model back after it."""
         dataset = benchmark.dataloader.dataset
         self.dataloader.dataset, self.evaluator = dataset, benchmark.evaluator
         meta = getattr(dataset, 'metainfo', None)
         if meta is not None:
             self.evaluator.dataset_meta = self.runner.visualizer.dataset_meta = meta
+        head = getattr(model, 'decode_head', None)
+        own_threshold = getattr(model, 'background_threshold', None)
+        own_scores = getattr(head, 'name_scores', None)
         threshold = benchmark.background_threshold
-        hand_over_class_names(
-            self.runner.model,
-            dataset,
-            benchmark.class_names,
-            background_threshold=own_threshold if threshold == AS_THE_MODEL else threshold,
-        )
-        self.runner.call_hook('before_benchmark', benchmark=benchmark)
+        try:
+            if benchmark.name_scores != AS_THE_MODEL:
+                set_name_scores(model, benchmark.name_scores)
+            hand_over_class_names(
+                model,
+                dataset,
+                benchmark.class_names,
+                background_threshold=own_threshold if threshold == AS_THE_MODEL else threshold,
+            )
+            self.runner.call_hook('before_benchmark', benchmark=benchmark)
+            yield
+        finally:
+            if hasattr(model, 'set_background_threshold'):
+                model.set_background_threshold(own_threshold)
+            if hasattr(head, 'name_scores'):
+                head.name_scores = own_scores
 
     def _evaluate(self, benchmark: Benchmark, first_batch: int) -> dict[str, float]:
         start = time.monotonic()
@@ -152,7 +152,7 @@ class MultiDatasetTestLoop(MultiDatasetLoop, TestLoop):
     stage = 'test'
 
 
-def set_name_scores(model, name_scores: Mapping | None) -> None:
+def set_name_scores(model: nn.Module, name_scores: Mapping | None) -> None:
     """Set how a model turns cosines into class scores.
 
     Raises:
@@ -170,16 +170,15 @@ def mean_metrics(by_benchmark: Mapping[str, Mapping[str, float]]) -> dict[str, f
     """Means over benchmarks of the numbers that all of them have, as ``mean/<metric>``."""
     names = list(by_benchmark)
     numbers = [
-        {key for key, value in values.items() if isinstance(value, Real)}
+        {key: value for key, value in values.items() if isinstance(value, Real)}
         for values in by_benchmark.values()
     ]
-    shared = set.intersection(*numbers)
-    ordered = [key for key in by_benchmark[names[0]] if key in shared]
-    text = f'mean/{{{", ".join(ordered)}}}' if ordered else 'no metric'
-    others = sorted(set.union(*numbers) - shared)
+    shared = [key for key in numbers[0] if all(key in others for others in numbers)]
+    others = sorted({key for values in numbers for key in values} - set(shared))
+    text = f'mean/{{{", ".join(shared)}}}' if shared else 'no metric'
     left_out = f'; not measured on all of them, so not averaged: {others}' if others else ''
     print_log(f'Averaged over {names}: {text}{left_out}', logger='current')
     return {
-        f'mean/{key}': float(sum(float(by_benchmark[name][key]) for name in names) / len(names))
-        for key in ordered
+        f'mean/{key}': float(sum(float(values[key]) for values in numbers) / len(numbers))
+        for key in shared
     }

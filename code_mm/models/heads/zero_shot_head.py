@@ -100,16 +100,22 @@ class ZeroShotHead(BaseDecodeHead):
         """Unit-length features [b, c, h, w], with which texts are compared, of feature maps."""
         return l2_normalize(self.projection(self._transform_inputs(inputs)), dim=1)
 
-    def forward(self, inputs: Sequence[Tensor], vocabulary: Vocabulary | None = None) -> Tensor:
+    def forward(
+        self,
+        inputs: Sequence[Tensor],
+        vocabulary: Vocabulary | None = None,
+        similarity_to_mask: nn.Module | None = None,
+    ) -> Tensor:
         """Logits of all classes, for a loss: maps [b, c, h, w] -> [b, classes, h, w].
 
-        The logit of a background plane is that of its threshold.
+        The logit of a background plane is that of its threshold. Arguments as in :meth:`predict`.
 
         Raises:
             TypeError: No vocabulary, as mmseg's own ``EncoderDecoder`` calls a head.
         """
         similarity = self._similarity(inputs, vocabulary)
-        logits = vocabulary.best_synonym(self.similarity_to_mask.logits(similarity))
+        to_mask = similarity_to_mask or self.similarity_to_mask
+        logits = vocabulary.best_synonym(to_mask.logits(similarity))
         threshold = vocabulary.background_threshold
         return vocabulary.add_background(
             logits, None if threshold is None else math.log(threshold / (1 - threshold))

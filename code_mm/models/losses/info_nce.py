@@ -1,28 +1,29 @@
 """Symmetric InfoNCE over the global batch."""
 
+import math
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from code_mm.ops import gather, l2_normalize, rank
 from code_mm.registry import MODELS
 
 from ..co_decomposition import CoDecompositionStep
-from .logit_scale import LogitScale
 
 
 def symmetric_cross_entropy(image_logits: Tensor, text_logits: Tensor) -> Tensor:
     """Mean of the image-to-text and the text-to-image cross-entropy of one process.
 
-    The positive of local row i is column ``rank * n + i``. Averaged over the
-    processes this is the loss of the joined batch.
+    The positive of local row i is column ``rank * n + i``. Averaged over the processes this is the
+    loss of the joined batch.
 
     Args:
-        image_logits: [n, m], local images against the texts of all processes.
-        text_logits: [n, m], local texts against the images of all processes.
+        image_logits (Tensor): [n, m], local images against the texts of all processes.
+        text_logits (Tensor): [n, m], local texts against the images of all processes.
 
     Returns:
-        0-d, fp32 at least.
+        Tensor: 0-d, fp32 at least.
     """
     n = len(image_logits)
     target = rank() * n + torch.arange(n, device=image_logits.device)
@@ -32,20 +33,20 @@ def symmetric_cross_entropy(image_logits: Tensor, text_logits: Tensor) -> Tensor
 
 
 def info_nce(image_embed: Tensor, text_embed: Tensor, scale: Tensor | float) -> Tensor:
-    """Symmetric InfoNCE of paired embeddings, thesis Eq. 3.7.
+    """Symmetric InfoNCE of paired embeddings (thesis Eq. 3.7).
 
     Rows are local, columns come from all processes, gathered with gradient.
 
     Args:
-        image_embed: [n, c]; normalised here.
-        text_embed: [n, c], row i is the positive of image row i; normalised here.
-        scale: 1 / temperature, > 0.
+        image_embed (Tensor): [n, c]; normalised here.
+        text_embed (Tensor): [n, c], row i is the positive of image row i; normalised here.
+        scale (Tensor | float): 1 / temperature, > 0.
 
     Returns:
-        0-d; the mean over processes is the loss of the joined batch.
+        Tensor: 0-d; the mean over processes is the loss of the joined batch.
 
     Raises:
-        ValueError: if the two shapes differ or are not [n, c].
+        ValueError: The two shapes differ or are not [n, c].
     """
     if image_embed.shape != text_embed.shape or image_embed.dim() != 2:
         raise ValueError(
@@ -54,41 +55,55 @@ def info_nce(image_embed: Tensor, text_embed: Tensor, scale: Tensor | float) -> 
         )
     # Autocast would round the similarities, which are multiplied by up to 100.
     with torch.autocast(image_embed.device.type, enabled=False):
-        image_embed = l2_normalize(_at_least_fp32(image_embed))
-        text_embed = l2_normalize(_at_least_fp32(text_embed))
+        image_embed, text_embed = (
+            l2_normalize(x.to(torch.promote_types(x.dtype, torch.float32)))
+            for x in (image_embed, text_embed)
+        )
         image_logits = scale * image_embed @ gather(text_embed).T  # n x m
         text_logits = scale * text_embed @ gather(image_embed).T  # n x m
         return symmetric_cross_entropy(image_logits, text_logits)
 
 
-def _at_least_fp32(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+class LogitScale(nn.Module):
+    """Base of losses with a learnable factor on cosines, ``exp(logit_scale)`` (CLIP).
+
+    Args:
+        loss_weight (float): Factor on the loss.
+        init_temperature (float): Initial 1 / factor, > 0.
+        max_scale (float): Largest factor; beyond it the scale receives no gradient.
+    """
+
+    def __init__(
+        self, loss_weight: float = 1.0, init_temperature: float = 0.07, max_scale: float = 100.0
+    ) -> None:
+        super().__init__()
+        if init_temperature <= 0 or max_scale <= 0:
+            raise ValueError(
+                'expected init_temperature > 0 and max_scale > 0, but got '
+                f'{init_temperature} and {max_scale}'
+            )
+        self.loss_weight, self.max_scale = loss_weight, max_scale
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / init_temperature)))
+
+    def scale(self) -> Tensor:
+        """The factor on cosine similarities, 0-d, in (0, max_scale]."""
+        return self.logit_scale.exp().clamp(max=self.max_scale)
 
 
 @MODELS.register_module()
 class InfoNCELoss(LogitScale):
-    """Symmetric InfoNCE between paired image and text embeddings (thesis Eq. 3.7).
+    """Symmetric InfoNCE between highlighted regions and texts, for any number of processes.
 
-    Highlighted region against highlighted text (L_hcl), or against the single noun (TCL's image
-    level; thesis §4.4). Right for any number of processes.
+    With highlighted texts it is L_hcl (thesis Eq. 3.7), with nouns TCL's image level, or §4.4.
 
     Args:
-        text: value of the step that regions are compared with, 'text_embed' or 'nouns'.
-        loss_weight: factor on the loss.
-        init_temperature: initial temperature, > 0; learnable.
-        max_scale: largest 1 / temperature.
+        text (str): Value of the step that regions are compared with, 'text_embed' or 'nouns'.
+        **kwargs: Those of ``LogitScale``.
     """
 
-    def __init__(
-        self,
-        text: str,
-        loss_weight: float = 1.0,
-        init_temperature: float = 0.07,
-        max_scale: float = 100.0,
-    ) -> None:
-        super().__init__(init_temperature, max_scale)
+    def __init__(self, text: str, **kwargs) -> None:
+        super().__init__(**kwargs)
         self.text = text
-        self.loss_weight = loss_weight
 
     def forward(self, step: CoDecompositionStep) -> Tensor:
         """Weighted loss of a training step, 0-d."""

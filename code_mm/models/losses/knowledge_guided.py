@@ -14,22 +14,21 @@ MODES = ('cosine', 'squared_l2')
 def knowledge_guided_loss(noun_embed: Tensor, guide_embed: Tensor, mode: str = 'cosine') -> Tensor:
     """Mean distance of noun embeddings from their guides (KgCoOp, Yao et al., 2023).
 
-    ``squared_l2`` is thesis Eq. 3.1; ``cosine``, 1 - cos, is half of it on unit
-    vectors and is what the authors' release trains with.
+    ``squared_l2`` is thesis Eq. 3.1; ``cosine``, 1 - cos, is half of it on unit vectors and is what
+    the authors' release trains with.
 
     Args:
-        noun_embed: [n, c], from the learnable prompt; normalised here.
-        guide_embed: [n, c], from a template; normalised here, receives no gradient.
-        mode: 'cosine' (loss in [0, 2]) or 'squared_l2' (loss in [0, 4]).
+        noun_embed (Tensor): [n, c], from the learnable prompt; normalised here.
+        guide_embed (Tensor): [n, c], from a template; normalised here, receives no gradient.
+        mode (str): 'cosine' (loss in [0, 2]) or 'squared_l2' (loss in [0, 4]).
 
     Returns:
-        0-d, mean over the n nouns.
+        Tensor: 0-d, mean over the n nouns.
 
     Raises:
-        ValueError: if `mode` is unknown or the shapes differ.
+        ValueError: The mode is unknown or the shapes differ.
     """
-    if mode not in MODES:
-        raise ValueError(f'expected mode to be one of {MODES}, but got {mode!r}')
+    _check_mode(mode)
     if noun_embed.shape != guide_embed.shape:
         raise ValueError(
             'expected noun and guide embeddings of one shape, but got '
@@ -48,17 +47,20 @@ class KnowledgeGuidedLoss(torch.nn.Module):
     """Knowledge-guided loss L_kg of the noun prompt (thesis Eq. 3.1).
 
     Args:
-        mode: 'cosine' (as released) or 'squared_l2' (the thesis' form).
-        loss_weight: factor on the loss (8.0 in CoDe).
+        mode (str): 'cosine' (as released) or 'squared_l2' (the thesis' form).
+        loss_weight (float): Factor on the loss.
     """
 
     def __init__(self, mode: str = 'cosine', loss_weight: float = 1.0) -> None:
         super().__init__()
-        if mode not in MODES:
-            raise ValueError(f'expected mode to be one of {MODES}, but got {mode!r}')
-        self.mode = mode
-        self.loss_weight = loss_weight
+        _check_mode(mode)
+        self.mode, self.loss_weight = mode, loss_weight
 
     def forward(self, step: CoDecompositionStep) -> Tensor:
         """Weighted loss of a training step, 0-d."""
         return self.loss_weight * knowledge_guided_loss(step.nouns, step.guide, self.mode)
+
+
+def _check_mode(mode: str) -> None:
+    if mode not in MODES:
+        raise ValueError(f'expected mode to be one of {MODES}, but got {mode!r}')

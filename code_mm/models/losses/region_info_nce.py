@@ -7,31 +7,28 @@ from code_mm.ops import gather, l2_normalize, rank
 from code_mm.registry import MODELS
 
 from ..co_decomposition import CoDecompositionStep
-from .info_nce import symmetric_cross_entropy
-from .logit_scale import LogitScale
+from .info_nce import LogitScale, symmetric_cross_entropy
 
 
 def region_info_nce(region_embed: Tensor, text_embed: Tensor, scale: Tensor | float) -> Tensor:
     """Extended InfoNCE: image i is pooled with the mask of the very text it meets.
 
-    With ``s_ij = cos(region_embed[i, j], text_embed[j])`` over all images i and
-    texts j of the global batch, the loss is the symmetric cross-entropy of s
-    (feature-level contrast of the image segmenter; TCL, Cha et al., 2023). The
-    text-to-image direction of text j needs column j of *every* process; only
-    the similarities are exchanged for it, not the region embeddings. (The
-    authors' release exchanges other columns with more than one process.)
+    With ``s_ij = cos(region_embed[i, j], text_embed[j])`` over all images i and texts j of the
+    global batch, the loss is the symmetric cross-entropy of s (TCL, Cha et al., 2023). The
+    text-to-image direction of text j needs column j of *every* process; only the similarities are
+    exchanged for it. (The authors' release exchanges other columns with more than one process.)
 
     Args:
-        region_embed: [n, m, c], local image rows pooled by the masks of all m
-            texts of all processes, rank after rank; normalised here.
-        text_embed: [n, c], row i is the positive of image row i; normalised here.
-        scale: 1 / temperature, > 0.
+        region_embed (Tensor): [n, m, c], local image rows pooled by the masks of all m texts of all
+            processes, rank after rank; normalised here.
+        text_embed (Tensor): [n, c], row i is the positive of image row i; normalised here.
+        scale (Tensor | float): 1 / temperature, > 0.
 
     Returns:
-        0-d; the mean over processes is the loss of the joined batch.
+        Tensor: 0-d; the mean over processes is the loss of the joined batch.
 
     Raises:
-        ValueError: if `region_embed` has not one column per gathered text.
+        ValueError: ``region_embed`` has not one column per gathered text.
     """
     # Autocast would round the similarities, which are multiplied by up to 100.
     with torch.autocast(region_embed.device.type, enabled=False):
@@ -52,24 +49,7 @@ def region_info_nce(region_embed: Tensor, text_embed: Tensor, scale: Tensor | fl
 
 @MODELS.register_module()
 class RegionInfoNCELoss(LogitScale):
-    """Symmetric InfoNCE between regions pooled per text and the texts.
-
-    See `region_info_nce`. Right for any number of processes.
-
-    Args:
-        loss_weight: factor on the loss (0.1 in CoDe).
-        init_temperature: initial temperature, > 0; learnable.
-        max_scale: largest 1 / temperature.
-    """
-
-    def __init__(
-        self,
-        loss_weight: float = 1.0,
-        init_temperature: float = 0.07,
-        max_scale: float = 100.0,
-    ) -> None:
-        super().__init__(init_temperature, max_scale)
-        self.loss_weight = loss_weight
+    """Feature-level contrast of the image segmenter, see :func:`region_info_nce`."""
 
     def forward(self, step: CoDecompositionStep) -> Tensor:
         """Weighted loss of a training step, 0-d."""

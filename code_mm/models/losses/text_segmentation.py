@@ -21,24 +21,22 @@ def text_segmentation_loss(
 ) -> Tensor:
     """Weighted cross-entropy over the k + 1 cases of every labelled token.
 
-    ``sum(w[y] * nll) / sum(w[y])``, the case 'no noun' weighing `none_weight`
-    and each noun 1. A batch without any labelled token gives 0, with a graph,
-    so that the backward pass of all processes stays in step.
+    ``sum(w[y] * nll) / sum(w[y])``. A batch without any labelled token gives 0, with a graph, so
+    that the backward pass of all processes stays in step.
 
     Args:
-        logits: [b, k + 1, l], case 0 = no noun (thesis Eq. 3.2).
-        labels: [b, l] integers in [0, k], or `ignore_index`.
-        none_weight: weight of case 0.
-        ignore_index: label of the tokens that do not count.
-        sync: divide by the weights of all processes, which makes the mean over
-            processes the loss of the joined batch. Without it each process
-            divides by its own, and captions with few labels weigh more.
+        logits (Tensor): [b, k + 1, l], case 0 = no noun (thesis Eq. 3.2).
+        labels (Tensor): Integers [b, l] in [0, k], or ``ignore_index``.
+        none_weight (float): Weight of case 0; each noun weighs 1.
+        ignore_index (int): Label of the tokens that do not count.
+        sync (bool): Divide by the weights of all processes, which makes the mean over processes the
+            loss of the joined batch; else by those of this one, as the authors' release does.
 
     Returns:
-        0-d, fp32 at least.
+        Tensor: 0-d, fp32 at least.
 
     Raises:
-        ValueError: if the shapes do not belong together.
+        ValueError: The shapes do not belong together.
     """
     if logits.dim() != 3 or labels.shape != (logits.shape[0], logits.shape[2]):
         raise ValueError(
@@ -58,16 +56,14 @@ def text_segmentation_loss(
 
 @MODELS.register_module()
 class TextSegmentationLoss(nn.Module):
-    """Text segmentation loss (thesis §3.2) with pseudo labels of either kind.
+    """L_seg^t (thesis §3.2) with pseudo labels of either kind.
 
     Args:
-        pseudo_label: 'noun_tokens': the label of a token is the selected noun it
-            spells (as released; tokens outside nouns do not count). 'argmax':
-            the most probable case under the current logits (the thesis' form).
-        none_weight: weight of the case 'no noun', each noun weighs 1.
-        ignore_index: label of tokens that do not count.
-        sync: normalise over all processes, see `text_segmentation_loss`.
-        loss_weight: factor on the loss.
+        pseudo_label (str): 'noun_tokens': the label of a token is the selected noun it spells (as
+            released; tokens outside nouns do not count). 'argmax': the most probable case under
+            the current logits (the thesis' form).
+        none_weight, ignore_index, sync: See :func:`text_segmentation_loss`.
+        loss_weight (float): Factor on the loss.
     """
 
     def __init__(
@@ -83,11 +79,8 @@ class TextSegmentationLoss(nn.Module):
             raise ValueError(
                 f'expected pseudo_label to be one of {PSEUDO_LABELS}, but got {pseudo_label!r}'
             )
-        self.pseudo_label = pseudo_label
-        self.none_weight = none_weight
-        self.ignore_index = ignore_index
-        self.sync = sync
-        self.loss_weight = loss_weight
+        self.pseudo_label, self.loss_weight = pseudo_label, loss_weight
+        self.none_weight, self.ignore_index, self.sync = none_weight, ignore_index, sync
 
     def forward(self, step: CoDecompositionStep) -> Tensor:
         """Weighted loss of a training step, 0-d; start, end and padding never count."""

@@ -12,10 +12,10 @@ def total_variation(x: Tensor) -> Tensor:
     """Mean absolute difference of neighbours: ``mean |dx| + mean |dy|``.
 
     Args:
-        x: [..., h, w], features or masks. An axis of length 1 adds nothing.
+        x (Tensor): [..., h, w], features or masks. An axis of length 1 adds nothing.
 
     Returns:
-        0-d, summed in fp32 at least.
+        Tensor: 0-d, summed in fp32 at least.
     """
     return _TotalVariation.apply(x)
 
@@ -48,14 +48,13 @@ class TotalVariationLoss(nn.Module):
     """Smoothness of the image segmenter's features and masks (L_seg^v; TCL).
 
     Args:
-        of: value of the step, 'features' or 'masks'.
-        loss_weight: factor on the loss (1.0 in CoDe).
+        of (str): Value of the step, 'features' or 'masks'.
+        loss_weight (float): Factor on the loss.
     """
 
     def __init__(self, of: str, loss_weight: float = 1.0) -> None:
         super().__init__()
-        self.of = of
-        self.loss_weight = loss_weight
+        self.of, self.loss_weight = of, loss_weight
 
     def forward(self, step: CoDecompositionStep) -> Tensor:
         """Weighted loss of a training step, 0-d."""

@@ -1,13 +1,11 @@
 """Whole models. *Segmentor* is the whole, *segmenter* one of CoDe's two parts."""
 
 from .caption_aligned_segmentor import CaptionAlignedSegmentor
-from .clip_pretrainer import CLIPPretrainer
 from .code_segmentor import CoDeSegmentor
 from .windowed_encoder_decoder import WindowedEncoderDecoder
 from .zero_shot_segmentor import ZeroShotSegmentor
 
 __all__ = [
-    'CLIPPretrainer',
     'CaptionAlignedSegmentor',
     'CoDeSegmentor',
     'WindowedEncoderDecoder',

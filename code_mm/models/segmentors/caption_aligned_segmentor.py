@@ -73,9 +73,11 @@ class CaptionAlignedSegmentor(ZeroShotSegmentor):
         return super().vocabulary
 
     def init_weights(self) -> None:
-        """Load all parts, and start the learnt contexts from the text tower."""
-        super().init_weights()
+        """Load all parts, start the learnt contexts from the text tower; then the ``init_cfg``."""
+        if not self._embedder.is_init:
+            self._embedder.init_weights()
         self.co_decomposition.copy_from(self._embedder)
+        super().init_weights()
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         """Losses of labels (``decode.*``, ``aux*.*``) and of captions (``alignment.*``).

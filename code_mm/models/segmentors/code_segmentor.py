@@ -55,7 +55,7 @@ class CoDeSegmentor(ZeroShotSegmentor):
 
     def init_weights(self) -> None:
         """Load the backbone and start the trainable copies from it; then the ``init_cfg``."""
-        init_from_files(self, self._start_from_backbone)
+        init_from_files(self, self._start_copies)
 
     def pixel_embeddings(self, image: Tensor) -> Tensor:
         """The image segmenter's embedding x^v [b, c, h, w] of normalised images [b, 3, H, W]."""
@@ -111,8 +111,7 @@ class CoDeSegmentor(ZeroShotSegmentor):
             features += (self.backbone.dense(trunk),)
         return features
 
-    def _start_from_backbone(self) -> None:
-        super().init_weights()
+    def _start_copies(self) -> None:
         self.image_segmenter.copy_from(self.backbone)
         self.co_decomposition.copy_from(self.backbone)
 

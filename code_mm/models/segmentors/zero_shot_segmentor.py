@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from code_mm.ops import crop, pad_to_multiple
 from code_mm.registry import MODELS
 from code_mm.vocabulary import Vocabulary, embed_vocabulary, get_templates, split_names
-from code_mm.weights.filled_backbone import require_filled, watch_filling
+from code_mm.weights.model_weights import refuse_random_weights, watch_loading
 from code_mm.weights.own_layouts import rename_own_on_loading
 
 from ..backbones import VisionLanguageBackbone
@@ -28,7 +28,7 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
 
     Class names come from :meth:`set_class_names` (see ``ClassNamesHook``), the data set's metainfo
     or ``class_names``. They are embedded when first needed after names were set, weights were
-    loaded, or the model changed between training and evaluation.
+    loaded or moved, or the model changed between training and evaluation.
 
     With a ``CLIP`` as backbone and no training it is MaskCLIP.
 
@@ -81,7 +81,8 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
         self.class_names, self.background_threshold = None, _checked(background_threshold)
         if class_names is not None:
             self.set_class_names(class_names)
-        watch_filling(self.backbone)
+        watch_loading(self.backbone)
+        watch_loading(self._embedder)
         rename_own_on_loading(self)
 
     @property
@@ -149,9 +150,10 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
         """Label images, see ``WindowedPrediction``.
 
         Raises:
-            RuntimeError: The backbone's ``init_cfg`` names weights, but nothing was loaded.
+            RuntimeError: A backbone's ``init_cfg`` names weights, but nothing was loaded.
         """
-        require_filled(self.backbone)
+        refuse_random_weights(self.backbone)
+        refuse_random_weights(self._embedder)
         if self.decode_head.name_scores is None:
             return super().predict(inputs, data_samples)
         return EncoderDecoder.predict(self, inputs, data_samples)  # needs whole images
@@ -193,6 +195,11 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
                 self.set_class_names(self._of_labels[0])
         return super().train(mode)
 
+    def _forward(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> Tensor:
+        """Logits on the mask grid [b, classes, h, w], of ``mode='tensor'``."""
+        maps = self.extract_feat(inputs)
+        return self.decode_head(maps, self.vocabulary, self.similarity_to_mask)
+
     @property
     def _embedder(self) -> nn.Module:
         return getattr(self, 'vision_language_backbone', self.backbone)
@@ -204,6 +211,10 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
             raise ValueError('expected class_names, the names of the training labels; got none')
         logits = self.decode_head(inputs, self.vocabulary)
         return add_prefix(self.decode_head.loss_by_feat(logits, data_samples), 'decode')
+
+    def _apply(self, *args, **kwargs) -> ZeroShotSegmentor:
+        self._vocabulary = None  # it stays on the device, and of the type, that it was made on
+        return super()._apply(*args, **kwargs)
 
     def _load_from_state_dict(self, *args, **kwargs) -> None:
         super()._load_from_state_dict(*args, **kwargs)

@@ -2,12 +2,8 @@
 
 _base_ = './evaluation.py'
 
-data_root = 'data/ade/ADEChallengeData2016'
-val_dataloader = dict(
-    dataset=dict(
-        type='ADE20KDataset',
-        data_root=data_root,
-        data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'),
-    )
-)
+from code_mm.datasets.benchmarks.table import BENCHMARKS  # noqa: E402
+
+val_dataloader = dict(dataset=BENCHMARKS['ade20k'].dataset_config())
 test_dataloader = val_dataloader
+del BENCHMARKS

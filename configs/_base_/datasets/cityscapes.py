@@ -2,12 +2,8 @@
 
 _base_ = './evaluation.py'
 
-data_root = 'data/cityscapes'
-val_dataloader = dict(
-    dataset=dict(
-        type='CityscapesDataset',
-        data_root=data_root,
-        data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
-    )
-)
+from code_mm.datasets.benchmarks.table import BENCHMARKS  # noqa: E402
+
+val_dataloader = dict(dataset=BENCHMARKS['cityscapes'].dataset_config())
 test_dataloader = val_dataloader
+del BENCHMARKS

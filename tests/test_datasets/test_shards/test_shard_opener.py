@@ -47,6 +47,12 @@ def test_compressed_shards_are_unpacked_on_the_way(tmp_path, compress, form):
     path = tmp_path / '00000.tar.x'
     path.write_bytes(compress(CONTENT))
     assert content_of(form.format(path)) == CONTENT
+    noise = random.Random(0).randbytes(2**22)
+    path.write_bytes(compress(noise)[: 2**21])
+    with open_shard(form.format(path)) as file:  # cut: what is before the cut can be read
+        assert file.read(2**17) == noise[: 2**17]
+        with pytest.raises(EOFError):
+            file.read(2**22)
 
 
 def test_what_is_not_there_is_an_error_of_its_own_name(web_server, tmp_path):

@@ -2,7 +2,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.model import BaseTTAModel
+from mmengine.config import Config
+from mmengine.model import BaseModule, BaseTTAModel
+from mmengine.runner import IterBasedTrainLoop
 from torch import nn
 from torch.nn.parallel import DataParallel
 
@@ -23,9 +25,14 @@ def model(width=3):
     return nn.Sequential(nn.Linear(2, width), nn.BatchNorm1d(width), nn.Linear(width, 1))
 
 
-def check(own, state, strict=True, source='work/iter_3.pth'):
-    runner = SimpleNamespace(model=own, _load_from=source)
-    HOOKS.build(dict(type='CheckpointFitHook', strict=strict)).after_load_checkpoint(runner, state)
+def make_runner(own, source=None, training=False, resume=False):
+    loop = object.__new__(IterBasedTrainLoop) if training else dict(type='IterBasedTrainLoop')
+    return SimpleNamespace(model=own, _load_from=source, _resume=resume, _train_loop=loop)
+
+
+def check(own, state, source='work/iter_3.pth', **keys):
+    hook = HOOKS.build(dict(type='CheckpointFitHook'))
+    hook.after_load_checkpoint(make_runner(own, source, **keys), state)
 
 
 @pytest.mark.parametrize('wrap', [lambda m: m, DataParallel, Averaged])
@@ -51,17 +58,60 @@ def test_missing_and_wrong_parameters_are_named():
 
 def test_training_may_start_from_some_of_the_weights():
     state = {'2.bias': torch.ones(1)}
-    check(model(), dict(state_dict=state), strict=False)
+    check(model(), dict(state_dict=state), training=True)
+    for keys in (dict(), dict(training=True, resume=True)):
+        with pytest.raises(ValueError, match='lacks 5 of its 6'):
+            check(model(), dict(state_dict=state), **keys)
+    strict = CheckpointFitHook(strict=True)
     with pytest.raises(ValueError, match='lacks 5 of its 6'):
-        check(model(), dict(state_dict=state))
+        strict.after_load_checkpoint(make_runner(model(), training=True), state)
 
 
-@pytest.mark.parametrize('strict', [True, False])
-def test_a_foreign_checkpoint_is_never_taken(strict):
-    released = dict(model=model().state_dict(), optimizer=dict())
+@pytest.mark.parametrize('training', [True, False])
+def test_a_foreign_checkpoint_is_never_taken(training):
+    foreign = dict(model={f'net.{k}': v for k, v in model().state_dict().items()}, optimizer={})
     with pytest.raises(ValueError, match=r'the newest one of the work folder lacks 6 of its 6'):
-        check(model(), released, strict, source=None)
+        check(model(), foreign, source=None, training=training)
 
 
-def test_strict_by_default():
-    assert CheckpointFitHook().strict
+def test_the_names_of_today_are_handed_to_mmengine():
+    released = dict(model={f'module.{k}': v for k, v in model().state_dict().items()})
+    check(model(), released)
+    assert released['state_dict'].keys() == model().state_dict().keys()
+
+
+class Filled(BaseModule):
+    def init_weights(self):
+        self.is_init = True
+
+
+PRETRAINED = dict(init_cfg=dict(type='Pretrained', checkpoint='clip.pt'))
+
+
+@pytest.mark.parametrize(
+    ('keys', 'filled'),
+    [
+        (dict(model=PRETRAINED), True),
+        (dict(model=dict(init_cfg=None)), False),
+        (dict(), False),
+        (dict(model=PRETRAINED, source='iter_3.pth'), False),
+        (dict(model=PRETRAINED, training=True), False),  # the Runner does it itself
+    ],
+)
+def test_an_evaluation_without_checkpoint_takes_the_weights_that_the_config_names(keys, filled):
+    own = Filled()
+    cfg = {k: v for k, v in keys.items() if k == 'model'}
+    runner = make_runner(own, keys.get('source'), keys.get('training', False))
+    runner.cfg = Config(cfg)
+    CheckpointFitHook().before_run(runner)
+    assert own.is_init is filled
+
+
+def test_weights_that_a_user_loaded_stay():
+    own = Filled()
+    own.backbone = Filled()
+    own.backbone._filled_by_checkpoint = True
+    runner = make_runner(own)
+    runner.cfg = Config(dict(model=PRETRAINED))
+    CheckpointFitHook().before_run(runner)
+    assert not own.is_init

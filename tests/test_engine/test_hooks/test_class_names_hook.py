@@ -4,10 +4,8 @@ import pytest
 import torch
 from mmengine.dataset import BaseDataset, ConcatDataset, RepeatDataset
 from mmengine.model import BaseModel
-from torch.nn.parallel import DataParallel
 
 from code_mm.engine.hooks import ClassNamesHook
-from code_mm.engine.hooks.class_names_hook import dataset_class_names
 from code_mm.registry import HOOKS
 
 
@@ -61,12 +59,6 @@ def test_names_are_found_through_wrappers(wrap):
     assert model.calls == [['cat', 'dog']]
 
 
-def test_names_reach_a_wrapped_model():
-    model = Model()
-    ClassNamesHook().before_test_epoch(runner(DataParallel(model), dataset('cat')))
-    assert model.calls == [['cat']]
-
-
 def test_class_names_override_those_of_the_dataset():
     model, names = Model(), ('kitten', 'puppy')
     hook = ClassNamesHook(class_names=names)
@@ -104,19 +96,5 @@ def test_class_names_of_a_file(tmp_path):
     hook.before_val_epoch(runner(model, dataset('a', 'b')))
     assert model.calls[0] == ['cat|kitten', 'dog']
     assert hook.class_name_file.source == str(tmp_path / 'pets.txt')
-    with pytest.raises(ValueError, match=r"or one of .*'sclip_voc21'.* but got 'cat'"):
+    with pytest.raises(ValueError, match="the path of a file with class names, but got 'cat'"):
         ClassNamesHook(class_names='cat')
-
-
-def test_concatenated_datasets_with_different_names():
-    both = SimpleNamespace(datasets=[dataset('cat'), dataset('dog')])
-    with pytest.raises(ValueError, match='same class names'):
-        dataset_class_names(both)
-
-
-def test_averaged_weights_are_in_place_when_names_are_embedded():
-    from mmengine.hooks import EMAHook
-    from mmengine.runner import get_priority
-
-    # a higher number runs later
-    assert get_priority(ClassNamesHook.priority) > get_priority(EMAHook.priority)

@@ -5,7 +5,8 @@ import pytest
 import torch
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.model import BaseModel
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import Runner
+from mmengine.runner.checkpoint import get_torch_safe_globals
 from torch.utils.data import DataLoader
 
 from code_mm.engine.hooks import PlainCheckpointHook
@@ -52,15 +53,14 @@ def _best_checkpoint(tmp_path, hooks):
     return tmp_path / 'iter_2.pth'
 
 
-@pytest.fixture(autouse=True)
-def no_unsafe_pickle(monkeypatch):
-    """As our tools do: without it MMEngine falls back to executing the pickle."""
-    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+def _load_as_others_do(path):
+    with torch.serialization.safe_globals(get_torch_safe_globals()):
+        return torch.load(path, weights_only=True)
 
 
 def test_the_best_score_does_not_spoil_the_checkpoint(tmp_path):
     path = _best_checkpoint(tmp_path, [PlainCheckpointHook()])
-    info = CheckpointLoader.load_checkpoint(str(path))['message_hub']['runtime_info']
+    info = _load_as_others_do(path)['message_hub']['runtime_info']
     assert type(info['best_score']) is float
     assert info['best_score'] == pytest.approx(0.1)
 
@@ -68,7 +68,7 @@ def test_the_best_score_does_not_spoil_the_checkpoint(tmp_path):
 def test_without_the_hook_the_checkpoint_is_refused(tmp_path):
     path = _best_checkpoint(tmp_path, [])
     with pytest.raises(pickle.UnpicklingError, match='Weights only load failed'):
-        CheckpointLoader.load_checkpoint(str(path))
+        _load_as_others_do(path)
 
 
 def test_every_depth_is_converted_and_tensors_are_left():

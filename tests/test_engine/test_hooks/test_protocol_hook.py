@@ -9,10 +9,12 @@ from mmengine.runner import Runner
 from tiny_configs import load, shrink
 from tiny_model import openai_state, tiny_clip
 
+from code_mm.datasets.benchmarks.table import BENCHMARKS
 from code_mm.engine.hooks import ProtocolHook
 from code_mm.evaluation.protocol import class_names_sha256
 from code_mm.vocabulary import ClassNameFile
 from code_mm.weights import weights_sha256
+from projects.dense_clip.sclip_protocol import CLASS_NAMES
 
 
 @pytest.fixture(scope='module')
@@ -34,8 +36,10 @@ class Doubled(Hook):
         runner.model.decode_head.similarity_to_mask.scale.data.div_(2)
 
 
-def run(files, tmp_path, name, benchmarks, folder='eval', **keys):
-    cfg = shrink(load(f'{folder}/maskclip_vit-b16_{name}.py'), files / 'clip.safetensors')
+def run(files, tmp_path, name, benchmarks, config=None, **keys):
+    one_or_all = 'all' if name == 'all' else 'ade20k'
+    config = config or f'eval/maskclip_vit-b16_{one_or_all}.py'
+    cfg = shrink(load(config), files / 'clip.safetensors')
     cfg.test_dataloader.num_workers = 0
     cfg.test_dataloader.persistent_workers = False
     roots = {b: make_miniature(b, tmp_path / 'data', 1) for b in benchmarks}
@@ -44,7 +48,9 @@ def run(files, tmp_path, name, benchmarks, folder='eval', **keys):
         for benchmark, root in roots.items():
             cfg.test_cfg.benchmarks[benchmark].dataset.data_root = str(root)
     else:
-        cfg.test_dataloader.dataset.data_root = str(roots[name])
+        known = BENCHMARKS[name]
+        cfg.test_dataloader.dataset.update(known.dataset_config(), data_root=str(roots[name]))
+        cfg.model.background_threshold = known.background_threshold
     cfg.work_dir, cfg.experiment_name = str(tmp_path), str(tmp_path).replace('/', '_')
     cfg.merge_from_dict(keys)
     runner = Runner.from_cfg(cfg)
@@ -75,7 +81,7 @@ def test_one_data_set(files, tmp_path):
     to_mask.scale.data.mul_(2)
     assert record['weights']['sha256'] == weights_sha256(runner.model)
     assert record['weights']['init_cfg'] == [str(files / 'clip.safetensors')]
-    assert record['config'].endswith('maskclip_vit-b16_voc21.py')
+    assert record['config'].endswith('maskclip_vit-b16_ade20k.py')
     (row,) = record['table']
     assert (row['mIoU'], row['CoDe, published']) == (metrics['mIoU'], 57.7)
     # and for people, in the file and in the log
@@ -132,14 +138,15 @@ def test_several_data_sets(files, tmp_path):
 
 def test_class_name_files_and_their_checksums(files, tmp_path):
     benchmarks = ['voc21', 'cityscapes', 'coco_object']
-    runner, _, record, text = run(files, tmp_path, 'all', benchmarks, 'eval_sclip')
+    config = 'projects/dense_clip/configs/maskclip_vit-b16_sclip-protocol.py'
+    runner, _, record, text = run(files, tmp_path, 'all', benchmarks, config)
     assert record['protocol'] == 'sclip'
     for benchmark in benchmarks:
-        file = ClassNameFile.read(f'sclip_{benchmark}')
+        file = ClassNameFile.read(CLASS_NAMES / f'sclip_{benchmark}.txt')
         part = record['benchmarks'][benchmark]['model']
         assert part['class_names'] == list(file.names)
-        assert part['class_names_from'] == dict(file=file.source, sha256=file.sha256)
-        assert f'from file sclip_{benchmark}.txt (sha256 {file.sha256})' in text
+        assert part['class_names_from']['sha256'] == file.sha256
+        assert f'sclip_{benchmark}.txt (sha256 {file.sha256})' in text
         assert len(part['templates']) == 80
         assert part['background_threshold'] is part['post_processor'] is None
     # figures that were published under the other protocol do not stand beside these

@@ -4,15 +4,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from interrupted_runs import train
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
-from mmengine.hooks import Hook
 from mmengine.model import BaseModel
-from mmengine.runner import Runner
 from torch.utils.data import Dataset, IterableDataset
 
 from code_mm.engine.hooks import RandomStateHook, random_state_hook
-from code_mm.registry import DATASETS, HOOKS, METRICS, MODELS
+from code_mm.registry import DATASETS, METRICS, MODELS
 
 ITERS = 6
 
@@ -63,7 +62,6 @@ class DrawingModel(BaseModel):
     def train_step(self, data, optim_wrapper):
         losses = self.forward(data)
         optim_wrapper.update_params(losses['loss'])
-        self.seen.append(torch.stack(data).clone())
         return dict(loss=losses['loss'].detach())
 
     def val_step(self, data):
@@ -81,61 +79,24 @@ class NoMetric(BaseMetric):
         return dict(zero=0.0)
 
 
-@HOOKS.register_module(force=True)
-class PowerCut(Hook):
-    """Notes losses; stops the run like a lost machine, after the checkpoint was written."""
-
-    priority = 'LOWEST'
-
-    def __init__(self, after=None):
-        self.after, self.losses = after, {}
-
-    def before_train(self, runner):
-        runner.model.seen = []
-
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        self.losses[runner.iter] = outputs['loss'].item()
-        if runner.iter + 1 == self.after:
-            raise KeyboardInterrupt
-
-
-def run(work_dir, name, loader, after=None, hook=True, **kwargs):
-    hooks = [dict(type='code_mm.PowerCut', after=after)]
-    hooks += [dict(type='code_mm.RandomStateHook')] if hook else []
+def run(work_dir, name, loader, after=None, hook=True, resume=None):
+    """Losses by iteration, the batches, and the trained parameters."""
     numbers = dict(type='code_mm.NoisyNumbers')
-    runner = Runner(
-        model=dict(type='code_mm.DrawingModel'),
-        work_dir=str(work_dir / name),
-        train_dataloader=loader,
-        val_dataloader=dict(
-            dataset=numbers, sampler=dict(type='DefaultSampler', shuffle=False), batch_size=5
-        ),
+    order = dict(type='DefaultSampler', shuffle=False)
+    noted, runner = train(
+        work_dir / name,
+        loader,
+        ITERS,
+        after=after,
+        model='DrawingModel',
+        hooks=[dict(type='code_mm.RandomStateHook')] if hook else [],
+        resume=resume,
+        train_cfg=dict(val_interval=2),
+        val_dataloader=dict(dataset=numbers, sampler=order, batch_size=5),
         val_evaluator=dict(type='code_mm.NoMetric'),
         val_cfg=dict(),
-        train_cfg=dict(by_epoch=False, max_iters=ITERS, val_interval=2),
-        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.1)),
-        custom_hooks=hooks,
-        default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=1)),
-        cfg=Config(dict(randomness=dict(seed=3))),
-        randomness=dict(seed=3),
-        default_scope='mmseg',
-        experiment_name=f'{work_dir.name}_{name}',
-        **kwargs,
     )
-    try:
-        runner.train()
-    except KeyboardInterrupt:
-        assert after is not None
-    iterator = runner.train_loop.dataloader_iterator._iterator
-    if hasattr(iterator, '_shutdown_workers'):
-        iterator._shutdown_workers()  # left to the garbage collector it takes 10 s
-    losses = next(h for h in runner.hooks if isinstance(h, PowerCut)).losses
-    return losses, runner.model
-
-
-@pytest.fixture(autouse=True)
-def no_environment_report(monkeypatch):
-    monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)  # a second per Runner
+    return noted.losses, [torch.stack(b) for b in noted.batches], list(runner.model.parameters())
 
 
 def loader(dataset='NoisyNumbers', sampler='InfiniteSampler', num_workers=0, **kwargs):
@@ -162,36 +123,31 @@ LOADERS = [
 
 @pytest.mark.parametrize('config', LOADERS, ids=str)
 def test_interrupted_and_resumed_equals_uninterrupted(tmp_path, config):
-    whole, model = run(tmp_path, 'whole', config)
+    whole, batches, parameters = run(tmp_path, 'whole', config)
     assert len(whole) == ITERS
-    cut, _ = run(tmp_path, 'cut', config, after=4)
-    rest, resumed = run(
-        tmp_path, 'rest', config, load_from=str(tmp_path / 'cut/iter_4.pth'), resume=True
-    )
+    cut, *_ = run(tmp_path, 'cut', config, after=4)
+    rest, _, resumed = run(tmp_path, 'rest', config, resume=tmp_path / 'cut/iter_4.pth')
     assert sorted(cut) == [0, 1, 2, 3]
     assert sorted(rest) == [4, 5]
     assert {**cut, **rest} == whole
-    for ours, theirs in zip(resumed.parameters(), model.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
+    assert all(map(torch.equal, resumed, parameters))
     # every batch was augmented anew
-    draws = torch.cat(model.seen)[:, 0]
+    draws = torch.cat(batches)[:, 0]
     if config['sampler'] != dict(type='DefaultSampler') or config['num_workers'] == 0:
         assert len(draws.unique()) == len(draws) == 2 * ITERS
 
 
 def test_without_the_hook_the_runs_differ(tmp_path):
     """Otherwise the test above would show nothing."""
-    whole, _ = run(tmp_path, 'whole', loader(), hook=False)
+    whole, *_ = run(tmp_path, 'whole', loader(), hook=False)
     run(tmp_path, 'cut', loader(), after=4, hook=False)
-    start = dict(load_from=str(tmp_path / 'cut/iter_4.pth'), resume=True)
-    rest, _ = run(tmp_path, 'rest', loader(), hook=False, **start)
+    rest, *_ = run(tmp_path, 'rest', loader(), hook=False, resume=tmp_path / 'cut/iter_4.pth')
     assert rest[4] != whole[4]
 
 
 def test_data_do_not_depend_on_the_number_of_workers(tmp_path):
-    seen = [run(tmp_path, str(n), loader(num_workers=n))[1].seen for n in (0, 1, 3)]
-    for other in seen[1:]:
-        torch.testing.assert_close(torch.stack(other), torch.stack(seen[0]), rtol=0, atol=0)
+    seen = [torch.stack(run(tmp_path, str(n), loader(num_workers=n))[1]) for n in (0, 1, 3)]
+    assert torch.equal(seen[0], seen[1]) and torch.equal(seen[0], seen[2])
 
 
 @pytest.mark.parametrize('seed', [None, 7])

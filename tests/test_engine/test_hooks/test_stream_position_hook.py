@@ -1,55 +1,19 @@
 import contextlib
-import io
 import itertools
 import multiprocessing
-import tarfile
 import time
 from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.config import Config
-from mmengine.hooks import Hook
-from mmengine.model import BaseModel
-from mmengine.runner import Runner
+from interrupted_runs import make_runner, train
 from torch.utils.data import DataLoader
 
 from code_mm.datasets.captions import CaptionStreamDataset
 from code_mm.engine.hooks import StreamPositionHook, stream_position_hook
-from code_mm.registry import HOOKS, MODELS, TRANSFORMS
+from code_mm.registry import TRANSFORMS
 
 SHARDS, PAIRS = 12, 10
-
-
-@MODELS.register_module(force=True)
-class SeeingModel(BaseModel):
-    """Notes the sample keys of its batches."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(1))
-
-    def forward(self, inputs, data_samples=None, mode='tensor'):
-        raise NotImplementedError
-
-    def train_step(self, data, optim_wrapper):
-        optim_wrapper.update_params(self.weight.sum())
-        return dict(loss=self.weight.detach())
-
-
-@HOOKS.register_module(force=True)
-class SeenKeys(Hook):
-    """Notes what was trained on; stops the run like a lost machine."""
-
-    priority = 'LOWEST'
-
-    def __init__(self, after=None):
-        self.after, self.batches = after, []
-
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        self.batches.append(data_batch['sample_key'])
-        if runner.iter + 1 == self.after:
-            raise KeyboardInterrupt
 
 
 @TRANSFORMS.register_module(force=True)
@@ -68,74 +32,35 @@ class Fail:
         raise TypeError('a mistake')
 
 
-@pytest.fixture(autouse=True)
-def no_environment_report(monkeypatch):
-    monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)  # a second per Runner
-
-
-def write_shards(folder):
-    for shard in range(SHARDS):
-        with tarfile.open(folder / f'{shard:05d}.tar', 'w') as tar:
-            for number in range(PAIRS):
-                for suffix, data in (('jpg', b'image'), ('txt', b'a dog and a cat')):
-                    info = tarfile.TarInfo(f'{number}.{suffix}')
-                    info.size = len(data)
-                    tar.addfile(info, io.BytesIO(data))
-    return str(folder)
-
-
 @pytest.fixture
-def root(tmp_path):
-    (tmp_path / 'data').mkdir()
-    return write_shards(tmp_path / 'data')
+def root(write_tar, tmp_path):
+    pair = lambda n: {f'{n}.jpg': b'image', f'{n}.txt': b'a dog and a cat'}  # noqa: E731
+    members = {name: data for number in range(PAIRS) for name, data in pair(number).items()}
+    for shard in range(SHARDS):
+        write_tar(f'data/{shard:05d}.tar', members)
+    return str(tmp_path / 'data')
 
 
-def make_runner(root, work_dir, max_iters, *, after=None, workers=2, pipeline=(), **kwargs):
-    sources = dict(data_root=root, shards='*.tar')
-    return Runner(
-        model=dict(type='code_mm.SeeingModel'),
-        work_dir=str(work_dir),
-        train_dataloader=dict(
-            dataset=dict(
-                type='code_mm.CaptionStreamDataset',
-                sources=sources,
-                pipeline=list(pipeline),
-                shuffle_buffer=4,
-            ),
-            sampler=None,
-            batch_size=2,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            **kwargs.pop('loader', {}),
-        ),
-        train_cfg=dict(type='IterBasedTrainLoop', max_iters=max_iters),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
-        custom_hooks=[
-            dict(type='code_mm.StreamPositionHook', interval=1),
-            dict(type='code_mm.RandomStateHook'),
-            dict(type='code_mm.SeenKeys', after=after),
-        ],
-        default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=1)),
-        cfg=Config(dict(randomness=dict(seed=3))),
-        randomness=dict(seed=3),
-        default_scope='mmseg',
-        experiment_name=f'{work_dir.parent.name}_{work_dir.name}',
-        **kwargs,
+def setting(root, workers=2, pipeline=(), **loader):
+    """Loader and hooks of a run."""
+    dataset = dict(
+        type='code_mm.CaptionStreamDataset',
+        sources=dict(data_root=root, shards='*.tar'),
+        pipeline=list(pipeline),
+        shuffle_buffer=4,
     )
+    loader = dict(
+        dataset=dataset, sampler=None, batch_size=2, num_workers=workers, **loader
+    ) | dict(persistent_workers=workers > 0)
+    hooks = [dict(type='code_mm.StreamPositionHook', interval=1)]
+    return loader, [*hooks, dict(type='code_mm.RandomStateHook')]
 
 
-def train(*args, **kwargs):
+def run(root, work_dir, max_iters, *, workers=2, **kwargs):
     """Trained batches of keys, and the dataset."""
-    runner = make_runner(*args, **kwargs)
-    try:
-        runner.train()
-    except KeyboardInterrupt:
-        assert kwargs['after']
-    iterator = runner.train_loop.dataloader_iterator._iterator
-    if hasattr(iterator, '_shutdown_workers'):
-        iterator._shutdown_workers()  # left to the garbage collector it takes 10 s
-    batches = next(h for h in runner.hooks if isinstance(h, SeenKeys)).batches
-    return batches, runner.train_dataloader.dataset
+    loader, hooks = setting(root, workers)
+    noted, runner = train(work_dir, loader, max_iters, hooks=hooks, **kwargs)
+    return [batch['sample_key'] for batch in noted.batches], runner.train_dataloader.dataset
 
 
 def shards_of(batches):
@@ -144,8 +69,8 @@ def shards_of(batches):
 
 @pytest.mark.parametrize('workers', [0, 2])
 def test_a_resumed_run_goes_on_at_other_shards(root, tmp_path, workers):
-    whole, _ = train(root, tmp_path / 'whole', 16, workers=workers)
-    cut, _ = train(root, tmp_path / 'cut', 60, after=16, workers=workers)
+    whole, _ = run(root, tmp_path / 'whole', 16, workers=workers)
+    cut, _ = run(root, tmp_path / 'cut', 60, after=16, workers=workers)
     assert cut == whole  # the seed of the run alone decides
     checkpoint = torch.load(tmp_path / 'cut/iter_16.pth', weights_only=False)
     positions = checkpoint['stream_positions']
@@ -153,25 +78,25 @@ def test_a_resumed_run_goes_on_at_other_shards(root, tmp_path, workers):
     assert torch.tensor(positions).shape == (1, readers, 1, 2)
     opened = sum(opened for ((passes, opened),) in positions[0] if passes == 0)
     assert 0 < opened < SHARDS
-    start = dict(load_from=str(tmp_path / 'cut/iter_16.pth'), resume=True)
-    rest, dataset = train(root, tmp_path / 'rest', 20, workers=workers, **start)
+    start = dict(resume=tmp_path / 'cut/iter_16.pth')
+    rest, dataset = run(root, tmp_path / 'rest', 20, workers=workers, **start)
     assert len(rest) == 4
     assert not shards_of(rest) & shards_of(cut)
     # read ahead: buffers and two batches per worker, but not what was trained on
     assert dataset.num_used <= 2 * (4 + 2 * readers + readers)
-    again, _ = train(root, tmp_path / 'again', 20, workers=workers, **start)
+    again, _ = run(root, tmp_path / 'again', 20, workers=workers, **start)
     assert again == rest
 
 
 def test_resuming_does_not_take_longer_the_later_it_is(root, tmp_path):
     """Not measured in seconds: nothing is read that is not trained on."""
-    train(root, tmp_path / 'cut', 3)
+    run(root, tmp_path / 'cut', 3)
     checkpoint = torch.load(tmp_path / 'cut/iter_3.pth', weights_only=False)
     checkpoint['meta']['iter'] = 1_000_000
     checkpoint['stream_positions'] = [[[[33_000, 2]], [[33_000, 2]]]]
     torch.save(checkpoint, tmp_path / 'late.pth')
-    start = dict(load_from=str(tmp_path / 'late.pth'), resume=True)
-    batches, dataset = train(root, tmp_path / 'rest', 1_000_002, **start)
+    start = dict(resume=tmp_path / 'late.pth')
+    batches, dataset = run(root, tmp_path / 'rest', 1_000_002, **start)
     assert len(batches) == 2
     assert dataset.num_used <= 2 * (2 + 2 * 2 + 2)
     assert dataset.progress.positions(2)[:, 0, 0].tolist() == [33_000, 33_000]
@@ -180,28 +105,27 @@ def test_resuming_does_not_take_longer_the_later_it_is(root, tmp_path):
 def test_a_checkpoint_without_positions_is_replayed_and_said(root, tmp_path, monkeypatch):
     messages = []
     monkeypatch.setattr(stream_position_hook, 'print_log', lambda text, **_: messages.append(text))
-    whole, _ = train(root, tmp_path / 'whole', 6, workers=0)
+    whole, _ = run(root, tmp_path / 'whole', 6, workers=0)
     checkpoint = torch.load(tmp_path / 'whole/iter_4.pth', weights_only=False)
     del checkpoint['stream_positions']
     torch.save(checkpoint, tmp_path / 'old.pth')
-    start = dict(load_from=str(tmp_path / 'old.pth'), resume=True)
-    rest, _ = train(root, tmp_path / 'rest', 6, workers=0, **start)
+    start = dict(resume=tmp_path / 'old.pth')
+    rest, _ = run(root, tmp_path / 'rest', 6, workers=0, **start)
     assert rest == whole[4:]
     assert any('holds no positions of the stream' in message for message in messages)
 
 
 def test_weights_alone_begin_at_the_beginning(root, tmp_path):
-    whole, _ = train(root, tmp_path / 'whole', 3, workers=0)
+    whole, _ = run(root, tmp_path / 'whole', 3, workers=0)
     start = dict(load_from=str(tmp_path / 'whole/iter_3.pth'))
-    assert train(root, tmp_path / 'new', 3, workers=0, **start)[0] == whole
+    assert run(root, tmp_path / 'new', 3, workers=0, **start)[0] == whole
 
 
 def test_a_hanging_worker_is_named_with_its_shard(root, tmp_path):
     pipeline = [dict(type='code_mm.Sleep')]
     begin = time.monotonic()
-    runner = make_runner(
-        root, tmp_path / 'run', 2, workers=1, pipeline=pipeline, loader=dict(timeout=3)
-    )
+    loader, hooks = setting(root, 1, pipeline, timeout=3)
+    runner = make_runner(tmp_path / 'run', loader, 2, hooks=hooks)
     with pytest.raises(RuntimeError) as error:
         runner.train()
     (worker,) = runner.train_loop.dataloader_iterator._iterator._workers
@@ -217,7 +141,8 @@ def test_a_hanging_worker_is_named_with_its_shard(root, tmp_path):
 
 
 def test_a_workers_own_error_keeps_its_words(root, tmp_path):
-    runner = make_runner(root, tmp_path / 'run', 2, workers=1, pipeline=[dict(type='code_mm.Fail')])
+    loader, hooks = setting(root, 1, [dict(type='code_mm.Fail')])
+    runner = make_runner(tmp_path / 'run', loader, 2, hooks=hooks)
     with pytest.raises(TypeError, match='Caught TypeError in DataLoader worker') as error:
         runner.train()
     assert 'What the loader was doing' not in str(error.value)

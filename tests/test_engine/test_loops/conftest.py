@@ -25,14 +25,14 @@ class TellTale(BaseModel):
         super().__init__()
         self.shift = torch.nn.Parameter(torch.zeros(()))
         self.decode_head = torch.nn.Module()
-        self.decode_head.background_threshold = threshold
+        self.background_threshold = threshold
         self.told = []
 
     def set_background_threshold(self, threshold):
-        self.decode_head.background_threshold = threshold
+        self.background_threshold = threshold
 
     def set_class_names(self, names):
-        self.told.append((list(names), self.decode_head.background_threshold))
+        self.told.append((list(names), self.background_threshold))
 
     def forward(self, inputs, data_samples, mode):
         if mode == 'loss':

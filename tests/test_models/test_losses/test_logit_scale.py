@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from code_mm.models.losses.logit_scale import LogitScale
+from code_mm.models.losses.info_nce import LogitScale
 
 
 def test_starts_at_the_inverse_temperature():

@@ -34,12 +34,6 @@ def test_eq_3_4_pixel_by_pixel(prompt):
                     torch.testing.assert_close(actual, expected)
 
 
-def test_extreme_masks(prompt):
-    image = images(2, 4, 4)
-    assert torch.equal(prompt(image, torch.ones(2, 1, 2, 2)), image)
-    assert torch.equal(prompt(image, torch.zeros(2, 1, 2, 2)), prompt.image.expand(2, -1, -1, -1))
-
-
 def test_gradients_reach_mask_and_prompt_where_they_should(prompt):
     image = images(1, 4, 4)
     mask = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]], requires_grad=True)
@@ -57,6 +51,5 @@ def test_it_starts_at_the_mean_colour_and_may_stay_there():
     assert not RegionHighlightingPrompt(4).image.any()
     fixed = RegionHighlightingPrompt(4, learnable=False)
     assert not fixed.image.requires_grad
-    assert RegionHighlightingPrompt(4).image.requires_grad
     image, mask = images(1, 4, 4), torch.rand(2, 1, 4, 4)
     torch.testing.assert_close(fixed(image, mask), image * mask)

@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from code_mm.models.segmenters import SimilarityToMask
-from code_mm.registry import MODELS
 
 
 @pytest.fixture
@@ -11,17 +10,12 @@ def similarity():
 
 
 def test_soft_masks_are_a_sigmoid_of_scale_and_bias(similarity):
-    to_mask = MODELS.build(dict(type='SimilarityToMask', init_scale=7.0, init_bias=-1.4))
+    to_mask = SimilarityToMask(init_scale=7.0, init_bias=-1.4)
     expected = 1 / (1 + torch.exp(-(7.0 * similarity - 1.4)))
     torch.testing.assert_close(to_mask(similarity), expected)
     torch.testing.assert_close(to_mask.logits(similarity), 7.0 * similarity - 1.4)
-    # the cosine of probability one half
-    torch.testing.assert_close(to_mask(torch.tensor(0.2)), torch.tensor(0.5))
-
-
-def test_defaults_are_the_releases():
-    to_mask = SimilarityToMask()
-    assert (to_mask.scale.item(), to_mask.bias.item(), to_mask.temperature) == (10.0, -2.5, 1.0)
+    assert all(p.requires_grad for p in to_mask.parameters())
+    assert not any(p.requires_grad for p in SimilarityToMask(learnable=False).parameters())
 
 
 @pytest.mark.parametrize('temperature', [1.0, 0.5])
@@ -50,13 +44,5 @@ def test_hard_masks_are_drawn_anew_with_the_soft_masks_probability():
     assert not torch.equal(first, second)
     expected = torch.sigmoid(torch.tensor([-1.0, 0.0, 1.0]))
     torch.testing.assert_close(first.mean(1), expected, atol=0.015, rtol=0)
-
-
-def test_noise_is_single_precision_where_similarities_are_not(similarity):
     # half precision knows 1024 numbers between 1/2 and 1, and rounds to 1
-    assert SimilarityToMask().sample_noise(similarity.half()).dtype == torch.float32
-
-
-def test_learnable_is_a_choice():
-    assert all(p.requires_grad for p in SimilarityToMask().parameters())
-    assert not any(p.requires_grad for p in SimilarityToMask(learnable=False).parameters())
+    assert to_mask.sample_noise(similarity.half()).dtype == torch.float32

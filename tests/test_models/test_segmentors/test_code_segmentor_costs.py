@@ -1,12 +1,21 @@
-"""Keys that trade time for memory: same losses, same gradients."""
+"""Memory, precision and time of a training step: same losses, same gradients."""
 
-import copy
+from functools import lru_cache
 
+import numpy as np
 import pytest
 import torch
-from mmengine.optim import OptimWrapper
-from mmengine.runner.activation_checkpointing import turn_on_activation_checkpointing
-from tiny_model import caption_samples, images, tiny_code
+from tiny_model import CAPTIONS, NOUNS, SIZES, caption_samples, images, tiny_code
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    FakeTensor,
+    FakeTensorMode,
+)
+
+CHECKPOINTED = dict(
+    backbone=dict(type='CLIP', **SIZES, with_cp=True),
+    image_segmenter=dict(type='ImageSegmenter', with_cp=True),
+)
 
 
 def losses_and_gradients(model, seed=3):
@@ -17,57 +26,97 @@ def losses_and_gradients(model, seed=3):
     return {name: value.detach() for name, value in losses.items()}, gradients
 
 
-@pytest.mark.filterwarnings('ignore:torch.utils.checkpoint', 'ignore:None of the inputs')
-def test_activation_checkpointing_of_the_frozen_towers_blocks():
-    """MMEngine's key ``activation_checkpointing``: a list of modules."""
-    expected = losses_and_gradients(tiny_code())
-    model, calls = tiny_code(), []
-    blocks = model.backbone.visual.transformer.resblocks
-    blocks[0].mlp.register_forward_pre_hook(lambda *_: calls.append(torch.is_grad_enabled()))
-    names = [f'backbone.visual.transformer.resblocks.{i}' for i in range(len(blocks) - 1)]
-    turn_on_activation_checkpointing(model, names)
-    torch.testing.assert_close(losses_and_gradients(model), expected)
-    # the trunk and the highlighted images without a graph, the latter once more with one
-    assert calls == [False, False, True]
+@pytest.mark.parametrize('frozen_block', [False, True])
+def test_activation_checkpointing_keeps_less(frozen_block):
+    found = []
+    for keys in ({}, CHECKPOINTED):
+        model, kept = tiny_code(**keys).train(), {}
+        model.image_segmenter.tail.block.requires_grad_(not frozen_block)  # the first stage
 
+        def keep(tensor, kept=kept):
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
 
-def test_gradient_accumulation_is_the_mean_of_the_parts():
-    """``accumulative_counts``: contrast is within each part, which the joined batch exceeds."""
-    model = tiny_code()
-    names = [n for n, p in model.named_parameters() if p.requires_grad]
-    parts = [losses_and_gradients(copy.deepcopy(model), seed)[1] for seed in (3, 4)]
-    wrapper = OptimWrapper(
-        torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1.0),
-        accumulative_counts=2,
-    )
-    before = {n: p.detach().clone() for n, p in model.named_parameters()}
-    wrapper.initialize_count_status(model, 0, 2)
-    for seed in (3, 4):
-        torch.manual_seed(seed)
-        losses = model.loss(images(2, 32, 32), caption_samples())
-        wrapper.update_params(sum(losses.values()))
-    joined = tiny_code()
-    torch.manual_seed(3)
-    sum(joined.loss(images(4, 32, 32), caption_samples() * 2).values()).backward()
-    after = dict(model.named_parameters())
-    contrast = 'losses.region_word.logit_scale'  # more negatives, another gradient
-    own = (parts[0][contrast] + parts[1][contrast]) / 2
-    assert abs(joined.get_parameter(contrast).grad - own) > 0.1 * abs(own)
-    for name in names:
-        moved = before[name] - after[name].detach()
-        mean = (parts[0][name] + parts[1][name]) / 2
-        torch.testing.assert_close(moved, mean, atol=1e-4, rtol=1e-3, msg=lambda m, n=name: n + m)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            found.append((losses_and_gradients(model), sum(kept.values()), model.state_dict()))
+    (expected, kept, state), (checkpointed, kept_less, its_state) = found
+    torch.testing.assert_close(checkpointed, expected)
+    assert state.keys() == its_state.keys()
+    assert kept_less < 0.7 * kept
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_mixed_precision_is_finite_and_near_full_precision(dtype):
     expected, _ = losses_and_gradients(tiny_code())
-    model = tiny_code()
     with torch.autocast('cpu', dtype=dtype):
-        torch.manual_seed(3)
-        losses = model.loss(images(2, 32, 32), caption_samples())
-    sum(losses.values()).backward()
-    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+        losses, gradients = losses_and_gradients(tiny_code())
+    assert all(gradient.isfinite().all() for gradient in gradients.values())
+    assert all(value.dtype == torch.float32 for value in losses.values())
     tolerance = 40 * torch.finfo(dtype).eps
-    for name, value in losses.items():
-        torch.testing.assert_close(value.detach(), expected[name], atol=tolerance, rtol=tolerance)
+    torch.testing.assert_close(losses, expected, atol=tolerance, rtol=tolerance)
+
+
+@lru_cache
+def train(dtype, steps=60):
+    """Sums of the losses of every step, and how many steps the scaler skipped."""
+    model = tiny_code().train()
+    learnt = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(learnt, lr=1e-3, weight_decay=0.05, eps=1e-6)
+    scaler = torch.amp.GradScaler('cpu', enabled=dtype == torch.float16)
+    random = np.random.default_rng(0)
+    torch.manual_seed(0)
+    history, skipped = [], 0
+    for index in range(steps):
+        selected = [list(random.permutation(nouns)[:2]) for nouns in NOUNS]
+        samples = caption_samples(CAPTIONS, NOUNS, selected)
+        with torch.autocast('cpu', dtype, enabled=dtype != torch.float32):
+            losses = model.loss(3 * images(2, 32, 32, seed=index), samples)
+        history.append(sum(value.item() for value in losses.values()))
+        optimizer.zero_grad()
+        scaler.scale(sum(losses.values())).backward()
+        scaler.unscale_(optimizer)
+        torch.nn.utils.clip_grad_norm_(learnt, 5.0)
+        before = scaler.get_scale()
+        scaler.step(optimizer)
+        scaler.update()
+        skipped += scaler.get_scale() < before
+    assert all(p.isfinite().all() for p in learnt)
+    return np.array(history), skipped
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_losses_fall_in_half_precision_as_in_full(dtype):
+    (full, _), (half, skipped) = train(torch.float32), train(dtype)
+    assert np.isfinite(half).all()
+    assert skipped < 20  # the scaler finds its scale, then hardly a step is lost
+    assert half[-20:].mean() < half[:10].mean()
+    assert half[-20:].mean() == pytest.approx(full[-20:].mean(), rel=0.1)
+
+
+def without_values(mode, module):
+    for part in module.modules():
+        for name, parameter in part._parameters.items():
+            if parameter is not None:
+                fake = mode.from_tensor(parameter.data)
+                part._parameters[name] = torch.nn.Parameter(fake, parameter.requires_grad)
+        for name, buffer in part._buffers.items():
+            part._buffers[name] = buffer if buffer is None else mode.from_tensor(buffer)
+    return module
+
+
+def test_a_step_does_not_wait_for_the_device():
+    """What would (``.item()``, a condition on a tensor) fails on tensors without values."""
+    mode, samples = FakeTensorMode(), caption_samples()
+    model = without_values(mode, tiny_code().train())
+    for sample in samples:
+        for name in sample.keys():  # noqa: SIM118
+            sample.set_field(mode.from_tensor(getattr(sample, name)), name)
+    inputs = mode.from_tensor(images(2, 32, 32))
+    with mode:
+        losses = model.loss(inputs, samples)
+        sum(losses.values()).backward()
+        with pytest.raises(DataDependentOutputException):
+            losses['loss_area'].item()
+    assert len(losses) == 9 and all(type(value) is FakeTensor for value in losses.values())
+    learnt = [p for p in model.parameters() if p.requires_grad]
+    assert all(type(p.grad) is FakeTensor for p in learnt)

@@ -1,24 +1,25 @@
-"""``mmpretrain.VisionTransformer`` as the backbone of the zero-shot head.
+r"""``mmpretrain.VisionTransformer`` as the backbone of the zero-shot head.
 
 Skipped where mmpretrain or torchvision is missing. There is no torchvision for a CPU build of
 this PyTorch, but one without its compiled operators is enough:
 
     pip install --no-deps --target DIR torchvision==0.28.0 onedl-mmpretrain==1.3.6 \
         einops importlib-metadata zipp mat4py modelindex
-    PYTHONPATH=DIR python -m pytest tests/test_models/test_segmentors/test_mmpretrain_backbone.py
+    PYTHONPATH=DIR:tests python -m pytest -p torchvision_operators \
+        tests/test_models/test_segmentors/test_mmpretrain_backbone.py
 """
 
 import pytest
 import torch
 import torch.nn.functional as F
-import torchvision_operators  # noqa: F401  before mmseg
 from mmengine.registry import DefaultScope
 from mmengine.runner import save_checkpoint
 from tiny_configs import load
 from tiny_model import SIZES, images, tiny_clip
 
 from code_mm.registry import MODELS
-from code_mm.weights.mmpretrain_names import to_mmpretrain_names
+from code_mm.weights.clip_layouts import to_mmpretrain_names
+from code_mm.weights.own_layouts import rename_own
 
 NAMES = ['star', 'boat', 'fish']
 
@@ -43,10 +44,7 @@ def model(clip, tmp_path_factory):
     cfg.backbone.arch = dict(arch, feedforward_channels=4 * width)
     cfg.backbone.update(img_size=SIZES['image_size'], patch_size=patch, frozen_stages=3)
     cfg.decode_head.update(in_channels=width, embed_dim=SIZES['embed_dim'])
-    sizes = {k.removeprefix('text_'): v for k, v in SIZES.items() if k.startswith('text_')}
-    cfg.decode_head.text_encoder.update(
-        sizes, context_length=SIZES['context_length'], embed_dim=SIZES['embed_dim']
-    )
+    cfg.vision_language_backbone.update(SIZES)
     cfg.test_cfg.update(crop_size=(32, 32), stride=(16, 16))
     cfg.update(size_divisor=patch, init_cfg=dict(type='Pretrained', checkpoint=str(file)))
     with DefaultScope.overwrite_default_scope('mmseg'):  # as the Runner does
@@ -60,10 +58,11 @@ def model(clip, tmp_path_factory):
 def test_every_weight_has_its_place(model, clip):
     """Also the names that `load_state_dict` would pass over silently."""
     own = model.state_dict()
-    converted = to_mmpretrain_names(clip.state_dict())
+    converted = rename_own(to_mmpretrain_names(clip.state_dict()), own.keys())
     assert own.keys() - converted.keys() == {
         'decode_head.similarity_to_mask.scale',
         'decode_head.similarity_to_mask.bias',
+        'vision_language_backbone.logit_scale',
     }
     assert not converted.keys() - own.keys()
     assert all(torch.equal(own[name], value) for name, value in converted.items())
@@ -90,19 +89,10 @@ def test_scores_are_cosines_with_the_class_names(model):
     (features,) = model.backbone(image)
     weight, bias = head.projection.weight[:, :, 0, 0], head.projection.bias
     dense = F.normalize(features.permute(0, 2, 3, 1) @ weight.T + bias, dim=-1)
-    cosine = torch.stack([dense @ embedding for embedding in head.class_embeddings], dim=1)
+    cosine = torch.stack([dense @ embedding for embedding in model.vocabulary.embeddings], dim=1)
     expected = F.interpolate(
         torch.sigmoid(10 * cosine - 2.5), (32, 32), mode='bilinear', align_corners=False
     )
     (result,) = model.predict(image)
     torch.testing.assert_close(result.seg_logits.data, expected[0], atol=1e-5, rtol=1e-4)
     assert torch.equal(result.pred_sem_seg.data[0], expected[0].argmax(0))
-
-
-@torch.no_grad()
-def test_windows_of_a_larger_image(model):
-    image = images(1, 40, 56)
-    batched = model.predict(image)[0].seg_logits.data
-    model.test_cfg.window_batch_size = 1
-    torch.testing.assert_close(model.predict(image)[0].seg_logits.data, batched)
-    assert batched.shape == (3, 40, 56)

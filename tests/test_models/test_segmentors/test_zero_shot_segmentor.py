@@ -2,52 +2,49 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.config import ConfigDict
+from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
-from tiny_model import images, randomise
+from tiny_model import RESNET, SIZES, images, metas, tiny_code
+from tiny_model import build as build_config
 
-from code_mm.models.heads import embed_class_names
+import projects.dense_clip  # noqa: F401  registers its parts
+from code_mm.models.segmentors import zero_shot_segmentor
 from code_mm.registry import MODELS
-from code_mm.vocabulary import EVALUATION_TEMPLATES
+from code_mm.vocabulary import EVALUATION_TEMPLATES, embed_in_templates, embed_vocabulary
 
 NAMES = ['star', 'boat', 'fish']
-VISUAL = dict(
-    type='CLIPImageEncoder', image_size=32, patch_size=8, width=48, layers=3, heads=3, embed_dim=32
-)
-TEXT = dict(
-    type='code_mm.CLIPTextEncoder', context_length=24, width=32, layers=2, heads=2, embed_dim=32
-)
+TEXT = dict(type='CLIP', image_tower=False, **SIZES)
+PROJECTED = dict(type='ZeroShotHead', in_channels=64, embed_dim=32, project=True)
 
 
 def build(head=None, **keys):
     """MaskCLIP, tiny."""
     config = dict(
         type='ZeroShotSegmentor',
-        backbone=VISUAL,
-        decode_head=dict(
-            type='ZeroShotHead', in_channels=32, text_encoder=TEXT, **(head or dict())
-        ),
+        backbone=dict(type='CLIP', **SIZES),
+        decode_head=dict(type='ZeroShotHead', in_channels=32, **(head or {})),
         test_cfg=dict(mode='whole'),
     )
-    model = randomise(MODELS.build(ConfigDict({**config, **keys})))
-    return model.eval()
+    return build_config(ConfigDict({**config, **keys}), 0).eval()
 
 
-def meta(image):
-    shape = tuple(image.shape[-2:])
-    return [dict(img_shape=shape, ori_shape=shape)] * len(image)
+def supervised(**keys):
+    """A ResNet that learns to speak CLIP's language."""
+    return build(backbone=RESNET, decode_head=PROJECTED, vision_language_backbone=TEXT, **keys)
 
 
-def expected_scores(model, image, left, right, top, bottom):
+@torch.no_grad()
+def expected_scores(model, image, left=0, right=0, top=0, bottom=0):
     """Zero padding, cosine on the patch grid, sigmoid, bilinear resizing, un-padding."""
-    head = model.decode_head
     padded = torch.zeros(
         len(image), 3, image.shape[2] + top + bottom, image.shape[3] + left + right
     )
     padded[:, :, top : top + image.shape[2], left : left + image.shape[3]] = image
     dense = F.normalize(model.backbone(padded)[0], dim=1)
-    cosine = torch.einsum('bchw,nc->bnhw', dense, head.class_embeddings)
-    to_mask = head.similarity_to_mask
-    scores = torch.sigmoid(to_mask.scale * cosine + to_mask.bias)
+    names = [name for name in model.class_names if name != 'background']
+    embeddings = embed_in_templates(names, model.backbone, EVALUATION_TEMPLATES)
+    cosine = torch.einsum('bchw,nc->bnhw', dense, embeddings)
+    scores = model.similarity_to_mask(cosine)
     scores = F.interpolate(scores, padded.shape[-2:], mode='bilinear', align_corners=False)
     return scores[:, :, top : top + image.shape[2], left : left + image.shape[3]]
 
@@ -64,180 +61,226 @@ def test_windows_are_padded_to_whole_patches(size, padding):
     model = build()
     model.set_class_names(NAMES)
     image = images(2, *size)
-    scores = model.inference(image, meta(image))
+    scores = model.inference(image, metas(image))
     torch.testing.assert_close(scores, expected_scores(model, image, *padding))
 
 
-def test_sliding_windows_are_padded_one_by_one_and_averaged():
-    model = build(test_cfg=dict(mode='slide', crop_size=(20, 20), stride=(10, 10)))
-    model.set_class_names(NAMES)
-    image = images(1, 20, 30)
-    one, two = (expected_scores(model, image[..., x : x + 20], 2, 2, 2, 2) for x in (0, 10))
-    expected = torch.cat(
-        [one[..., :10], (one[..., 10:] + two[..., :10]) / 2, two[..., 10:]], dim=-1
-    )
-    torch.testing.assert_close(model.inference(image, meta(image)), expected)
+def test_the_post_processor_gets_the_padded_image():
+    class Spy(torch.nn.Module):
+        def forward(self, image, masks):
+            self.image, self.size = image, masks.shape
+            return masks
+
+    model = build(size_divisor=16, class_names=NAMES)
+    spy = model.decode_head.post_processor = Spy()
+    image = images(1, 30, 32)
+    model.inference(image, metas(image))
+    assert torch.equal(spy.image, F.pad(image, (0, 0, 1, 1))) and spy.size == (1, 3, 4, 4)
+    assert (build().size_divisor, supervised().size_divisor) == (8, 1)
 
 
-def test_size_divisor():
-    assert build().size_divisor == 8
-    assert build(size_divisor=16).size_divisor == 16
-    backbone = dict(type='ResNetV1c', depth=18, base_channels=8, stem_channels=8, out_indices=(3,))
-    head = dict(type='ZeroShotHead', in_channels=64, embed_dim=32, project=True, text_encoder=TEXT)
-    assert build(backbone=backbone, decode_head=head).size_divisor == 1
-
-
-def test_class_names_set_the_number_of_planes():
-    model = build()
+def test_a_background_wins_where_no_class_reaches_its_threshold():
+    model = build(background_threshold=0.5)
+    model.set_class_names(['background', *NAMES])
+    assert model.out_channels == model.num_classes == model.decode_head.num_classes == 4
     image = images(1, 32, 32)
-    for names in (NAMES, [*NAMES, 'tree', 'house']):
-        model.set_class_names(names)
-        assert model.out_channels == model.num_classes == len(names)
-        (result,) = model.predict(image)
-        assert result.seg_logits.data.shape == (len(names), 32, 32)
-        assert torch.equal(result.pred_sem_seg.data[0], result.seg_logits.data.argmax(0))
+    sample = SegDataSample(metainfo=dict(img_shape=(32, 32), ori_shape=(50, 60)))
+    (result,) = model.predict(image, [sample])
+    scores = expected_scores(model, image)
+    scores = F.interpolate(scores, (50, 60), mode='bilinear', align_corners=False)[0]
+    expected = torch.where(scores.amax(0) > 0.5, scores.argmax(0) + 1, 0)
+    assert 0 < (expected == 0).float().mean() < 1
+    assert torch.equal(result.pred_sem_seg.data[0], expected)
+    torch.testing.assert_close(result.seg_logits.data[1:], scores)
 
 
-def test_training_drops_class_embeddings_and_the_next_prediction_makes_them_anew():
-    model = build()
+def code():
+    mix = dict(type='ZeroShotHead', knowledge_preserving=dict(weight=0.3))
+    return tiny_code(decode_head=mix).eval()
+
+
+@pytest.fixture(params=[build, code, supervised])
+def model(request):
+    return request.param()
+
+
+def test_names_are_embedded_when_first_needed(model, monkeypatch):
+    """After names were set, weights loaded or moved, or training and evaluation exchanged."""
+    calls, image = [], images(1, 32, 32)
+
+    def embed(names, *args):
+        calls.append(names)
+        return embed_vocabulary(names, *args)
+
+    monkeypatch.setattr(zero_shot_segmentor, 'embed_vocabulary', embed)
     model.set_class_names(NAMES)
+    assert not calls
+    first = model.predict(image)[0].seg_logits.data
+    assert torch.equal(model.eval().predict(image)[0].seg_logits.data, first)
+    assert calls == [tuple(NAMES)]
+    model.set_class_names(['tree', 'house'])
+    assert model.predict(image)[0].seg_logits.shape == (32, 32) and len(calls) == 2
+    assert model.num_classes == model.out_channels == 2
+    model.set_class_names(NAMES)
+    torch.testing.assert_close(model.predict(image)[0].seg_logits.data, first)
+    kept = {name: value.clone() for name, value in model.state_dict().items()}
+    model.load_state_dict({name: 1.5 * value for name, value in kept.items()})
+    assert not torch.allclose(model.predict(image)[0].seg_logits.data, first) and len(calls) == 4
+    assert model.train() is model and model.eval() is model
+    for name, value in model.state_dict().items():
+        value.copy_(kept[name])
+    torch.testing.assert_close(model.predict(image)[0].seg_logits.data, first)
+    double = model.double().predict(image.double())[0].seg_logits.data
+    torch.testing.assert_close(double.float(), first, atol=1e-4, rtol=1e-3)
+    assert len(calls) == 6
+
+
+def test_a_changed_threshold_is_that_of_a_model_built_with_it():
+    built, changed = build(background_threshold=0.7), build()
+    built.set_class_names(['background', *NAMES])
+    changed.set_background_threshold(0.7)
+    changed.set_class_names(['background', *NAMES])
     image = images(1, 32, 32)
-    before = model.inference(image, meta(image))
-    assert model.eval() is model  # evaluation mode keeps them
-    assert model.decode_head.class_embeddings is not None
-    assert model.train() is model
-    assert model.decode_head.class_embeddings is None
-    randomise(model.decode_head.text_encoder, seed=5)
-    model.eval()
-    after = model.inference(image, meta(image))
-    text = model.decode_head.text_encoder
-    expected = embed_class_names(text, NAMES, EVALUATION_TEMPLATES)
-    torch.testing.assert_close(model.decode_head.class_embeddings, expected)
-    assert (after - before).abs().max() > 1e-4
+    one, other = (model.inference(image, metas(image)) for model in (built, changed))
+    assert torch.equal(one, other)
+    changed.set_background_threshold(0.5)  # the classes stay
+    scores = changed.inference(image, metas(image))
+    assert torch.equal(scores[:, 1:], one[:, 1:])
+    assert torch.equal(scores[:, 0], torch.full((1, 32, 32), 0.5))
+
+
+def test_names_are_forgotten_where_a_background_appears_or_goes(model):
+    model.set_class_names(NAMES)
+    model.set_background_threshold(0.4)
+    assert model.class_names is None
+    with pytest.raises(ValueError, match=r"expected 'background' as the first"):
+        model.set_class_names(NAMES)
+    for wrong in (0.0, 1.0, 40):
+        with pytest.raises(ValueError, match=rf'threshold in \(0, 1\), but got {wrong}'):
+            model.set_background_threshold(wrong)
+    assert model.background_threshold == 0.4
 
 
 def test_names_of_the_data_set_are_taken_where_none_were_given():
     """As ``mmseg.apis.init_model`` leaves them."""
-    model = build()
-    image = images(1, 32, 32)
+    model, image = build(), images(1, 32, 32)
     with pytest.raises(RuntimeError, match='no class names are known; add ClassNamesHook'):
-        model.inference(image, meta(image))
+        model.predict(image)
     model.dataset_meta = dict(classes=('tree', 'house'), palette=None)
-    assert model.inference(image, meta(image)).shape == (1, 2, 32, 32)
-    assert model.decode_head.class_names == ['tree', 'house']
+    assert model.predict(image)[0].seg_logits.data.shape == (2, 32, 32)
+    assert model.class_names == ('tree', 'house')
     model.set_class_names(NAMES)  # wins from now on
     model.train().eval()
-    assert model.inference(image, meta(image)).shape == (1, 3, 32, 32)
+    assert model.predict(image)[0].seg_logits.data.shape == (3, 32, 32)
 
 
-def test_names_of_the_config():
-    model = build(head=dict(class_names=NAMES))
-    assert model.out_channels == 3
-    image = images(1, 32, 32)
-    assert model.inference(image, meta(image)).shape == (1, 3, 32, 32)
+def test_names_of_the_config_come_back_for_training():
+    model = build(class_names=['background', *NAMES], background_threshold=0.4)
+    model.set_background_threshold(None)
+    model.set_class_names(['tree', 'house'])
+    model.train()
+    assert model.class_names == ('background', *NAMES) and model.background_threshold == 0.4
+    with pytest.raises(ValueError, match="list of non-empty class names, but got 'star'"):
+        build(class_names='star')
+    with pytest.raises(ValueError, match=r'threshold in \(0, 1\), but got 1.5'):
+        build(background_threshold=1.5)
 
 
-def test_a_background_wins_where_no_class_reaches_its_threshold():
-    model = build(head=dict(background_threshold=0.5))
-    model.set_class_names(['background', *NAMES])
-    image = images(1, 32, 32)
-    (result,) = model.predict(image)
-    scores = expected_scores(model, image, 0, 0, 0, 0)[0]
-    expected = torch.where(scores.amax(0) > 0.5, scores.argmax(0) + 1, 0)
-    assert torch.equal(result.pred_sem_seg.data[0], expected)
-
-
-def test_pamr_gets_the_padded_image():
-    seen = []
-
-    class Spy(torch.nn.Module):
-        def forward(self, image, masks):
-            seen.append((image, masks.shape))
-            return masks
-
-    model = build()
-    model.decode_head.post_processor = Spy()
-    model.set_class_names(NAMES)
-    image = images(1, 30, 32)
-    model.inference(image, meta(image))
-    assert torch.equal(seen[0][0], F.pad(image, (0, 0, 1, 1)))
-    assert seen[0][1] == (1, 3, 4, 4)
-
-
-def test_results_are_resized_to_the_original_image():
-    model = build()
-    model.set_class_names(NAMES)
-    image = images(1, 32, 32)
-    sample = SegDataSample(metainfo=dict(img_shape=(32, 32), ori_shape=(50, 60)))
-    (result,) = model.predict(image, [sample])
-    scores = model.inference(image, meta(image))
-    expected = F.interpolate(scores, (50, 60), mode='bilinear', align_corners=False)[0]
-    torch.testing.assert_close(result.seg_logits.data, expected)
-
-
-def test_another_head_is_refused():
+def test_parts_that_do_not_go_together():
     head = dict(type='FCNHead', in_channels=32, channels=8, num_classes=3, in_index=0)
-    with pytest.raises(
-        TypeError, match='of type ZeroShotHead, but got FCNHead; use EncoderDecoder'
-    ):
+    with pytest.raises(TypeError, match='ZeroShotHead, but got FCNHead; use WindowedEncoderDecod'):
         build(decode_head=head)
+    with pytest.raises(TypeError, match='ResNetV1c has no text tower; add one'):
+        build(backbone=RESNET, decode_head=PROJECTED)
 
 
-def test_names_are_read_after_averaging_and_resizing():
-    """Cosines of windows are averaged and resized; the softmax over names comes last."""
-    scores = dict(type='SoftmaxOverNames', scale=9.0)
+@pytest.mark.parametrize('where', ['backbone', 'vision_language_backbone'])
+def test_weights_that_are_named_but_not_loaded_are_missed(where):
+    named = dict(TEXT, init_cfg=dict(type='Pretrained', checkpoint='clip.pth'))
+    if where == 'backbone':
+        model = build(backbone={**named, 'image_tower': True}, class_names=NAMES)
+    else:
+        keys = dict(decode_head=PROJECTED, vision_language_backbone=named, class_names=NAMES)
+        model = build(backbone=RESNET, **keys)
+    image = images(1, 32, 32)
+    with pytest.raises(RuntimeError, match=r'trained weights, but this CLIP .*init_weights\(\)'):
+        model.predict(image)
+    model.load_state_dict(model.state_dict())
+    model.predict(image)
+
+
+@MODELS.register_module()
+class SharpCosines(torch.nn.Module):
+    def forward(self, cosines, vocabulary, similarity_to_mask):
+        assert similarity_to_mask.scale.ndim == 0
+        return vocabulary.best_synonym((9.0 * cosines).softmax(1))
+
+
+def test_name_scores_come_after_averaging_and_resizing():
     windows = dict(mode='slide', crop_size=(32, 32), stride=(16, 16))
-    model = build(dict(name_scores=scores), test_cfg=windows)
+    model = build(dict(name_scores=dict(type='SharpCosines')), test_cfg=windows)
     model.set_class_names(['star|moon', 'boat'])
     image = images(1, 32, 48)
     sample = SegDataSample(metainfo=dict(img_shape=(32, 48), ori_shape=(50, 75)))
-    with torch.no_grad():
-        (found,) = model.predict(image, [sample])
-        cosines = []
-        for left in (0, 16):
-            dense = F.normalize(model.backbone(image[..., left : left + 32])[0], dim=1)
-            cosine = torch.einsum('bchw,nc->bnhw', dense, model.decode_head.class_embeddings)
-            cosines.append(F.interpolate(cosine, (32, 32), mode='bilinear'))
     total = torch.zeros(1, 3, 32, 48)
-    total[..., :32] += cosines[0]
-    total[..., 16:] += cosines[1]
+    for left in (0, 16):
+        dense = F.normalize(model.backbone(image[..., left : left + 32])[0], dim=1)
+        cosine = torch.einsum('bchw,nc->bnhw', dense, model.vocabulary.embeddings)
+        total[..., left : left + 32] += F.interpolate(cosine, (32, 32), mode='bilinear')
     total[..., 16:32] /= 2
     names = F.interpolate(total, (50, 75), mode='bilinear').mul(9.0).softmax(1)[0]
     expected = torch.stack([names[:2].amax(0), names[2]])
+    (found,) = model.predict(image, [sample.clone()])
     torch.testing.assert_close(found.seg_logits.data, expected, rtol=1e-4, atol=1e-6)
     assert torch.equal(found.pred_sem_seg.data, expected.argmax(0, keepdim=True))
     # labels alone, and without samples
     model.test_cfg.keep_scores = False
-    sample = SegDataSample(metainfo=dict(img_shape=(32, 48), ori_shape=(50, 75)))
-    with torch.no_grad():
-        (labels,) = model.predict(image, [sample])
-        (small,) = model.predict(image)
+    (labels,), (small,) = model.predict(image, [sample]), model.predict(image)
     assert torch.equal(labels.pred_sem_seg.data, found.pred_sem_seg.data)
     assert 'seg_logits' not in labels
     own = total.mul(9.0).softmax(1)[0]
     own = torch.stack([own[:2].amax(0), own[2]]).argmax(0, keepdim=True)
     assert torch.equal(small.pred_sem_seg.data, own)
+    model.set_name_scores(None)
+    assert torch.allclose(
+        model.predict(image)[0].pred_sem_seg.data.float().mean(), torch.ones(1), atol=1
+    )
 
 
-def test_averaging_logits_is_another_thing_than_averaging_masks():
-    image = images(1, 32, 48)
-    windows = dict(mode='slide', crop_size=(32, 32), stride=(16, 16))
-    found = {}
-    for name_scores in (None, dict(type='MasksOfAveragedLogits')):
-        head = dict(name_scores=name_scores, background_threshold=0.4)
-        model = build(head, test_cfg=windows)
-        model.set_class_names(['background', *NAMES])
-        with torch.no_grad():
-            (sample,) = model.predict(image)
-        found[bool(name_scores)] = sample.seg_logits.data
-    assert found[True].shape == found[False].shape == (4, 32, 48)
-    assert not torch.allclose(found[True], found[False], atol=1e-4)
-    assert torch.equal(found[True][0], torch.full((32, 48), 0.4))
+@pytest.mark.parametrize('background', [None, 0.4])
+def test_trained_by_cross_entropy_with_the_names_of_its_labels(background):
+    """Left half class 0, right half class 1, 255 in a corner; the text tower stays frozen."""
+    names = ['background', 'star', 'boat'] if background else NAMES
+    model = supervised(class_names=names, background_threshold=background)
+    label = torch.zeros(32, 32, dtype=torch.long)
+    label[:, 16:] = 1
+    label[:4, :4] = 255
+    image = torch.where(label[None] == 1, 1.0, -1.0).expand(3, -1, -1).contiguous()
+    image = torch.stack([image, image]) + 0.1 * images(2, 32, 32)
+    samples = []
+    for meta in metas(image):
+        samples.append(SegDataSample(metainfo=meta, gt_sem_seg=PixelData(data=label[None])))
+    logits = model.decode_head(model.extract_feat(image), model.vocabulary)
+    logits = F.interpolate(logits, (32, 32), mode='bilinear', align_corners=False)
+    chosen = logits.log_softmax(1).gather(1, label.clamp(max=2).expand(2, 1, -1, -1))
+    value = model.loss(image, samples)['decode.loss_ce']
+    torch.testing.assert_close(value, -chosen[:, 0, label != 255].mean())
 
-
-def test_name_scores_do_not_go_with_what_refines_windows():
-    keys = dict(name_scores=dict(type='SoftmaxOverNames'))
-    with pytest.raises(ValueError, match=r'no post_processor with name_scores.*but got PAMR'):
-        build(dict(post_processor=dict(type='PAMR'), **keys))
-    with pytest.raises(ValueError, match='no knowledge_preserving with name_scores'):
-        build(dict(knowledge_preserving=dict(weight=0.3), **keys))
+    frozen = {k: v.clone() for k, v in model.vision_language_backbone.state_dict().items()}
+    learning = [p for p in model.parameters() if p.requires_grad]
+    optimizer, losses = torch.optim.Adam(learning, lr=1e-2), []
+    model.train()
+    for _ in range(30):
+        losses.append(model.loss(image, samples)['decode.loss_ce'])
+        optimizer.zero_grad()
+        losses[-1].backward()
+        optimizer.step()
+    assert losses[-1] < 0.5 * losses[0]
+    assert all(p.grad is not None for p in learning)
+    for key, value in model.vision_language_backbone.state_dict().items():
+        assert torch.equal(value, frozen[key]), key
+    predicted = torch.stack([r.pred_sem_seg.data[0] for r in model.eval().predict(image, samples)])
+    assert (predicted == label)[:, label != 255].float().mean() > 0.9
+    model = supervised()
+    with pytest.raises(ValueError, match='class_names, the names of the training labels; got none'):
+        model.loss(image, samples)

@@ -1,8 +1,4 @@
 import math
-import os
-import pickle
-import zipfile
-from collections import OrderedDict
 
 import pytest
 import torch
@@ -10,7 +6,7 @@ from safetensors.torch import save_file
 from tiny_model import SIZES, images, openai_state, randomise, tiny_clip
 from torch import nn
 
-from code_mm.models.backbones.clip import load_clip_weights, read_tensors
+from code_mm.models.backbones.clip import load_clip_weights
 from code_mm.registry import MODELS
 
 
@@ -23,51 +19,14 @@ def clip():
     return tiny_clip(seed=3)
 
 
-class Tree(nn.Module):
-    """A module without forward that holds parameters under dotted names."""
-
-    def __init__(self, state):
-        super().__init__()
-        for name in dict.fromkeys(name.split('.')[0] for name in state):
-            inner = {k.partition('.')[2]: v for k, v in state.items() if k.split('.')[0] == name}
-            if '' in inner:
-                self.register_buffer(name, inner[''])
-            else:
-                self.add_module(name, Tree(inner))
-
-    def forward(self, x: torch.Tensor):
-        return x + 1
-
-
 def write_safetensors(state, path):
     save_file({k: v.contiguous() for k, v in state.items()}, path)
 
 
-def write_torchscript(state, path):
-    integers = dict(input_resolution=32, context_length=24, vocab_size=49408)
-    state = {**state, **{name: torch.tensor(value) for name, value in integers.items()}}
-    torch.jit.trace(Tree(state), torch.zeros(1)).save(str(path))
-
-
-WRITERS = {
-    'clip.safetensors': write_safetensors,
-    'clip.pth': torch.save,
-    'checkpoint.pth': lambda state, path: torch.save(
-        dict(meta=dict(iter=3), state_dict=OrderedDict(state)), path
-    ),
-    'ViT-B-16.pt': write_torchscript,
-}
-
-
-@pytest.mark.parametrize('name', WRITERS)
-def test_every_kind_of_file_fills_the_whole_model(clip, tmp_path, name):
-    state = openai_state(clip)
-    WRITERS[name](state, tmp_path / name)
-    read = read_tensors(tmp_path / name)
-    assert state.keys() <= read.keys()
-    assert all(torch.equal(read[key], value) for key, value in state.items())
+def test_a_file_fills_the_whole_model(clip, tmp_path):
+    torch.save(openai_state(clip), tmp_path / 'ViT-B-16.pt')
     other = build()
-    load_clip_weights(other, tmp_path / name)
+    load_clip_weights(other, tmp_path / 'ViT-B-16.pt')
     for key, value in clip.state_dict().items():
         assert torch.equal(other.state_dict()[key], value), key
 
@@ -88,130 +47,13 @@ def test_files_with_our_own_names_are_taken_too(clip, tmp_path):
     assert torch.equal(other.text.positional_embedding, clip.text.positional_embedding)
 
 
-def test_a_tower_alone_takes_its_part_of_the_file(clip, tmp_path):
+def test_a_text_tower_alone_takes_its_part_of_the_file(clip, tmp_path):
     path = str(tmp_path / 'clip.safetensors')
     write_safetensors(openai_state(clip), path)
-    init_cfg = dict(type='Pretrained', checkpoint=path)
-    visual = MODELS.build(
-        dict(
-            type='CLIPImageEncoder',
-            image_size=32,
-            patch_size=8,
-            width=48,
-            layers=3,
-            heads=3,
-            embed_dim=32,
-            init_cfg=init_cfg,
-        )
-    )
-    text = MODELS.build(
-        dict(
-            type='code_mm.CLIPTextEncoder',
-            context_length=24,
-            width=32,
-            layers=2,
-            heads=2,
-            embed_dim=32,
-            init_cfg=init_cfg,
-        )
-    )
-    visual.init_weights()
+    text = build(image_tower=False, init_cfg=dict(type='Pretrained', checkpoint=path))
     text.init_weights()
-    assert torch.equal(visual(images(1, 32, 32))[0], clip(images(1, 32, 32))[0])
     ids = torch.tensor([[49406, 320, 49407]])
-    assert torch.equal(text(ids), clip.encode_text(ids))
-
-
-class Payload:
-    """Unpickled unsafely, it makes a folder."""
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.folder),)
-
-
-@pytest.mark.parametrize('protocol', ['zip', 'plain pickle'])
-def test_a_malicious_pickle_is_refused_and_not_executed(tmp_path, protocol):
-    path, folder = tmp_path / 'evil.pth', tmp_path / 'executed'
-    if protocol == 'zip':
-        torch.save(dict(state_dict=dict(weight=Payload(folder))), path)
-    else:
-        path.write_bytes(pickle.dumps(Payload(folder)))
-    with pytest.raises(ValueError, match=r'evil\.pth cannot be read as one'):
-        read_tensors(path)
-    assert not folder.exists()
-
-
-class Active(nn.Module):
-    """A TorchScript module that writes a file when it is loaded."""
-
-    def __init__(self, path: str):
-        super().__init__()
-        self.path = path
-        self.weight = nn.Parameter(torch.ones(2))
-
-    @torch.jit.export
-    def __getstate__(self):
-        return (self.path, self.weight, self.training)
-
-    @torch.jit.export
-    def __setstate__(self, state: tuple[str, torch.Tensor, bool]):
-        self.path = state[0]
-        self.weight = state[1]
-        self.training = state[2]
-        torch.save(state[1], state[0])
-
-    def forward(self, x: torch.Tensor):
-        return x * self.weight
-
-
-def test_a_torchscript_archive_with_code_of_its_own_is_not_run(tmp_path):
-    path, executed = tmp_path / 'active.pt', tmp_path / 'executed'
-    torch.jit.script(Active(str(executed))).save(str(path))
-    with pytest.raises(ValueError, match='run code of its own'):
-        read_tensors(path)
-    assert not executed.exists()
-    torch.jit.load(str(path))  # the reason for the refusal
-    assert executed.exists()
-
-
-@pytest.mark.parametrize('name', WRITERS)
-def test_a_truncated_file_is_refused_by_name(clip, tmp_path, name):
-    path = tmp_path / name
-    WRITERS[name](openai_state(clip), path)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(ValueError, match=f'{name} cannot be read as one'):
-        read_tensors(path)
-
-
-@pytest.mark.parametrize('content', [b'', b'no weights', b'\x89PNG\r\n', b'<html></html>'])
-def test_a_file_of_another_kind_is_refused(tmp_path, content):
-    for name in ('x.pth', 'x.safetensors'):
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(ValueError, match='expected safetensors, a TorchScript archive or'):
-            read_tensors(tmp_path / name)
-
-
-def test_a_zip_of_something_else_is_refused(tmp_path):
-    with zipfile.ZipFile(tmp_path / 'x.pt', 'w') as archive:
-        archive.writestr('x/constants.pkl', b'')
-    with pytest.raises(ValueError, match='cannot be read as one'):
-        read_tensors(tmp_path / 'x.pt')
-
-
-def test_a_file_without_names_is_refused(tmp_path):
-    torch.save([torch.ones(2)], tmp_path / 'list.pth')
-    with pytest.raises(ValueError, match='no tensors by name, but a list'):
-        read_tensors(tmp_path / 'list.pth')
-
-
-def test_missing_files(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'there is none at .*nowhere\.pth'):
-        read_tensors(tmp_path / 'nowhere.pth')
-    with pytest.raises(IsADirectoryError, match='is a folder'):
-        read_tensors(tmp_path)
+    assert torch.equal(text.encode_text(ids), clip.encode_text(ids))
 
 
 def test_another_architecture_is_refused_with_both_sizes(clip, tmp_path):
@@ -278,7 +120,8 @@ def test_a_frozen_model_without_weights_is_told_of(monkeypatch):
 def test_clip_is_its_two_towers(clip):
     image, ids = images(2, 32, 40), torch.tensor([[49406, 320, 49407]])
     assert torch.equal(clip.encode_image(image), clip.visual.encode(image))
-    assert torch.equal(clip.encode_text(ids), clip.text(ids))
+    words, lengths = clip.text.token_embedding(ids), torch.tensor([3])
+    assert torch.equal(clip.encode_text(ids), clip.text.encode_words(words, lengths))
     assert torch.equal(clip(image)[0], clip.visual.dense(clip.visual.trunk(image)))
     assert clip.patch_size == 8
     assert build().logit_scale.item() == pytest.approx(math.log(1 / 0.07))

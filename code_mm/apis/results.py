@@ -1,0 +1,185 @@
+"""What was found in an image, and its files: overlays, label maps, masks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from mmseg.structures import SegDataSample
+from PIL import Image
+from pycocotools import mask as coco
+
+from code_mm.atomic_write import atomic_write
+from code_mm.visualization import draw_overlay
+from code_mm.visualization.lettering import Colour
+
+from .input_images import InputImage
+
+SETTINGS = 'settings.json'
+
+
+@dataclass
+class Segmentation:
+    """One segmented image."""
+
+    input: InputImage
+    image: np.ndarray
+    """(H, W, 3) uint8 RGB."""
+    sample: SegDataSample
+    """mmseg's result, on the CPU."""
+    classes: tuple[str, ...]
+    """Names in label order; 'background' first where there is one."""
+    palette: list[Colour]
+    """RGB colours in label order."""
+    background_threshold: float | None
+    """Score of label 0, the background; None where there is none."""
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """(H, W) int32, indices into :attr:`classes`."""
+        return self.sample.pred_sem_seg.data[0].numpy().astype(np.int32)
+
+    @property
+    def scores(self) -> np.ndarray:
+        """(classes, H, W) float32 in [0, 1]; the background's plane is its threshold."""
+        if 'seg_logits' not in self.sample:
+            raise ValueError('scores were not kept; ask for them (keep_scores=True)')
+        return self.sample.seg_logits.data.float().numpy()
+
+    @cached_property
+    def shares(self) -> dict[str, float]:
+        """Share of the image's pixels by class name, in label order; they add up to 1."""
+        counts = np.bincount(self.labels.ravel(), minlength=len(self.classes))
+        return dict(zip(self.classes, (counts / self.labels.size).tolist(), strict=True))
+
+    @property
+    def masks(self) -> dict[str, np.ndarray]:
+        """(H, W) bool by name, of the classes that occur."""
+        return {self.classes[label]: self.labels == label for label in np.unique(self.labels)}
+
+    def overlay(self, opacity: float = 0.6, whole_legend: bool = False) -> np.ndarray:
+        """The image with its classes in colour and a legend, RGB; see ``draw_overlay``."""
+        plain = None if self.background_threshold is None else 0
+        return draw_overlay(
+            self.image, self.labels, self.classes, self.palette, opacity, plain, whole_legend
+        )
+
+    def describe(self) -> dict:
+        """What the json file of an image holds: its classes and their masks, run-length coded."""
+        height, width = self.labels.shape
+        segments = []
+        for name, mask in self.masks.items():
+            runs = coco.encode(np.asfortranarray(mask, np.uint8))
+            segments.append(
+                dict(
+                    label=self.classes.index(name),
+                    name=name,
+                    area=int(mask.sum()),
+                    share=round(self.shares[name], 6),
+                    segmentation=dict(size=[height, width], counts=runs['counts'].decode()),
+                )
+            )
+        return dict(
+            image=self.input.shown,
+            height=height,
+            width=width,
+            classes=list(self.classes),
+            background_threshold=self.background_threshold,
+            segments=segments,
+        )
+
+
+class ResultFolders:
+    """Writes what was found, one file per image and kind; a file is whole or not there.
+
+    Args:
+        out_dir (str | Path): Nothing is written where it is ''.
+        vis (str): Subfolder of overlays; '' for none.
+        pred (str): Subfolder of label maps: PNG with palette, 16 bits above 256 classes.
+        json (str): Subfolder of masks in COCO's run-length encoding.
+        vis_suffix (str): Format of the overlays.
+    """
+
+    def __init__(
+        self,
+        out_dir: str | Path,
+        vis: str = 'vis',
+        pred: str = 'pred',
+        json: str = '',
+        vis_suffix: str = '.png',
+    ) -> None:
+        wanted = dict(vis=(vis, vis_suffix), pred=(pred, '.png'), json=(json, '.json'))
+        self._folders = {
+            kind: (Path(out_dir) / folder, suffix)
+            for kind, (folder, suffix) in wanted.items()
+            if str(out_dir) and folder
+        }
+
+    @property
+    def draws(self) -> bool:
+        """Whether overlays are wanted."""
+        return 'vis' in self._folders
+
+    def path(self, kind: str, name: str) -> Path:
+        """File of an image, ``kind`` being 'vis', 'pred' or 'json'."""
+        folder, suffix = self._folders[kind]
+        return folder / f'{name}{suffix}'
+
+    def complete(self, name: str) -> bool:
+        """Whether every file of this image is there."""
+        return bool(self._folders) and all(self.path(k, name).is_file() for k in self._folders)
+
+    def write(self, result: Segmentation, overlay: np.ndarray | None) -> None:
+        """Write the files of one image; ``overlay`` is RGB, needed where overlays are wanted."""
+        for kind, (_, suffix) in self._folders.items():
+            path = self.path(kind, result.input.name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # an interrupted run leaves no half file that a later one would take for done
+            with atomic_write(path) as unfinished:
+                if kind == 'json':
+                    text = json.dumps(result.describe(), ensure_ascii=False)
+                    Path(unfinished).write_text(text, encoding='utf-8')
+                elif kind == 'pred':
+                    label_image(result.labels, result.palette).save(unfinished, format='PNG')
+                else:
+                    keys = {'.jpg': dict(format='JPEG', quality=90)}.get(suffix, dict(format='PNG'))
+                    Image.fromarray(overlay).save(unfinished, **keys)
+
+
+def label_image(labels: np.ndarray, palette: Sequence[Colour]) -> Image.Image:
+    """Label map as a picture whose values are the labels."""
+    if len(palette) > 256:
+        return Image.fromarray(labels.astype(np.uint16))
+    picture = Image.fromarray(labels.astype(np.uint8), mode='P')
+    picture.putpalette([int(value) for colour in palette for value in colour])
+    return picture
+
+
+def claim_folder(folder: str | Path, settings: dict, overwrite: bool = False) -> None:
+    """Note down what results are made with, so that a later run goes on with the same only.
+
+    Args:
+        folder (str | Path): Of the results; made where it is not there.
+        settings (dict): Plain values: classes, threshold, model.
+        overwrite (bool): Results of other settings may be replaced.
+
+    Raises:
+        ValueError: The folder has results of other settings.
+    """
+    file = Path(folder) / SETTINGS
+    settings = json.loads(json.dumps(settings))  # as they will be read
+    if file.is_file() and not overwrite:
+        found = json.loads(file.read_text())
+        other = [key for key in settings if found.get(key) != settings[key]]
+        if other:
+            changes = '; '.join(f'{k}: {found.get(k)} there, {settings[k]} now' for k in other)
+            raise ValueError(
+                f'{folder} has results made with other settings ({changes}); choose another '
+                'folder, or --overwrite'
+            )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + '\n')

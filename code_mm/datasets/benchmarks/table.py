@@ -1,0 +1,281 @@
+"""The eight benchmarks: where their files are, how they are coded, what was published on them.
+
+Configs, result tables, the data check and the named protocols read this table. A benchmark more is
+an entry more, with a class of its own only where MMSegmentation has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Mistake(NamedTuple):
+    """A usual mistake in label files: how it shows, and what to say. One of the keys is given."""
+
+    message: str
+    above: int | None = None
+    """A value in the files above this one, 255 aside."""
+    has: int | None = None
+    """This value in the files."""
+    lacks: int | None = None
+    """Nowhere this value in the files."""
+    beside: tuple[str, str] | None = None
+    """Label files are missing, but there are some with the second text in place of the first."""
+
+    def shows(self, values: Collection[int], missing: Sequence[Path]) -> bool:
+        """Whether it was made.
+
+        Args:
+            values (Collection[int]): All pixel values in the label files, as they are.
+            missing (Sequence[Path]): Label files that should be there and are not.
+        """
+        if self.above is not None:
+            return any(self.above < value != 255 for value in values)
+        if self.has is not None:
+            return self.has in values
+        if self.lacks is not None:
+            return bool(values) and self.lacks not in values
+        others = (path.with_name(path.name.replace(*self.beside)) for path in missing[:20])
+        return any(path.is_file() for path in others)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownBenchmark:
+    """One benchmark as it is published.
+
+    Args:
+        dataset (str): Type of its data set, which knows the class names.
+        data_root (str): Folder below which its files are.
+        img_path (str): Images, below ``data_root``.
+        seg_map_path (str): Label files, below ``data_root``.
+        ann_file (str): List of the split, where the folders hold other images too.
+        background_threshold (float, optional): Score of the background, which is what no class
+            claims (thesis §4.1); None where there is none.
+        num_images (tuple[int, ...]): Images of the split; several where publications differ.
+        preparation (str): How the files are made.
+        mistakes (tuple[Mistake, ...]): What usually goes wrong.
+    """
+
+    dataset: str
+    data_root: str
+    img_path: str
+    seg_map_path: str
+    ann_file: str = ''
+    background_threshold: float | None = None
+    num_images: tuple[int, ...]
+    preparation: str
+    mistakes: tuple[Mistake, ...]
+
+    def dataset_config(self) -> dict:
+        """Config of the data set, without pipeline."""
+        return dict(
+            type=self.dataset,
+            data_root=self.data_root,
+            **({'ann_file': self.ann_file} if self.ann_file else {}),
+            data_prefix=dict(img_path=self.img_path, seg_map_path=self.seg_map_path),
+        )
+
+
+_TOOLS = 'in .mim/tools/dataset_converters of the installed mmseg'
+_VOC = dict(
+    data_root='data/VOCdevkit/VOC2012',
+    ann_file='ImageSets/Segmentation/val.txt',
+    img_path='JPEGImages',
+    seg_map_path='SegmentationClass',
+    num_images=(1449,),
+    preparation='Unpack VOCtrainval_11-May-2012.tar; nothing is converted.',
+    mistakes=(
+        Mistake(
+            'no pixel is 255, though the published files have a border of 255 around every object: '
+            'these may be augmented labels (SegmentationClassAug); use SegmentationClass',
+            lacks=255,
+        ),
+        Mistake('values above 20: these are not class indices of PASCAL VOC', above=20),
+    ),
+)
+_CONTEXT = dict(
+    data_root='data/VOCdevkit/VOC2010',
+    ann_file='ImageSets/SegmentationContext/val.txt',
+    img_path='JPEGImages',
+    seg_map_path='SegmentationClassContext',
+    num_images=(5104, 5105),
+    preparation='Unpack VOCtrainval_03-May-2010.tar, put trainval_merged.json beside it and run '
+    f"mmseg's tool pascal_context.py ({_TOOLS}).",
+    mistakes=(
+        Mistake(
+            "values above 59: the labels were not converted by mmseg's pascal_context.py "
+            '(the original has ids up to 459)',
+            above=59,
+        ),
+        Mistake(
+            "value 255: mmseg's pascal_context.py writes the background as 0 and ignores nothing; "
+            'these labels are coded by another tool (classes from 0, background 255), so that '
+            'every class would be taken for its neighbour',
+            has=255,
+        ),
+    ),
+)
+_COCO = dict(
+    data_root='data/coco_stuff164k',
+    img_path='images/val2017',
+    seg_map_path='annotations/val2017',
+    num_images=(5000,),
+)
+
+BENCHMARKS = dict(
+    voc21=KnownBenchmark(dataset='PascalVOCDataset', background_threshold=0.4, **_VOC),
+    context60=KnownBenchmark(dataset='PascalContextDataset', background_threshold=0.4, **_CONTEXT),
+    coco_object=KnownBenchmark(
+        dataset='COCOObjectDataset',
+        background_threshold=0.4,
+        **_COCO,
+        preparation='Unpack val2017.zip into images/ and annotations_trainval2017.zip, then run '
+        'python tools/dataset_converters/coco_object.py data/coco_stuff164k',
+        mistakes=(
+            Mistake(
+                'the labels of COCO-Stuff are there, those of COCO-Object are not yet made',
+                beside=('_instanceTrainIds', '_labelTrainIds'),
+            ),
+            Mistake(
+                'value 255: the converter of this project writes everything else as 0 and ignores '
+                'nothing, so another tool made these labels; if 255 is its background, every class '
+                'is taken for its neighbour (person must be 1, not 0)',
+                has=255,
+            ),
+            Mistake("values above 80: COCO's category ids (up to 90), not labels", above=80),
+        ),
+    ),
+    voc20=KnownBenchmark(dataset='PascalVOC20Dataset', **_VOC),
+    context59=KnownBenchmark(dataset='PascalContextDataset59', **_CONTEXT),
+    coco_stuff=KnownBenchmark(
+        dataset='COCOStuffDataset',
+        **_COCO,
+        preparation='Unpack val2017.zip into images/, stuffthingmaps_trainval2017.zip into '
+        f"annotations/, and run mmseg's tool coco_stuff164k.py ({_TOOLS}).",
+        mistakes=(
+            Mistake(
+                'the published files with 182 ids are there, but not *_labelTrainIds.png, which '
+                "mmseg's coco_stuff164k.py makes of them",
+                beside=('_labelTrainIds', ''),
+            ),
+            Mistake(
+                'values above 170: the published 182 ids instead of the 171 train ids', above=170
+            ),
+        ),
+    ),
+    cityscapes=KnownBenchmark(
+        dataset='CityscapesDataset',
+        data_root='data/cityscapes',
+        img_path='leftImg8bit/val',
+        seg_map_path='gtFine/val',
+        num_images=(500,),
+        preparation='Unpack leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip, and run '
+        f"mmseg's tool cityscapes.py ({_TOOLS}).",
+        mistakes=(
+            Mistake(
+                'gtFine has *_labelIds.png as published, but not *_labelTrainIds.png, which '
+                "mmseg's cityscapes.py makes",
+                beside=('_labelTrainIds', '_labelIds'),
+            ),
+            Mistake(
+                'values above 18: label ids (0 to 33) instead of the 19 train ids; the files '
+                '*_labelTrainIds.png are copies of *_labelIds.png',
+                above=18,
+            ),
+        ),
+    ),
+    ade20k=KnownBenchmark(
+        dataset='ADE20KDataset',
+        data_root='data/ade/ADEChallengeData2016',
+        img_path='images/validation',
+        seg_map_path='annotations/validation',
+        num_images=(2000,),
+        preparation='Unpack ADEChallengeData2016.zip (scene parsing, 150 classes); nothing is '
+        'converted.',
+        mistakes=(
+            Mistake(
+                'files *_seg.png: this is the full ADE20K, not the scene parsing benchmark '
+                '(ADEChallengeData2016)',
+                beside=('.png', '_seg.png'),
+            ),
+            Mistake(
+                'values above 150: labels of the full ADE20K, not of the scene parsing benchmark '
+                '(ADEChallengeData2016)',
+                above=150,
+            ),
+        ),
+    ),
+)
+
+SOURCE = 'thesis Table 4.1, whose figures of other methods are those of the original papers'
+# The benchmarks of that table; its average is over exactly these.
+TABLE_BENCHMARKS = ('voc21', 'context60', 'coco_object', 'coco_stuff', 'cityscapes', 'ade20k')
+# Method -> publication, training data, mIoU (%) on TABLE_BENCHMARKS, average of the six. Three
+# figures are those of the benchmarks with background.
+_ROWS = {
+    'GroupViT': ('CVPR 2022', 'CC3M+CC12M+YFCC14M', (49.5, 19.0, 24.3, 12.6, 6.9, 8.7), 20.2),
+    'ViL-Seg': ('ECCV 2022', 'CC12M', (37.3, 18.9, 18.1), None),
+    'ViewCo': ('ICLR 2023', 'CC12M+YFCC14M', (52.4, 23.0, 23.5), None),
+    'OVSegmentor': ('CVPR 2023', 'CC12M', (53.8, 20.4, 25.1), None),
+    'SimSeg': ('CVPR 2023', 'CC3M+CC12M', (57.4, 26.2, 29.7), None),
+    'TCL': ('CVPR 2023', 'CC3M+CC12M', (55.0, 30.4, 31.6, 22.4, 24.0, 17.1), 30.1),
+    'SegCLIP': ('ICML 2023', 'CC3M+COCO', (52.6, 24.7, 26.5), None),
+    'CoCu': ('NeurIPS 2023', 'CC3M+CC12M+YFCC14M', (51.4, 23.6, 22.7, 15.2, 22.1, 12.3), 24.6),
+    'PGSeg': ('NeurIPS 2023', 'CC12M+RedCaps12M', (53.2, 23.8, 28.7), None),
+    'CoDe': ('CVPR 2024', 'CC3M+CC12M', (57.7, 30.5, 32.3, 23.9, 28.9, 17.7), 31.8),
+}
+PUBLISHED = {
+    method: dict(
+        publication=publication,
+        training_data=training_data,
+        miou=dict(zip(TABLE_BENCHMARKS, figures, strict=False)),
+        average=average,
+    )
+    for method, (publication, training_data, figures, average) in _ROWS.items()
+}
+
+
+def benchmark_of(dataset_type: str) -> str | None:
+    """Name of the benchmark whose data set is of this type, whatever a run calls it, or None."""
+    kind = dataset_type.rpartition('.')[-1]
+    return next((name for name, known in BENCHMARKS.items() if known.dataset == kind), None)
+
+
+def evaluated_datasets(cfg: Mapping) -> dict[str, dict]:
+    """The data sets that a config tests on, one or several benchmarks.
+
+    Args:
+        cfg (Mapping): A config with ``test_dataloader``, or with ``benchmarks`` in ``test_cfg`` as
+            of ``MultiDatasetTestLoop``. Where nothing is tested, those of validation.
+
+    Returns:
+        dict[str, dict]: Name -> config of the data set, with its pipeline. A data set that stands
+        alone is called by its benchmark's name, or else by its type.
+
+    Raises:
+        ValueError: If the config evaluates nothing, or ``only`` names an unknown benchmark.
+    """
+    for split in ('test', 'val'):
+        loop, loader = (cfg.get(f'{split}_{part}') or {} for part in ('cfg', 'dataloader'))
+        shared = loader.get('dataset') or {}
+        if loop.get('benchmarks'):
+            known = {name: keys for name, keys in loop['benchmarks'].items() if keys is not None}
+            only = loop.get('only') or list(known)
+            names = [only] if isinstance(only, str) else list(only)
+            unknown = [name for name in names if name not in known]
+            if unknown:
+                raise ValueError(
+                    f'only: expected benchmarks among {list(known)}, but got {unknown}'
+                )
+            pipeline = {'pipeline': shared['pipeline']} if 'pipeline' in shared else {}
+            return {name: {**pipeline, **known[name]['dataset']} for name in names}
+        if 'type' in shared:
+            kind = shared['type']
+            return {benchmark_of(kind) or kind.rpartition('.')[-1]: dict(shared)}
+    raise ValueError(
+        'expected a config with test_dataloader (or val_dataloader), but got none; take one of '
+        'configs/eval'
+    )

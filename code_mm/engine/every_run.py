@@ -1,0 +1,134 @@
+"""What every run gets once code_mm is imported, whichever script starts it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+from functools import wraps
+
+import torch.distributed as dist
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.runner import Runner
+
+from code_mm.weights.files import URL, read_for_mmengine, require_file
+
+from .config_check import check_config
+from .hooks import CheckpointFitHook
+
+# Launcher -> the environment variables that hold rank, number of processes, rank on this machine.
+RANK_VARIABLES = {
+    'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
+    'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+    'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
+}
+DEFAULT_PORT = '29500'  # torch.distributed's own
+
+# Of malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_SET_BY_THE_USER = ('MALLOC_TRIM_THRESHOLD_', 'MALLOC_MMAP_MAX_', 'MALLOC_MMAP_THRESHOLD_')
+_NEVER = -1
+
+_setup_env, _register_hooks = Runner.setup_env, Runner.register_hooks  # MMEngine's
+
+
+def prepare_every_run() -> None:
+    """Extend MMEngine's ``Runner``, and its reading of checkpoints, for this process.
+
+    A run follows from its config: with MMEngine's or MMSegmentation's scripts as with ours, its
+    keys and files are checked, checkpoints are read as data only and must fit, and several
+    processes work without a GPU. No hook comes before MMEngine starts processes and wraps the
+    model, so that two of the Runner's methods are extended instead.
+    """
+    read_for_mmengine()
+    Runner.setup_env = _check_and_setup_env
+    Runner.register_hooks = _register_hooks_and_ours
+
+
+@wraps(_setup_env)
+def _check_and_setup_env(runner: Runner, env_cfg: dict) -> None:
+    cfg = runner.cfg
+    check_config(cfg)
+    load_from = cfg.get('load_from')
+    if load_from and not URL.match(load_from):
+        require_file(load_from)  # before minutes are spent on building the run
+    if get_device() == 'cpu':
+        if runner.distributed:
+            start_cpu_processes(runner.launcher)
+            cfg.model_wrapper_cfg = cpu_model_wrapper(cfg)
+        if cfg.get('train_cfg'):
+            keep_freed_memory()
+    _setup_env(runner, env_cfg)
+
+
+@wraps(_register_hooks)
+def _register_hooks_and_ours(runner: Runner, default_hooks=None, custom_hooks=None) -> None:
+    _register_hooks(runner, default_hooks, custom_hooks)
+    if not any(isinstance(hook, CheckpointFitHook) for hook in runner.hooks):
+        runner.register_hook(CheckpointFitHook())
+
+
+def start_cpu_processes(launcher: str) -> None:
+    """Join this process to its group over gloo.
+
+    MMEngine's own start (``init_dist``) selects a CUDA device; the Runner passes over it where it
+    finds a group.
+
+    Args:
+        launcher (str): 'pytorch', 'slurm' or 'mpi'.
+
+    Raises:
+        RuntimeError: The launcher's environment variables are missing, or several machines are
+            used and ``MASTER_ADDR`` is not set.
+    """
+    names = RANK_VARIABLES[launcher]
+    missing = [name for name in names if name not in os.environ]
+    if missing:
+        raise RuntimeError(
+            f'expected the launcher {launcher!r} to set {", ".join(names)}, but got no '
+            f'{", ".join(missing)}; start the tool through tools/dist_*.sh, tools/slurm_*.sh or mim'
+        )
+    rank, world_size, local_rank = (int(os.environ[name]) for name in names)
+    os.environ['LOCAL_RANK'] = str(local_rank)
+    if int(os.environ.get('SLURM_NNODES', 1)) > 1 and 'MASTER_ADDR' not in os.environ:
+        raise RuntimeError(
+            'expected MASTER_ADDR to name the first machine, but got none; several machines '
+            'without a GPU cannot find each other otherwise: export MASTER_ADDR'
+        )
+    os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
+    os.environ.setdefault('MASTER_PORT', DEFAULT_PORT)
+    if not dist.is_initialized():
+        dist.init_process_group('gloo', rank=rank, world_size=world_size)
+
+
+def cpu_model_wrapper(cfg: Config) -> dict:
+    """``model_wrapper_cfg`` without devices, in place of the Runner's ``[LOCAL_RANK]``."""
+    return {
+        'type': 'MMDistributedDataParallel',
+        'broadcast_buffers': False,
+        'find_unused_parameters': cfg.get('find_unused_parameters', False),
+        **(cfg.get('model_wrapper_cfg') or {}),
+        'device_ids': None,
+    }
+
+
+def keep_freed_memory() -> bool:
+    """Let the C library keep what is freed, for the next step of the same sizes.
+
+    By default glibc gives every large block back to the system, and each new one is filled with
+    zeros, page by page, at its first touch; with several threads these page faults wait for each
+    other. A training step frees and asks for the same blocks all the time
+    (docs/performance.md has the effect). The process keeps its peak memory until it ends.
+
+    Returns:
+        bool: Whether it was done: not with another C library or another allocator in its place,
+        nor where the user set glibc's own variables (``MALLOC_TRIM_THRESHOLD_`` ...).
+    """
+    chosen = [name for name in (*_SET_BY_THE_USER, 'LD_PRELOAD') if os.environ.get(name)]
+    if chosen or 'malloc' in os.environ.get('GLIBC_TUNABLES', ''):
+        return False
+    if platform.libc_ver()[0] != 'glibc':
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    return bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, _NEVER))

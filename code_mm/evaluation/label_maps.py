@@ -1,0 +1,173 @@
+"""Label maps of a data set's images: its truth, what a test run saved, what a model predicts."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import mmcv
+import numpy as np
+import torch
+from mmcv.transforms import Compose
+from mmengine.dataset import BaseDataset, pseudo_collate
+from torch import nn
+
+
+class LabelledImage(NamedTuple):
+    """An image with its truth and its saved prediction."""
+
+    path: str
+    truth: np.ndarray
+    """(H, W) labels; the data set's ``ignore_index`` where nothing counts."""
+    prediction: np.ndarray
+    """(H, W) labels in the order of the data set's classes."""
+
+
+class SavedPredictions:
+    """The label maps of ``tools/test.py CONFIG CHECKPOINT --out FOLDER``, in data set order.
+
+    Files are found by the image's name, as mmseg's ``IoUMetric`` writes them. Where the data set
+    has ``reduce_zero_label``, the files hold labels counted from 1; this is undone here.
+
+    Args:
+        dataset (BaseDataset): The data set that was tested on, with its pipeline, which gives the
+            truth exactly as the metric saw it.
+        folder (str | Path): Where the label maps are.
+
+    Raises:
+        FileNotFoundError: If a label map is missing.
+        ValueError: If two images have one name, which mmseg writes to one file.
+    """
+
+    def __init__(self, dataset: BaseDataset, folder: str | Path) -> None:
+        self.dataset, self.folder = dataset, Path(folder)
+        self.images = image_paths(dataset)
+        self._files = [self.folder / f'{Path(image).stem}.png' for image in self.images]
+        names = Counter(file.name for file in self._files)
+        twice = [name for name, count in names.items() if count > 1]
+        if twice:
+            raise ValueError(
+                f'expected images with different names, but {len(twice)} names occur more than '
+                f'once, {twice[:3]}: mmseg wrote their predictions to one file'
+            )
+        missing = [file.name for file in self._files if not file.is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f'expected a label map for each of the {len(self.images)} images in {self.folder}, '
+                f'but {len(missing)} are missing, {missing[:3]}; make them with '
+                f'tools/test.py CONFIG CHECKPOINT --out {self.folder}'
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __iter__(self) -> Iterator[LabelledImage]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, index: int) -> LabelledImage:
+        path, file = self.images[index], self._files[index]
+        truth, offset = load_truth(self.dataset, index)
+        saved = mmcv.imread(file, 'unchanged', backend='pillow')
+        prediction = saved.astype(np.int64) - offset
+        if prediction.shape != truth.shape:
+            raise ValueError(
+                f'expected the label map of {path} with the size of its annotation {truth.shape}, '
+                f'but {file} has {prediction.shape}'
+            )
+        return LabelledImage(path, truth, prediction)
+
+
+def load_truth(dataset: BaseDataset, index: int) -> tuple[np.ndarray, int]:
+    """Truth of an image through the data set's own pipeline.
+
+    Returns:
+        tuple[np.ndarray, int]: Labels (H, W) int64, and by how much ``IoUMetric`` raises the labels
+        that it saves (1 with ``reduce_zero_label``).
+
+    Raises:
+        ValueError: If the pipeline loads no annotations.
+    """
+    sample = dataset[index]['data_samples']
+    if 'gt_sem_seg' not in sample:
+        raise ValueError(
+            'expected a test pipeline that loads the truth, but it has none; put '
+            "dict(type='LoadAnnotations') before PackSegInputs"
+        )
+    truth = sample.gt_sem_seg.data.squeeze(0).numpy().astype(np.int64)
+    return truth, int(bool(sample.metainfo.get('reduce_zero_label', False)))
+
+
+@torch.no_grad()
+def predict_label_maps(
+    model: nn.Module, pipeline: Sequence[dict], infos: Sequence[dict]
+) -> Iterator[np.ndarray]:
+    """Predict images one after the other, as a test run does.
+
+    Args:
+        model (nn.Module): A mmseg segmentor with weights, in evaluation mode.
+        pipeline (Sequence[dict]): The test pipeline. Transforms that load annotations are left
+            out, so that images without truth can be predicted.
+        infos (Sequence[dict]): What the pipeline starts from: ``img_path`` at least.
+
+    Yields:
+        np.ndarray: (H, W) int64 labels at the size of the image.
+    """
+    kept = [step for step in pipeline if 'Annotation' not in step['type']]
+    transform = Compose(copy.deepcopy(kept))
+    for info in infos:
+        result = model.test_step(pseudo_collate([transform(copy.deepcopy(info))]))[0]
+        yield result.pred_sem_seg.data.squeeze(0).cpu().numpy().astype(np.int64)
+
+
+def image_paths(dataset: BaseDataset) -> list[str]:
+    """Paths of the images of a data set, in its order."""
+    return [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
+
+
+def find_images(paths: Sequence[str], wanted: Sequence[str]) -> list[int | str]:
+    """Find images of a data set by index or name, and files beside it.
+
+    Args:
+        paths (Sequence[str]): The data set's images in its order.
+        wanted (Sequence[str]): Each an index (from 0; negative from the end), a name (``0007``,
+            ``0007.jpg``), or the path of a file. A name that is also a number is an index.
+
+    Returns:
+        list[int | str]: Indices into ``paths``; the path where a file is not of the data set.
+
+    Raises:
+        ValueError: If nothing, or more than one image, goes by a name.
+        IndexError: If an index is too large.
+    """
+    return [_find_image(paths, name) for name in wanted]
+
+
+def _find_image(paths: Sequence[str], name: str) -> int | str:
+    if name.removeprefix('-').isdigit() and str(int(name)) == name:
+        index = int(name)
+        if not -len(paths) <= index < len(paths):
+            raise IndexError(f'expected an index below {len(paths)} images, but got {index}')
+        return index % len(paths)
+    resolved = Path(name).resolve()
+    found = [
+        i
+        for i, path in enumerate(paths)
+        if name in (Path(path).stem, Path(path).name) or resolved == Path(path).resolve()
+    ]
+    if len(found) == 1:
+        return found[0]
+    if Path(name).is_file():
+        return name
+    if found:
+        raise ValueError(
+            f'expected one image called {name!r}, but {len(found)} are, '
+            f'{[paths[i] for i in found[:3]]}; give the path'
+        )
+    examples = [Path(path).name for path in paths[:3]]
+    raise ValueError(
+        f'expected an index, the name of an image of the data set (such as {examples}) or a file, '
+        f'but got {name!r}'
+    )

@@ -1,0 +1,394 @@
+"""Unpickling as data only: what may be built is a closed list, and nothing else is ever called.
+
+Pickles of ``torch.save`` and of TorchScript are programs for a small stack machine. This one knows
+tensors, numpy arrays and numbers, plain containers and MMEngine's ``HistoryBuffer``. Any other
+name in a file, harmless or not, becomes an inert :class:`Placeholder`: it is never imported.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickletools
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+from torch import Tensor
+
+MAX_DEPTH = 100  # containers within each other; MMEngine's checkpoints have fewer than ten
+FREE_MEMORY = 48 << 20  # bytes that a pickle may ask for beyond the size of its file
+_BYTES_PER_STEP = 200  # about the size of the largest object that one opcode makes
+_MAX_DIMENSIONS = 32
+_MAX_KEY = 1 << 60  # beyond it different integers may have one hash, and tables become slow
+
+_DTYPES = {name: value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
+_STORAGES = {
+    f'{name}Storage': _DTYPES[dtype]
+    for name, dtype in (
+        *(('Double', 'float64'), ('Float', 'float32'), ('Half', 'float16'), ('Long', 'int64')),
+        *(('Int', 'int32'), ('Short', 'int16'), ('Char', 'int8'), ('Byte', 'uint8')),
+        *(('Bool', 'bool'), ('BFloat16', 'bfloat16'), ('ComplexFloat', 'complex64')),
+        ('ComplexDouble', 'complex128'),
+    )
+}
+_NUMPY_CODE = re.compile(r'(b1|[iu][1248]|f(2|4|8|16)|c(8|16|32)|[SU][1-9]\d*)$')
+
+
+@dataclass(eq=False, frozen=True)
+class Placeholder:
+    """Stands for an object that is not read, or for its type; whatever it is given is dropped."""
+
+    name: str
+
+
+@dataclass(eq=False)
+class ScriptModule:
+    """A module of a TorchScript archive: its attributes, without its code."""
+
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+class Storage(NamedTuple):
+    """The memory behind tensors, and the type that the file gives its elements."""
+
+    memory: torch.UntypedStorage
+    dtype: torch.dtype
+
+
+class _Function(NamedTuple):
+    """A name of the list below that the pickle may call."""
+
+    build: Callable
+
+
+@dataclass(eq=False)
+class _NumpyType:
+    code: str
+    order: str = '='
+
+    def dtype(self) -> np.dtype:
+        if not _NUMPY_CODE.match(self.code) or self.order not in ('=', '<', '>', '|'):
+            raise ValueError(f'an array of type {self.order}{self.code}')
+        return np.dtype(self.order + self.code)
+
+
+class DataUnpickler:
+    """Reads one pickle.
+
+    Args:
+        stream: Where it begins; afterwards, where it has ended.
+        storage_of (Callable): From (dtype, key, number of elements) to a :class:`Storage`, or to
+            a :class:`Placeholder` where only the keys are asked for.
+        file_size (int): Bytes of the whole file, by which the memory is bounded.
+
+    Attributes:
+        left_out (set[str]): Names of the pickle that became placeholders.
+    """
+
+    def __init__(self, stream: io.BufferedIOBase, storage_of: Callable, file_size: int) -> None:
+        self.left_out: set[str] = set()
+        self._stream, self._storage_of = stream, storage_of
+        self._memory = FREE_MEMORY + file_size
+        self._stack: list = []
+        self._marks: list[int] = []
+        self._memo: dict[int, Any] = {}
+
+    def load(self) -> Any:
+        """The content.
+
+        Raises:
+            ValueError: The pickle is damaged, or asks for what data does not need.
+        """
+        for opcode, argument, _ in pickletools.genops(self._stream):
+            self._charge(_BYTES_PER_STEP)
+            name = opcode.name
+            if name in _CONSTANTS:
+                self._stack.append(argument)
+            elif name in _PUT:
+                self._memo[len(self._memo) if argument is None else argument] = self._stack[-1]
+            elif name in _GET:
+                self._stack.append(self._memo[argument])
+            else:
+                self._step(name, argument)
+        content = self._stack.pop()
+        _check_depth(content)
+        return content
+
+    def _charge(self, size: int) -> None:
+        self._memory -= size
+        if self._memory < 0:
+            raise ValueError('its pickle asks for much more memory than the file has bytes')
+
+    def _pop(self, count: int) -> list:
+        start = len(self._stack) - count
+        if start < (self._marks[-1] if self._marks else 0):
+            raise ValueError('its pickle takes what it has not put down')
+        values = self._stack[start:]
+        del self._stack[start:]
+        return values
+
+    def _above_mark(self) -> list:
+        start = self._marks.pop()
+        values = self._stack[start:]
+        del self._stack[start:]
+        return values
+
+    def _step(self, name: str, argument: Any) -> None:
+        """All opcodes that are neither a constant nor a use of the memo."""
+        stack = self._stack
+        if name == 'MARK':
+            self._marks.append(len(stack))
+        elif name in _LITERALS:
+            stack.append(_LITERALS[name])
+        elif name in _EMPTY:
+            stack.append(_EMPTY[name]())
+        elif name in _TUPLES:
+            stack.append(tuple(self._pop(_TUPLES[name])))
+        elif name in ('APPEND', 'APPENDS', 'ADDITEMS'):
+            self._append(self._pop(1) if name == 'APPEND' else self._above_mark())
+        elif name in ('SETITEM', 'SETITEMS'):
+            self._set_items(self._pop(2) if name == 'SETITEM' else self._above_mark())
+        elif name == 'TUPLE':
+            stack.append(tuple(self._above_mark()))
+        elif name == 'FROZENSET':
+            stack.append(set(map(_key, self._above_mark())))
+        elif name in ('POP', 'POP_MARK'):
+            self._pop(1) if name == 'POP' else self._above_mark()
+        elif name == 'BUILD':
+            self._build(*self._pop(1))
+        elif name == 'BINPERSID':
+            self._persistent(*self._pop(1))
+        else:
+            self._name_or_call(name, argument)
+
+    def _name_or_call(self, name: str, argument: Any) -> None:
+        if name == 'GLOBAL':
+            self._global(*argument.split(' ', 1))
+        elif name == 'STACK_GLOBAL':
+            self._global(*map(str, self._pop(2)))
+        elif name in ('REDUCE', 'NEWOBJ'):
+            self._call(*self._pop(2))
+        elif name == 'NEWOBJ_EX':
+            function, args, _ = self._pop(3)
+            self._call(function, args)
+        elif name not in ('PROTO', 'FRAME', 'STOP'):
+            raise ValueError(f'its pickle has the opcode {name}, which no weights need')
+
+    def _append(self, values: list) -> None:
+        target = self._stack[-1]
+        if isinstance(target, list):
+            target.extend(values)
+        elif isinstance(target, set):
+            target.update(map(_key, values))
+        elif not isinstance(target, Placeholder):
+            raise ValueError(f'its pickle appends to a {type(target).__name__}')
+
+    def _set_items(self, values: list) -> None:
+        target = self._stack[-1]
+        if isinstance(target, dict):
+            target.update(_pairs(zip(values[::2], values[1::2], strict=True)))
+        elif not isinstance(target, Placeholder):
+            raise ValueError(f'its pickle sets items of a {type(target).__name__}')
+
+    def _global(self, module: str, name: str) -> None:
+        module = {'__builtin__': 'builtins', 'copy_reg': 'copyreg'}.get(module, module)
+        # numpy 1 and 2 name the same functions differently
+        full = f'{module}.{name}'.replace('numpy.core.', 'numpy._core.')
+        if module.partition('.')[0] == '__torch__':
+            self._stack.append(_Function(ScriptModule))
+        elif module in ('torch', 'torch.storage') and name in _STORAGES:
+            self._stack.append(_STORAGES[name])
+        elif module == 'torch' and name in _DTYPES:
+            self._stack.append(_DTYPES[name])
+        elif full in _FUNCTIONS:
+            self._stack.append(_Function(_FUNCTIONS[full]))
+        else:
+            self.left_out.add(full)
+            self._stack.append(Placeholder(full))
+
+    def _call(self, function: Any, args: Any) -> None:
+        if isinstance(function, Placeholder):
+            self._stack.append(Placeholder(function.name))
+            return
+        if not isinstance(getattr(function, 'build', None), Callable) or type(args) is not tuple:
+            raise ValueError(f'its pickle calls a {type(function).__name__}')
+        if any(isinstance(arg, Placeholder) for arg in args):
+            self._stack.append(Placeholder('part of what is left out'))
+            return
+        # whatever is copied is charged: one text can be used a thousand times
+        sized = (arg for arg in args if isinstance(arg, (str, bytes, bytearray, list, tuple, dict)))
+        self._charge(
+            sum(100 * len(a) if isinstance(a, (list, tuple, dict)) else len(a) for a in sized)
+        )
+        self._stack.append(function.build(*args))
+
+    def _build(self, state: Any) -> None:
+        target = self._stack[-1]
+        if isinstance(target, ScriptModule) and isinstance(state, dict):
+            target.attributes.update(state)
+        elif isinstance(target, OrderedDict) and isinstance(state, dict):
+            if isinstance(state.get('_metadata'), dict):
+                target._metadata = state['_metadata']  # versions of modules, of a state dict
+        elif isinstance(target, _NumpyType):
+            target.order = state[1]
+        elif isinstance(target, np.ndarray):
+            self._fill_array(target, *state)
+        elif isinstance(target, HistoryBuffer):
+            _fill_history(target, state)
+            self.left_out.discard('builtins.getattr')  # of its methods, which it has anyway
+        elif not isinstance(target, Placeholder):
+            raise ValueError(f'its pickle sets the state of a {type(target).__name__}')
+
+    def _fill_array(self, array: np.ndarray, version, shape, kind, fortran, content) -> None:
+        if isinstance(content, str):  # of Python 2
+            content = content.encode('latin-1')
+        dtype = _as_dtype(kind)
+        sized = isinstance(content, bytes) and min(shape, default=0) >= 0
+        if not sized or math.prod(shape) * dtype.itemsize != len(content):
+            raise ValueError('the size of an array is not that of its content')
+        self._charge(len(content))
+        array.__setstate__((1, tuple(shape), dtype, bool(fortran), content))
+
+    def _persistent(self, found: Any) -> None:
+        if not isinstance(found, tuple) or len(found) < 2 or found[0] not in ('storage', 'module'):
+            raise ValueError('its pickle refers to something beside it that is no storage')
+        if found[0] == 'module' or isinstance(found[1], Placeholder):
+            self._stack.append(found[1])
+            return
+        dtype, key, count = found[1], found[2], found[4]
+        if isinstance(dtype, _Function):  # UntypedStorage
+            dtype = torch.uint8
+        if not isinstance(dtype, torch.dtype) or not isinstance(count, int) or count < 0:
+            raise ValueError('its pickle describes a storage wrongly')
+        if len(found) > 5 and found[5] is not None:
+            raise ValueError('it was written by a PyTorch older than 0.4')
+        self._stack.append(self._storage_of(dtype, str(key), count))
+
+
+def _key(value: Any) -> Any:
+    """A value that may be hashed: nothing nested, whose hash would be computed recursively."""
+    if isinstance(value, tuple) and all(isinstance(v, (str, int)) for v in value):
+        for part in value:
+            _key(part)
+        return value
+    if isinstance(value, int) and abs(value) >= _MAX_KEY:
+        raise ValueError(f'its pickle has the key {value:.3g}')
+    if value is None or isinstance(value, (str, int, float, bytes, Placeholder)):
+        return value
+    raise ValueError(f'its pickle has a key of type {type(value).__name__}')
+
+
+def _pairs(pairs: Iterable) -> Iterable[tuple]:
+    return ((_key(key), value) for key, value in pairs)
+
+
+def _check_depth(content: Any) -> None:
+    """Stop at containers that later steps, which are recursive, could not walk."""
+    level, seen = [content], set()
+    for _ in range(MAX_DEPTH):
+        inner = []
+        for value in level:
+            if isinstance(value, ScriptModule):
+                value = value.attributes
+            if isinstance(value, (dict, list, tuple)) and id(value) not in seen:
+                seen.add(id(value))
+                inner.extend(value.values() if isinstance(value, dict) else value)
+        if not inner:
+            return
+        level = inner
+    raise ValueError(f'its containers lie deeper than {MAX_DEPTH} in each other')
+
+
+def _tensor(storage: Storage, offset, size, stride, *_, dtype: torch.dtype | None = None) -> Tensor:
+    if not isinstance(storage, Storage):
+        raise ValueError('a tensor stands on no storage')
+    dtype = dtype or storage.dtype
+    numbers = (offset, *size, *stride)
+    if len(size) != len(stride) or len(size) > _MAX_DIMENSIONS or min(numbers) < 0:
+        raise ValueError('the size of a tensor is wrong')
+    count, held = math.prod(size), storage.memory.nbytes() // dtype.itemsize
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    if count > held or (count and last >= held):
+        raise ValueError('a tensor reaches beyond its storage')
+    return torch.empty(0, dtype=dtype, device=storage.memory.device).set_(
+        storage.memory, offset, tuple(size), tuple(stride)
+    )
+
+
+def _tensor_of_type(storage, offset, size, stride, requires_grad, hooks, dtype, *_) -> Tensor:
+    return _tensor(storage, offset, size, stride, dtype=dtype)
+
+
+def _parameter(data: Tensor, *_) -> Tensor:
+    if not isinstance(data, Tensor):
+        raise ValueError('a parameter holds no tensor')
+    return data
+
+
+def _bytes(text: str, encoding: str = 'latin1') -> bytes:
+    if not isinstance(text, str) or encoding not in ('latin1', 'latin-1'):
+        raise ValueError('its pickle encodes something that is no bytes')
+    return text.encode('latin-1')
+
+
+def _as_dtype(kind: Any) -> np.dtype:
+    if not isinstance(kind, _NumpyType):
+        raise ValueError('an array without a type')
+    return kind.dtype()
+
+
+def _numpy_scalar(kind: _NumpyType, content: bytes | str) -> np.generic:
+    content = content.encode('latin-1') if isinstance(content, str) else content
+    dtype = _as_dtype(kind)
+    if len(content) != dtype.itemsize:
+        raise ValueError('a number of the wrong size')
+    return np.frombuffer(content, dtype)[0]
+
+
+def _fill_history(history: HistoryBuffer, state: dict) -> None:
+    values, counts = state['_log_history'], state['_count_history']
+    numbers = isinstance(values, np.ndarray) and isinstance(counts, np.ndarray)
+    if not numbers or values.shape != counts.shape or values.ndim != 1:
+        raise ValueError('a history of the log without its numbers')
+    history.__init__(values, counts, max(int(state['max_length']), 1))
+
+
+_FUNCTIONS = {
+    'collections.OrderedDict': lambda pairs=(): OrderedDict(_pairs(pairs)),
+    'collections.defaultdict': lambda *_: {},
+    'collections.Counter': lambda counts=None: dict(_pairs((counts or {}).items())),
+    'builtins.set': lambda values=(): set(map(_key, values)),
+    'builtins.frozenset': lambda values=(): set(map(_key, values)),
+    '_codecs.encode': _bytes,
+    'torch.Size': lambda sizes=(): torch.Size(sizes),
+    'torch.storage.UntypedStorage': None,  # a type of storages only
+    'torch._utils._rebuild_tensor': _tensor,
+    'torch._utils._rebuild_tensor_v2': _tensor,
+    'torch._utils._rebuild_tensor_v3': _tensor_of_type,
+    'torch._utils._rebuild_parameter': _parameter,
+    'torch._utils._rebuild_parameter_with_state': _parameter,
+    'numpy.dtype': lambda code, *_: _NumpyType(code),
+    'numpy.ndarray': None,  # an argument only
+    'numpy._core.multiarray._reconstruct': lambda *_: np.empty(0),
+    'numpy._core.multiarray.scalar': _numpy_scalar,
+    'mmengine.logging.history_buffer.HistoryBuffer': lambda: HistoryBuffer(),
+    **{f'torch.jit._pickle.build_{k}list': list for k in ('int', 'bool', 'double', 'tensor')},
+    'torch.jit._pickle.restore_type_tag': lambda value, _: value,
+}
+
+_CONSTANTS = {
+    *('INT', 'BININT', 'BININT1', 'BININT2', 'LONG', 'LONG1', 'LONG4', 'FLOAT', 'BINFLOAT'),
+    *('STRING', 'BINSTRING', 'SHORT_BINSTRING', 'UNICODE', 'BINUNICODE', 'SHORT_BINUNICODE'),
+    *('BINUNICODE8', 'BINBYTES', 'SHORT_BINBYTES', 'BINBYTES8', 'BYTEARRAY8'),
+}
+_PUT = {'PUT', 'BINPUT', 'LONG_BINPUT', 'MEMOIZE'}
+_GET = {'GET', 'BINGET', 'LONG_BINGET'}
+_LITERALS = {'NONE': None, 'NEWTRUE': True, 'NEWFALSE': False}
+_EMPTY = {'EMPTY_LIST': list, 'EMPTY_TUPLE': tuple, 'EMPTY_DICT': dict, 'EMPTY_SET': set}
+_TUPLES = {'TUPLE1': 1, 'TUPLE2': 2, 'TUPLE3': 3}

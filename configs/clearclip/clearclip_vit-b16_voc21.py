@@ -1,9 +1,0 @@
-"""ClearCLIP (Lan et al., ECCV 2024) on Pascal VOC with background.
-
-No training: query-query attention alone as the last block.
-python tools/test.py THIS_CONFIG
-"""
-
-_base_ = '../eval/maskclip_vit-b16_voc21.py'
-
-model = dict(backbone=dict(dense_attention=dict(type='SelfSelfAttention')))

@@ -1,5 +1,0 @@
-"""CoDe on coco_object under SCLIP's protocol: python tools/test.py THIS_CONFIG CHECKPOINT."""
-
-_base_ = './code_vit-b16_all.py'
-
-test_cfg = dict(only=['coco_object'])

@@ -1,5 +1,0 @@
-"""MaskCLIP on voc21 under SCLIP's protocol: python tools/test.py THIS_CONFIG."""
-
-_base_ = './maskclip_vit-b16_all.py'
-
-test_cfg = dict(only=['voc21'])

@@ -1,9 +1,0 @@
-"""SCLIP (Wang et al., ECCV 2024) on ADE20K.
-
-No training: correlative self-attention in the last block.
-python tools/test.py THIS_CONFIG
-"""
-
-_base_ = '../eval/maskclip_vit-b16_ade20k.py'
-
-model = dict(backbone=dict(dense_attention=dict(type='CorrelativeSelfAttention')))

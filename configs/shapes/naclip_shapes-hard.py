@@ -1,8 +1,0 @@
-"""NACLIP on the hard shapes world, background by threshold; all else as in MaskCLIP's config.
-
-mim test code_mm configs/shapes/naclip_shapes-hard.py -C none
-"""
-
-_base_ = './maskclip_shapes-hard.py'
-
-model = dict(backbone=dict(dense_attention=dict(type='NeighbourhoodAttention')))

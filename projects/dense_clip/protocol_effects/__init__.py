@@ -1,0 +1,1 @@
+"""What the protocol of an evaluation moves: docs/protocol.md."""

@@ -1,0 +1,316 @@
+"""Batches of the shapes world for pre-training a CLIP, with a curriculum."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.dist import barrier, get_world_size, is_main_process
+from mmengine.logging import print_log
+from mmengine.registry import FUNCTIONS
+from mmseg.structures import SegDataSample
+from mmseg.utils import get_predefined_templates
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from code_mm.registry import DATASETS
+from code_mm.tokenizers import CLIPTokenizer
+
+from .world import ShapesWorld
+
+_CHUNK = 500  # samples per task of the making processes
+_PLAIN_TEMPLATES = ('{}', 'a {}.', 'the {}.')
+_SHIFT = 2  # largest augmentation shift in pixels
+
+
+@FUNCTIONS.register_module()
+def first_item(items: list):
+    """Collate a loader of batch size 1 whose dataset gives whole batches."""
+    return items[0]
+
+
+@DATASETS.register_module()
+class CLIPPretrainBatches(Dataset):
+    """Whole batches; item ``i`` is the batch of iteration ``i``, a function of (seed, i).
+
+    With several processes the batch of an iteration is dealt out among them, so that D processes
+    see the same data as one.
+
+    Use it with ``batch_size=1``, ``sampler=dict(type='DefaultSampler', shuffle=False)`` and
+    ``collate_fn=dict(type='first_item')``. Resuming at iteration ``i`` continues with item ``i``
+    only if the loop replays the loader, as mmengine's does.
+
+    Args:
+        sources: Name -> dict(world=..., count=..., noun_templates=...), see :class:`ShapesArrays`.
+        stages: Curriculum: list of dict(until=iteration, batches=[...]), ``until`` exclusive and
+            rising. ``batches`` is repeated in a cycle; each entry is a dict of source -> share.
+        batch_size: Samples per iteration, of all processes together.
+        length: Number of items; the last stage's ``until`` by default.
+        patch_size, image_size: Of the CLIP, to place crops on its position grid.
+        context_length: Text positions.
+        split: Split of the world that is read.
+        augment: Mirror (unless the caption says "left"), shift, and change brightness and contrast.
+        ordered: Walk through the one source in order, for evaluation; needs one stage and source.
+        template_share: Share of noun batches written with one of ImageNet's templates.
+        seed: Seed of the batches.
+        cache_dir, workers: See :class:`ShapesArrays`.
+
+    Raises:
+        ValueError: Stages that do not rise or name no source.
+    """
+
+    def __init__(
+        self,
+        sources: dict,
+        stages: list,
+        batch_size: int = 128,
+        length: int | None = None,
+        patch_size: int = 8,
+        image_size: int = 64,
+        context_length: int = 77,
+        split: str = 'train',
+        augment: bool = True,
+        ordered: bool = False,
+        template_share: float = 0.4,
+        seed: int = 0,
+        cache_dir: str | None = None,
+        workers: int = 2,
+    ) -> None:
+        ends = [stage['until'] for stage in stages]
+        if not ends or ends != sorted(set(ends)):
+            raise ValueError(f'expected rising `until` of the stages, but got {ends}')
+        named = {name for stage in stages for batch in stage['batches'] for name in batch}
+        if not named <= set(sources):
+            raise ValueError(
+                f'expected stages of the sources {sorted(sources)}, but got {sorted(named)}'
+            )
+        self.processes = 1 if ordered else get_world_size()
+        self.stages, self.batch_size, self.seed = stages, batch_size, seed
+        self.length = (length or ends[-1]) * self.processes
+        self.patch_size, self.image_size = patch_size, image_size
+        self.augment, self.ordered, self.template_share = augment, ordered, template_share
+        self.metainfo = {}
+        if batch_size % self.processes:
+            raise ValueError(
+                f'expected a batch_size that {self.processes} processes divide, '
+                f'but got {batch_size}'
+            )
+        self.sources = {
+            name: ShapesArrays(
+                split=split,
+                context_length=context_length,
+                cache_dir=cache_dir,
+                workers=workers,
+                **sources[name],
+            )
+            for name in sorted(named)
+        }
+        if ordered:
+            only = next(iter(self.sources.values()))
+            self.length = -(-len(only) // batch_size)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict:
+        if not 0 <= index < self.length:
+            raise IndexError(index)
+        iteration, part = divmod(index, self.processes)
+        rng = np.random.default_rng((self.seed, iteration))
+        if self.ordered:
+            name, source = next(iter(self.sources.items()))
+            first = index * self.batch_size
+            picks = [(name, np.arange(first, min(first + self.batch_size, len(source))))]
+        else:
+            picks = self._pick(iteration, rng)
+        template = (rng.random() < self.template_share, rng.random())
+        window = self._draw_window(picks[0][0], rng)
+        images, samples = [], []
+        for name, rows in picks:
+            source = self.sources[name]
+            changes = _draw_changes(rng, len(rows), source.mirrors[rows]) if self.augment else None
+            mine = slice(part, None, self.processes)
+            pixels = source.images[rows[mine]]
+            if changes:
+                pixels = _change(pixels, *(value[mine] for value in changes))
+            images.append(pixels)
+            samples += self._samples(source, rows[mine], template, window)
+        bgr = np.concatenate(images)[..., ::-1].transpose(0, 3, 1, 2)
+        return {'inputs': torch.from_numpy(np.ascontiguousarray(bgr)), 'data_samples': samples}
+
+    def _draw_window(self, name: str, rng: np.random.Generator) -> tuple:
+        """First (row, column) of the position grid for the images of a source."""
+        side = self.sources[name].images.shape[1] // self.patch_size
+        free = self.image_size // self.patch_size - side
+        return tuple(int(v) for v in rng.integers(0, free + 1, 2))
+
+    def _pick(self, index: int, rng: np.random.Generator) -> list:
+        """(source, rows) of the batch of an iteration."""
+        stage = next((s for s in self.stages if index < s['until']), self.stages[-1])
+        shares = stage['batches'][index % len(stage['batches'])]
+        names = list(shares)
+        weights = np.array([shares[n] for n in names], float)
+        # every source is dealt out evenly, so that all processes have equally many samples
+        drawn = rng.multinomial(self.batch_size // self.processes, weights / weights.sum())
+        return [
+            (name, np.sort(rng.integers(0, len(self.sources[name]), count * self.processes)))
+            for name, count in zip(names, drawn, strict=True)
+            if count
+        ]
+
+    def _samples(
+        self, source: ShapesArrays, rows: np.ndarray, template: tuple, window: tuple
+    ) -> list:
+        ids = source.positive_ids(rows, template)
+        samples = []
+        for row, positive_ids in zip(rows, ids, strict=True):
+            sample = SegDataSample(
+                metainfo={
+                    'caption': source.captions[row],
+                    'object_nouns': source.nouns[row],
+                    'position_window': window,
+                }
+            )
+            sample.positive_ids = positive_ids
+            samples.append(sample)
+        return samples
+
+
+def _draw_changes(rng: np.random.Generator, count: int, mirrors: np.ndarray) -> tuple:
+    """Flip, shift (y, x), gain and offset of ``count`` images."""
+    return (
+        mirrors & (rng.random(count) < 0.5),
+        rng.integers(-_SHIFT, _SHIFT + 1, (count, 2)),
+        rng.uniform(0.8, 1.2, (count, 1, 1, 3)).astype(np.float32),
+        rng.uniform(-20, 20, (count, 1, 1, 1)).astype(np.float32),
+    )
+
+
+def _change(images, flip, shift, gain, offset) -> np.ndarray:
+    """Mirrored, shifted, brightened copies of images [b, H, W, 3]."""
+    size = images.shape[1]
+    rows = (np.arange(size) + shift[:, :1]).clip(0, size - 1)
+    columns = (np.arange(size) + shift[:, 1:]).clip(0, size - 1)
+    columns = np.where(flip[:, None], columns[:, ::-1], columns)
+    batch = np.arange(len(images))[:, None, None]
+    images = images[batch, rows[:, :, None], columns[:, None]].astype(np.float32)
+    return np.clip((images - 128) * gain + (128 + offset), 0, 255).astype(np.uint8)
+
+
+def _make_chunk(start: int, count: int, world: ShapesWorld, split: str) -> tuple:
+    samples = [world.sample(split, i) for i in range(start, min(start + _CHUNK, count))]
+    nouns = [list(s.object_nouns) or [s.scene.background] for s in samples]
+    return np.stack([s.image for s in samples]), [s.caption.text for s in samples], nouns
+
+
+def _make(world: dict, count: int, split: str, workers: int) -> tuple:
+    """Images uint8 RGB [count, H, W, 3], captions, and the nouns of each image."""
+    print_log(f'making {count} samples of {world}', logger='current')
+    make = partial(_make_chunk, count=count, world=ShapesWorld(**world), split=split)
+    starts = range(0, count, _CHUNK)
+    if workers > 1:
+        # not forked: the runner may have threads by now
+        context = multiprocessing.get_context('spawn')
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            chunks = list(pool.map(make, starts))
+    else:
+        chunks = [make(start) for start in starts]
+    images, captions, nouns = zip(*chunks, strict=True)
+    return np.concatenate(images), list(chain(*captions)), list(chain(*nouns))
+
+
+def _make_or_read(world: dict, count: int, split: str, workers: int, cache_dir: str) -> tuple:
+    """As :func:`_make`, from a folder that the main process fills on first use."""
+    key = json.dumps([world, count, split], sort_keys=True)
+    folder = Path(cache_dir, hashlib.sha256(key.encode()).hexdigest()[:16])
+    if is_main_process() and not (folder / 'texts.json').is_file():
+        images, *texts = _make(world, count, split, workers)
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / 'images.npy', images)
+        (folder / 'texts.json').write_text(json.dumps(texts))  # last: it says all is there
+    barrier()
+    captions, nouns = json.loads((folder / 'texts.json').read_text())
+    return np.load(folder / 'images.npy', mmap_mode='r'), captions, nouns
+
+
+class ShapesArrays:
+    """Samples of a shapes world kept in memory as arrays, with their captions tokenised.
+
+    Args:
+        world: Arguments of :class:`ShapesWorld`.
+        count: Number of samples.
+        split: Name of the split.
+        context_length: Text positions.
+        noun_templates: Replace the caption by the nouns of the image, each alone in a template
+            that the whole batch shares. Images without objects have their background's noun.
+        cache_dir: Folder that keeps the arrays between runs (a new one after a change of the
+            generator's code); None makes them anew in every process.
+        workers: Processes that make the samples.
+
+    Attributes:
+        images: uint8 RGB [count, H, W, 3].
+        captions: Captions as the generator wrote them.
+        nouns: Nouns of each image.
+        mirrors: Boolean [count], whether the caption stays true in the mirror.
+    """
+
+    def __init__(
+        self,
+        world: dict,
+        count: int,
+        split: str,
+        context_length: int,
+        noun_templates: bool = False,
+        cache_dir: str | None = None,
+        workers: int = 2,
+    ) -> None:
+        make = partial(_make_or_read, cache_dir=cache_dir) if cache_dir else _make
+        self.images, self.captions, self.nouns = make(world, count, split, workers)
+        self.mirrors = np.array(['left' not in text.split() for text in self.captions])
+        self.noun_templates = noun_templates
+        if noun_templates:
+            self._tokenize_nouns(context_length)
+        else:
+            self._ids = CLIPTokenizer().tokenize(self.captions, context_length)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def _tokenize_nouns(self, context_length: int) -> None:
+        names = sorted({noun for nouns in self.nouns for noun in nouns})
+        most = max(map(len, self.nouns))
+        padded = [[*nouns, *nouns[:1] * (most - len(nouns))] for nouns in self.nouns]
+        self._noun_rows = torch.tensor([[names.index(n) for n in nouns] for nouns in padded])
+        plain, imagenet = (
+            torch.stack(
+                [
+                    CLIPTokenizer().tokenize([t.format(n) for n in names], context_length)
+                    for t in templates
+                ]
+            )
+            for templates in (_PLAIN_TEMPLATES, get_predefined_templates('imagenet'))
+        )
+        self._template_ids = {False: plain, True: imagenet}
+
+    def positive_ids(self, rows: np.ndarray, template: tuple) -> Tensor:
+        """Token ids of all texts that fit each of some samples.
+
+        Args:
+            rows: Indices of the samples, [b].
+            template: Whether to take an ImageNet template, and a number in [0, 1) that chooses it.
+
+        Returns:
+            int64 [b, p, l]: the caption alone, or every noun of the image in the template; an
+            image with fewer than p nouns repeats its first one.
+        """
+        if not self.noun_templates:
+            return self._ids[torch.from_numpy(rows)][:, None]
+        templates = self._template_ids[bool(template[0])]
+        return templates[int(template[1] * len(templates))][self._noun_rows[rows]]

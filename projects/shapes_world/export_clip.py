@@ -1,0 +1,132 @@
+"""Export a pre-trained small CLIP: runner checkpoint -> fp16 safetensors with OpenAI's names.
+
+Rows of the token embedding that were not trained are zero, so a word outside the training
+vocabulary is told by its position only. What is known about the run goes into the file's metadata.
+
+Example:
+    python projects/shapes_world/export_clip.py work_dirs/small_clip_shapes/best_*.pth \
+        small_clip.safetensors --measure projects/shapes_world/configs/small_clip_shapes.py
+"""
+
+import argparse
+import json
+import os
+import platform
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from code_mm.weights import read_checkpoint
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('checkpoint', type=Path, help='checkpoint of a CLIPPretrainer')
+    parser.add_argument('out', type=Path, help='safetensors file to write')
+    parser.add_argument('--vocab-size', type=int, default=49408, help='rows of the full embedding')
+    parser.add_argument('--dtype', choices=('float16', 'float32'), default='float16')
+    parser.add_argument(
+        '--measure',
+        metavar='CONFIG',
+        help='measure the noun recall of held-out images, easy and hard, with this config',
+    )
+    parser.add_argument('--metadata', nargs='*', default=[], metavar='KEY=VALUE')
+    return parser.parse_args()
+
+
+def openai_state(state: dict, vocab_size: int, dtype: torch.dtype) -> dict:
+    """Tensors of a CLIPPretrainer under OpenAI's names, token rows at their places.
+
+    Args:
+        state: State dict of a ``CLIPPretrainer``.
+        vocab_size: Rows of the full token embedding.
+        dtype: Of the tensors written.
+
+    Raises:
+        ValueError: The state dict is not of a ``CLIPPretrainer`` or holds higher token ids.
+    """
+    clip = {k.removeprefix('clip.'): v for k, v in state.items() if k.startswith('clip.')}
+    if 'text.token_embedding.weight' not in clip:
+        raise ValueError(
+            f'expected the checkpoint of a CLIPPretrainer, but got tensors {sorted(state)[:3]}'
+        )
+    ids = state.get('token_ids')
+    if ids is not None:
+        if int(ids.max()) >= vocab_size:
+            raise ValueError(
+                f'expected token ids below vocab_size={vocab_size}, but got {int(ids.max())}'
+            )
+        rows = clip['text.token_embedding.weight']
+        full = rows.new_zeros(vocab_size, rows.shape[1])
+        full[ids] = rows
+        clip['text.token_embedding.weight'] = full
+    return {k.removeprefix('text.'): v.detach().to(dtype).contiguous() for k, v in clip.items()}
+
+
+def measure(config: str, state: dict) -> dict:
+    """Noun recall on 1000 held-out images of either level.
+
+    Args:
+        config: Config of the pre-training, whose ``val_dataloader`` is changed to either level.
+        state: State dict of the ``CLIPPretrainer``.
+    """
+    from mmengine.config import Config
+    from mmseg.registry import MODELS
+
+    import code_mm  # noqa: F401  so that projects can be imported from anywhere
+    from projects.shapes_world import CLIPPretrainBatches, NounRetrievalMetric, ShapesWorld
+
+    figures = {}
+    for level in ('easy', 'hard'):
+        cfg = Config.fromfile(config)
+        cfg.model.nouns = list(ShapesWorld(level).nouns)
+        model = MODELS.build(cfg.model).eval()
+        model.load_state_dict(state)
+        metric = NounRetrievalMetric(cfg.model.nouns)
+        dataset = cfg.val_dataloader.dataset
+        dataset.pop('type')
+        dataset.split = 'test'  # unlike validation, no checkpoint was chosen by it
+        dataset.cache_dir = None
+        source = dataset.sources.popitem()[1]
+        source.world.level, source.count = level, 1000
+        dataset.sources = {'images': source}
+        dataset.stages = [{'until': 1, 'batches': [{'images': 1.0}]}]
+        data = CLIPPretrainBatches(**dataset)
+        for i in range(len(data)):
+            batch = model.data_preprocessor(data[i])
+            samples = model(**batch, mode='predict')
+            metric.process(None, [sample.to_dict() for sample in samples])
+        for name, value in metric.evaluate(len(data)).items():
+            figures[f'{name}_{level}'] = f'{value:.4f}'
+    return figures
+
+
+def main() -> None:
+    args = parse_args()
+    checkpoint = read_checkpoint(args.checkpoint)
+    weights = checkpoint['state_dict']
+    state = openai_state(weights, args.vocab_size, getattr(torch, args.dtype))
+    # figures are of the weights as written
+    rounded = {
+        k: v.to(getattr(torch, args.dtype)).to(v.dtype) if v.is_floating_point() else v
+        for k, v in weights.items()
+    }
+    meta = checkpoint.get('meta', {})
+    metadata = {
+        'format': 'pt',
+        'iteration': str(meta.get('iter', 'unknown')),
+        'seed': str(meta.get('seed', 'unknown')),
+        'written': str(meta.get('time', 'unknown')),
+        'machine': f'{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}',
+        **(measure(args.measure, rounded) if args.measure else {}),
+        **dict(item.split('=', 1) for item in args.metadata),
+    }
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    save_file(state, args.out, metadata)
+    print(json.dumps(metadata, indent=2))
+    print(f'{args.out}: {args.out.stat().st_size / 1e6:.1f} MB')
+
+
+if __name__ == '__main__':
+    main()

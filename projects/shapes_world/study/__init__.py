@@ -1,0 +1,1 @@
+"""The thesis' ablations on the shapes world: `make study`."""

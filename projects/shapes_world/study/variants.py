@@ -1,0 +1,183 @@
+"""The variants of the study: what is compared with what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+CODE = 'projects/shapes_world/configs/code_shapes-hard.py'
+MASKCLIP = 'projects/shapes_world/configs/maskclip_shapes-hard.py'
+_SEGMENTER_ONLY = {
+    'model.text_segmenter': None,
+    'model.word_prompt': None,
+    'model.region_prompt.learnable': False,
+    'model.losses.word_segmentation': None,
+    'model.losses.region_word': None,
+    'custom_hooks.2.stages': [dict(begin=0, freeze=[])],  # no warm-up of the words
+}
+_FIXED_REGIONS = {'model.region_prompt.learnable': False}
+_DENSE_CLIP = {
+    'custom_imports.imports': ['code_mm', 'projects.shapes_world', 'projects.dense_clip']
+}
+
+
+def _started_from(attention: str) -> dict:
+    key = 'model.image_segmenter.dense_attention'
+    return {**_DENSE_CLIP, key: dict(type=attention)}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of the study.
+
+    Args:
+        name: Key in ``docs/study.json``.
+        title: What the tables call it.
+        groups: Tables that it belongs to.
+        config: From the project's root.
+        options: Keys of the config that it changes.
+        level: Shapes world that it learns and is scored on.
+        trained: Whether it learns anything; then there is one run per seed.
+        length: Images that it sees, in multiples of the others'.
+        seeds: At most so many runs, unless it is asked for by name (0: only then); None: one per
+            seed.
+    """
+
+    name: str
+    title: str
+    groups: tuple[str, ...]
+    options: dict = field(default_factory=dict)
+    config: str = CODE
+    level: str = 'hard'
+    trained: bool = True
+    length: int = 1
+    seeds: int | None = None
+
+
+def _untrained(name: str, title: str, groups: tuple, config: str = MASKCLIP, **fields) -> Variant:
+    return Variant(name, title, groups, config=config, trained=False, **fields)
+
+
+def _dense_clip(name: str, title: str) -> Variant:
+    config = f'projects/dense_clip/configs/{name}_shapes-hard.py'
+    return _untrained(name, f'{title} (no training)', ('methods',), config)
+
+
+def _longer(times: int, words: str) -> tuple[Variant, Variant]:
+    """The main comparison with more iterations."""
+    title, rest = f'{words} the iterations', dict(groups=('longer',), length=times, seeds=0)
+    return (
+        Variant(
+            f'segmenter_only_{times}x',
+            f'image segmenter only, {title}',
+            options=_SEGMENTER_ONLY,
+            **rest,
+        ),
+        Variant(f'code_{times}x', f'CoDe, {title}', **rest),
+    )
+
+
+# In the order in which they are run: what the main question needs comes first.
+VARIANTS = (
+    _untrained('maskclip', 'MaskCLIP (no training)', ('main', 'methods')),
+    _untrained(
+        'maskclip_names',
+        'MaskCLIP, background by its names',
+        ('main',),
+        options={
+            'model.decode_head.background_threshold': None,
+            'custom_hooks.0.class_names': [
+                'grass|sand|sky|bricks|water|snow|stone',
+                *('star', 'heart', 'tree', 'house', 'boat', 'fish', 'moon', 'mushroom'),
+                *('ring', 'arrow', 'cup', 'flower', 'bird', 'crown', 'bottle', 'car'),
+            ],
+        },
+    ),
+    Variant(
+        'segmenter_only',
+        'image segmenter only',
+        ('main', 'readings', 'co_decomposition', 'longer', 'methods'),
+        _SEGMENTER_ONLY,
+    ),
+    Variant(
+        'code',
+        'CoDe (C+W+R)',
+        (
+            *('main', 'readings', 'co_decomposition', 'hcl_weight', 'noun_count', 'choices'),
+            *('longer', 'methods'),
+        ),
+    ),
+    Variant(
+        'co_decomposition',
+        'C',
+        ('co_decomposition',),
+        {**_FIXED_REGIONS, 'model.word_prompt.learnable': False},
+    ),
+    Variant('co_decomposition_word_prompt', 'C+W', ('co_decomposition',), _FIXED_REGIONS),
+    _dense_clip('sclip', 'SCLIP'),
+    _dense_clip('clearclip', 'ClearCLIP'),
+    _dense_clip('naclip', 'NACLIP'),
+    Variant(
+        'code_naclip', 'CoDe from NACLIP', ('methods',), _started_from('NeighbourhoodAttention')
+    ),
+    Variant(
+        'segmenter_only_naclip',
+        'image segmenter only, from NACLIP',
+        ('methods',),
+        {**_SEGMENTER_ONLY, **_started_from('NeighbourhoodAttention')},
+    ),
+    Variant('tcl', 'TCL', ('methods',), config='projects/tcl/configs/tcl_shapes-hard.py'),
+    *(
+        Variant(
+            f'hcl_weight_{weight}',
+            f'λ_hcl = {weight}',
+            ('hcl_weight',),
+            {'model.losses.region_word.loss_weight': weight},
+        )
+        for weight in (0.05, 0.1, 0.25, 0.75, 1.0)
+    ),
+    Variant(
+        'noun_alignment',
+        'regions aligned with single nouns (§4.4)',
+        ('choices',),
+        {'model.alignment_text': 'noun'},
+    ),
+    Variant(
+        'guide_squared_l2',
+        'L_kg as squared L2 distance (Eq. 3.1)',
+        ('choices',),
+        {'model.losses.knowledge_guided.mode': 'squared_l2'},
+    ),
+    Variant(
+        'pseudo_label_argmax',
+        'pseudo labels of words by arg-max (§3.2)',
+        ('choices',),
+        {'model.losses.word_segmentation.pseudo_label': 'argmax'},
+    ),
+    *(
+        Variant(
+            f'nouns_{number}',
+            f'J = {number}',
+            ('noun_count',),
+            {'train_dataloader.dataset.pipeline.0.num_nouns': number},
+        )
+        for number in (1, 3)
+    ),
+    Variant(
+        'code_sclip', 'CoDe from SCLIP', ('methods',), _started_from('CorrelativeSelfAttention')
+    ),
+    Variant(
+        'code_clearclip', 'CoDe from ClearCLIP', ('methods',), _started_from('SelfSelfAttention')
+    ),
+    *_longer(2, 'twice'),
+    *_longer(4, 'four times'),
+    _untrained('maskclip_easy', 'MaskCLIP (no training), easy world', ('easy',), level='easy'),
+    Variant(
+        'segmenter_only_easy',
+        'image segmenter only, easy world',
+        ('easy',),
+        _SEGMENTER_ONLY,
+        level='easy',
+        seeds=1,
+    ),
+    Variant('code_easy', 'CoDe, easy world', ('easy',), level='easy', seeds=1),
+)

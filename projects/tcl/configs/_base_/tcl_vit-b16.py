@@ -1,0 +1,19 @@
+"""TCL (Cha et al., CVPR 2023) on CLIP ViT-B/16: the image segmenter alone, learnt from captions.
+
+The image segmenter and its losses are those that CoDe takes over. The text is embedded by the
+frozen tower as it is, the region is encoded on a blank image, and there is nothing on the side of
+the text. In prediction class names are put into templates.
+"""
+
+_base_ = '../../../../configs/_base_/models/code_vit-b16.py'
+
+model = dict(
+    co_decomposition=dict(
+        noun_prompt=dict(_delete_=True, type='PlainTextPrompt'),
+        text_segmenter=None,
+        region_prompt=dict(_delete_=True, type='RegionBlanking'),
+        word_prompt=None,
+        losses=dict(knowledge_guided=None, word_segmentation=None, region_word=None),
+    ),
+    templates='custom',
+)

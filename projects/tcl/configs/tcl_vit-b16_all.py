@@ -1,0 +1,16 @@
+"""TCL on all eight benchmarks in one run: python tools/test.py THIS_CONFIG TCL_CHECKPOINT.
+
+Some of them only: --cfg-options test_cfg.only=[voc21,ade20k]
+"""
+
+_base_ = [
+    './_base_/tcl_vit-b16.py',
+    '../../../configs/_base_/datasets/evaluation.py',
+    '../../../configs/_base_/benchmarks.py',
+    '../../../configs/_base_/default_runtime.py',
+]
+
+custom_imports = dict(imports=['code_mm', 'projects.tcl'])
+model = dict(losses=dict(_delete_=True))  # a checkpoint need not have their scales
+test_cfg = dict(type='MultiDatasetTestLoop', benchmarks={{_base_.all_benchmarks}})
+val_dataloader, val_evaluator = None, None

@@ -1,0 +1,287 @@
+"""A training step of CoDe: its values against loops over pairs, and when they are computed."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmseg.structures import SegDataSample
+from tiny_model import (
+    CONTEXTS,
+    LOSSES,
+    SELECTED,
+    SIZES,
+    caption_samples,
+    code_config,
+    images,
+    tiny_code,
+)
+from torch import nn
+
+from code_mm.models import losses as pure
+from code_mm.models.co_decomposition import CoDecompositionStep
+from code_mm.registry import MODELS
+
+REGIONS = ('region_image', 'region_word')
+TEXTS = ('word_segmentation', 'region_word')
+PAIRS = [(slot, i) for slot in range(2) for i in range(2)]  # rows of n = k * b pairs
+
+
+@pytest.fixture
+def model():
+    """Uniform noise of one half: a region is where the soft mask is over one half."""
+    model = tiny_code()
+    model.similarity_to_mask.sample_noise = lambda similarity: torch.full_like(similarity, 0.5)
+    with torch.no_grad():
+        model.similarity_to_mask.bias.zero_()  # about half of the image
+    return model
+
+
+def without(*names, **replaced):
+    return {**{k: v for k, v in LOSSES.items() if k not in names}, **replaced}
+
+
+def step_of(model, image=None, samples=None):
+    image = images(2, 32, 40) if image is None else image
+    features = model.pixel_embeddings(image)
+    samples = caption_samples() if samples is None else samples
+    return CoDecompositionStep(model.co_decomposition, model.backbone, image, features, samples)
+
+
+def slow_nouns(model, samples):
+    """[start][contexts][noun][end] of every pair, encoded alone (§3.2)."""
+    table, rows = model.backbone.text.token_embedding.weight, []
+    for slot, i in PAIRS:
+        ids = samples[i].noun_ids[slot]
+        words = [table[49406], *model.noun_prompt.contexts, *table[ids[1 : ids.argmax() + 1]]]
+        embed = model.backbone.encode_words(torch.stack(words)[None], torch.tensor([len(words)]))
+        rows.append(F.normalize(embed[0], dim=0))
+    return rows
+
+
+def slow_texts(model, samples, nouns):
+    """Word masks (Eqs. 3.2, 3.3) and embeddings of highlighted captions (Eqs. 3.5, 3.6)."""
+    clip, parts, masks, texts = model.backbone, model.co_decomposition, [], []
+    for slot, i in PAIRS:
+        ids, segmenter = samples[i].caption_ids[None], parts.text_segmenter
+        words = F.normalize(segmenter.transformer(clip.hidden_states(ids))[0], dim=-1)
+        own = [nouns[other * 2 + i] for other in range(2)]
+        cases = [torch.zeros(len(words))]
+        cases += [segmenter.scale * (words @ noun) + segmenter.bias for noun in own]
+        masks.append(torch.stack(cases).softmax(0)[slot + 1])
+        end, position = int(ids.argmax()), torch.arange(len(words))
+        inside = (position > 0) & (position < end)
+        mask = torch.where(inside, masks[-1], 1.0)[:, None]
+        shown = mask * clip.embed_tokens(ids)[0] + (1 - mask) * parts.word_prompt.words
+        texts.append(clip.encode_words(shown[None], torch.tensor([end + 1]))[0])
+    return torch.stack(masks), torch.stack(texts)
+
+
+def test_values_pair_by_pair(model):
+    samples, image = caption_samples(), images(2, 32, 40)
+    step, to_mask, clip = step_of(model, image, samples), model.similarity_to_mask, model.backbone
+    nouns = slow_nouns(model, samples)
+    torch.testing.assert_close(step.nouns, torch.stack(nouns))
+    guides = [clip.encode_text(samples[i].guide_ids[slot][None])[0] for slot, i in PAIRS]
+    torch.testing.assert_close(step.guide, F.normalize(torch.stack(guides), dim=1))
+    assert not step.guide.requires_grad
+    negatives = []
+    for row, (_, i) in enumerate(PAIRS):
+        features, soft = step.features[i], []
+        for column, noun in enumerate(nouns):
+            cosine = (features * noun[:, None, None]).sum(0)
+            soft.append(torch.sigmoid(to_mask.scale * cosine + to_mask.bias))
+            torch.testing.assert_close(step.masks[i, column], soft[-1])
+            pooled = (features * soft[-1]).sum((1, 2)) / (soft[-1].sum() + 1e-6)
+            torch.testing.assert_close(step.pooled[row, column], pooled)
+            negatives += [soft[-1].mean()] if column != row else []
+        torch.testing.assert_close(step.own_masks[row, 0], soft[row])
+        hard = (soft[row] > 0.5).float()
+        assert torch.equal(step.hard_masks[row, 0].detach(), hard) and 0 < hard.mean() < 1
+        shown = F.interpolate(hard[None, None], (32, 40), mode='nearest')
+        fill = F.interpolate(model.co_decomposition.region_prompt.image, (32, 40), mode='bilinear')
+        region = clip.encode_image(shown * image[i] + (1 - shown) * fill)[0]
+        torch.testing.assert_close(step.region_embed[row], region)
+    torch.testing.assert_close(step.negative_area, torch.stack(negatives).mean())
+    masks, texts = slow_texts(model, samples, nouns)
+    torch.testing.assert_close(step.word_masks, masks)
+    torch.testing.assert_close(step.text_embed, texts)
+
+
+def test_every_loss_gets_its_values(model):
+    step = step_of(model)
+    losses = model.co_decomposition.losses
+    scale = {name: losses[name].scale() for name in (*REGIONS, 'region_feature')}
+    labels = step.captions.token_labels
+    expected = dict(
+        knowledge_guided=8.0 * pure.knowledge_guided_loss(step.nouns, step.guide),
+        region_feature=0.1 * pure.region_info_nce(step.pooled, step.nouns, scale['region_feature']),
+        region_image=0.1 * pure.info_nce(step.region_embed, step.nouns, scale['region_image']),
+        feature_variation=pure.total_variation(step.features),
+        mask_variation=pure.total_variation(step.masks),
+        area=0.5 * pure.area_loss(step.own_masks, 0.25),
+        negative_area=0.05 * pure.area_loss(step.negative_area, 0.0),
+        word_segmentation=pure.text_segmentation_loss(step.word_logits, labels),
+        region_word=0.5 * pure.info_nce(step.region_embed, step.text_embed, scale['region_word']),
+    )
+    values = model.loss(images(2, 32, 40), caption_samples())
+    assert set(values) == {f'loss_{name}' for name in expected}
+    for name, value in expected.items():
+        torch.testing.assert_close(values[f'loss_{name}'], value, msg=lambda m, n=name: f'{n}: {m}')
+
+
+# What of the backbone runs beside the features: images, guides, nouns, captions, highlighted texts.
+NEEDED = dict(
+    knowledge_guided='nouns guides',
+    region_feature='nouns',
+    region_image='nouns images',
+    feature_variation='',
+    mask_variation='nouns',
+    area='nouns',
+    negative_area='nouns',
+    word_segmentation='nouns captions',
+    region_word='nouns captions texts images',
+)
+
+
+def spy(backbone, monkeypatch):
+    called = []
+    for name, method in dict(
+        images='encode_image',
+        guides='encode_text',
+        nouns='encode_continuations',
+        captions='hidden_states',
+        texts='encode_words',
+    ).items():
+        original = getattr(backbone, method)
+
+        def run(*args, name=name, original=original):
+            called.append(name)
+            return original(*args)
+
+        monkeypatch.setattr(backbone, method, run)
+    return called
+
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_nothing_is_computed_that_no_loss_asks_for(name, monkeypatch):
+    model = tiny_code(parts=dict(losses={name: LOSSES[name], 'none': None}))
+    called = spy(model.backbone, monkeypatch)
+    values = model.loss(images(2, 32, 32), caption_samples())
+    assert list(values) == [f'loss_{name}']
+    called = [c for c in called if c != 'texts' or 'guides' not in called]  # encode_text's own
+    assert sorted(called) == sorted(NEEDED[name].split())
+
+
+def test_what_several_losses_need_is_computed_once(model, monkeypatch):
+    called = spy(model.backbone, monkeypatch)
+    model.loss(images(2, 32, 32), caption_samples())
+    assert sorted(called) == ['captions', 'guides', 'images', 'nouns', 'texts', 'texts']
+
+
+@MODELS.register_module()
+class ShortNouns(nn.Module):
+    """A loss of one's own: a class, and a line in the config."""
+
+    def forward(self, step):
+        return step.nouns.square().sum() - step.value('word_masks').mean()
+
+
+def test_a_new_loss_is_one_class_and_one_line():
+    model = tiny_code(parts=dict(losses=dict(short=dict(type='ShortNouns'))))
+    values = model.loss(images(2, 32, 32), caption_samples())
+    step = step_of(model, images(2, 32, 32))
+    torch.testing.assert_close(values['loss_short'], 4 - step.word_masks.mean())
+    values['loss_short'].backward()
+    assert model.noun_prompt.contexts.grad.any()
+
+
+@pytest.mark.parametrize(
+    ('part', 'value'),
+    [
+        ('noun_prompt', 'training'),
+        ('region_prompt', 'region_embed'),
+        ('text_segmenter', 'word_logits'),
+        ('word_prompt', 'text_embed'),
+    ],
+)
+def test_a_loss_whose_part_is_missing_says_so(part, value):
+    model = tiny_code(parts={part: None})
+    with pytest.raises(ValueError, match=f'expected a {part} in .*{value} needs one; add it'):
+        model.loss(images(2, 32, 32), caption_samples())
+
+
+def test_a_value_of_no_step_is_refused_with_those_there_are():
+    losses = dict(area=dict(type='AreaLoss', of='own_mask', prior=0.1))
+    match = r"among \['features', 'nouns', .*'own_masks'.*\], but got 'own_mask'"
+    with pytest.raises(ValueError, match=match):
+        tiny_code(parts=dict(losses=losses)).loss(images(2, 32, 32), caption_samples())
+
+
+def test_the_image_segmenter_alone():
+    """Thesis Table 4.2, first row; here with a text tower as wide as none of its own embeddings."""
+    fixed = dict(type='RegionHighlightingPrompt', image_size=32, learnable=False)
+    parts = dict(text_segmenter=None, word_prompt=None, losses=without(*TEXTS), region_prompt=fixed)
+    wide = dict(type='CLIP', **{**SIZES, 'text_width': 48, 'text_heads': 3})
+    model = tiny_code(parts=parts, backbone=wide)
+    values = model.loss(images(2, 32, 32), caption_samples())
+    sum(values.values()).backward()
+    learning = {n for n, p in model.co_decomposition.named_parameters() if p.grad is not None}
+    assert {n.split('.')[0] for n in learning} == {'noun_prompt', 'similarity_to_mask', 'losses'}
+    with pytest.raises(ValueError, match=r'as wide as the joint embedding.* but got 48 and 32'):
+        MODELS.build(code_config(backbone=wide))
+
+
+def test_gradients_of_words_do_not_reach_the_image_segmenter(model):
+    values = model.loss(images(2, 32, 32), caption_samples())
+    values['loss_word_segmentation'].backward()
+    learning = {n.split('.')[1] for n, p in model.named_parameters() if p.grad is not None}
+    assert learning == {'text_segmenter', 'noun_prompt'}
+
+
+def test_cutting_the_padding_of_texts_changes_nothing(model):
+    image, samples = images(2, 32, 32), caption_samples()
+    whole = model.loss(image, samples)
+    for sample in samples:
+        longest = lambda field, s=sample: int(s.get(field).argmax(-1).max()) + 1  # noqa: E731
+        kinds = dict(noun='noun_ids', guide='guide_ids', caption='caption_ids')
+        lengths = {kind: longest(field) for kind, field in kinds.items()}
+        sample.set_metainfo(dict(text_lengths=lengths))
+    step = step_of(model, image, samples)
+    assert step.captions.noun_ids.shape[1] < 20 and step.captions.caption_length < 24
+    for name, value in model.loss(image, samples).items():
+        torch.testing.assert_close(value, whole[name], msg=lambda m, n=name: f'{n}: {m}')
+
+
+def test_nouns_that_could_be_too_long_are_refused_at_once(model):
+    """Not only when the first long noun comes along."""
+    samples = caption_samples()
+    for sample in samples:
+        sample.set_field(F.pad(sample.noun_ids, (0, 4)), 'noun_ids')
+        sample.set_metainfo(dict(text_lengths=dict(noun=4, guide=9)))
+    with pytest.raises(ValueError, match=r'noun_ids of at most 20 tokens .* but got 24; set'):
+        model.loss(images(2, 32, 32), samples)
+    sample = SegDataSample(metainfo=dict(sample_key='00000.tar/3'))
+    with pytest.raises(ValueError, match=r'00000\.tar/3 has no .*use the transforms SelectNouns'):
+        model.loss(images(1, 32, 32), [sample])
+
+
+@pytest.mark.parametrize('text', [True, False])
+def test_decomposition_of_pairs(text):
+    model = tiny_code(parts={} if text else dict(text_segmenter=None)).eval()
+    samples, image = caption_samples(), images(2, 32, 40)
+    results = model.decompose(image, samples)
+    step = step_of(model, image, samples)
+    soft = F.interpolate(step.own_masks, (32, 40), mode='bilinear', align_corners=False)
+    for row, (slot, i) in enumerate(PAIRS):
+        assert results[i].region_masks.shape == (len(SELECTED[i]), 32, 40)
+        torch.testing.assert_close(results[i].region_masks[slot], soft[row, 0])
+        assert ('word_masks' in results[i]) == text
+        if text:
+            torch.testing.assert_close(results[i].word_masks[slot], step.word_masks[row])
+    assert not results[0].region_masks.requires_grad
+
+
+def test_sizes_that_follow_from_the_backbone_need_no_keys():
+    parts = MODELS.build(code_config()).co_decomposition
+    assert parts.word_prompt.words.shape == (24, 32)
+    assert parts.noun_prompt.contexts.shape == (CONTEXTS, 32)
+    assert parts.text_segmenter.transformer.resblocks[0].attn.heads == 2
