@@ -5,7 +5,7 @@ import pytest
 
 from code_mm.datasets.transforms.add_caption import AddCaption
 from code_mm.datasets.transforms.pack_caption_inputs import PackCaptionInputs
-from code_mm.tokenizers import tokenize
+from code_mm.tokenizers import CLIPTokenizer
 
 TRANSFORMS = [
     dict(type='LoadNouns'),
@@ -45,7 +45,7 @@ def test_an_image_gets_its_caption_and_keeps_its_labels(captions, tmp_path, monk
         assert found['caption'] == 'a star and a boat'
         assert sorted(found['selected_nouns']) == ['boat', 'star']
         assert found['sample_key'] == 'captions.jsonl:1'
-        assert found['caption_ids'].equal(tokenize(['a star and a boat'], 24)[0])
+        assert found['caption_ids'].equal(CLIPTokenizer().tokenize(['a star and a boat'], 24)[0])
         packed = PackCaptionInputs(require_caption=False)(found)['data_samples']
         assert packed.gt_sem_seg.data.eq(1).all() and packed.gt_sem_seg.data.shape == (1, 8, 8)
         assert packed.noun_ids.shape == (2, 8)

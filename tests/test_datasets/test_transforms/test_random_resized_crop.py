@@ -81,7 +81,7 @@ def test_mirrored_left_to_right():
         found.append(crop(dict(img=image, gt_seg_map=label, seg_fields=['gt_seg_map'])))
     plain, mirrored = found
     assert (plain['flip'], mirrored['flip']) == (False, True)
-    assert 'flip_direction' not in plain and mirrored['flip_direction'] == 'horizontal'
+    assert plain['flip_direction'] is None and mirrored['flip_direction'] == 'horizontal'
     assert 'flip' not in RandomResizedCrop(16)(dict(img=image))
     for key in ('img', 'gt_seg_map'):
         assert (mirrored[key] == plain[key][:, ::-1]).all()
