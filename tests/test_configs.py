@@ -47,51 +47,48 @@ CONTRAST = {'knowledge_guided', 'region_feature', 'region_image'}
 REGULARISERS = {'feature_variation', 'mask_variation', 'area', 'negative_area'}
 TEXT = {'word_segmentation', 'region_word'}
 ALL_LOSSES = CONTRAST | REGULARISERS | TEXT
-PROMPTS = {'noun_prompt.contexts', 'region_prompt.image', 'word_prompt.words'}
+PART = 'co_decomposition'
+PROMPTS = {
+    f'{PART}.{name}'
+    for name in ('noun_prompt.contexts', 'region_prompt.image', 'word_prompt.words')
+}
 # What each ablation changes: keys, losses, prompts that learn.
 ABLATIONS = {
     'co_decomposition.py': (
-        {'model.region_prompt.learnable': False, 'model.word_prompt.learnable': False},
+        {'region_prompt.learnable': False, 'word_prompt.learnable': False},
         ALL_LOSSES,
         {'noun_prompt.contexts'},
     ),
     'co_decomposition_word-prompt.py': (
-        {'model.region_prompt.learnable': False},
+        {'region_prompt.learnable': False},
         ALL_LOSSES,
-        PROMPTS - {'region_prompt.image'},
+        {'noun_prompt.contexts', 'word_prompt.words'},
     ),
     'segmenter_only.py': (
         {
-            'model.region_prompt.learnable': False,
-            'model.text_segmenter': None,
-            'model.word_prompt': None,
-            'model.losses.word_segmentation': None,
-            'model.losses.region_word': None,
+            'region_prompt.learnable': False,
+            'text_segmenter': None,
+            'word_prompt': None,
+            'losses.word_segmentation': None,
+            'losses.region_word': None,
         },
         CONTRAST | REGULARISERS,
         {'noun_prompt.contexts'},
     ),
     'noun_alignment.py': (
-        {'model.alignment_text': 'noun'},
+        {'losses.region_word.text': 'nouns'},
         ALL_LOSSES,
-        PROMPTS - {'word_prompt.words'},  # no highlighted text is encoded
+        {'noun_prompt.contexts', 'region_prompt.image'},  # no highlighted text is encoded
     ),
-    'guide_squared_l2.py': (
-        {'model.losses.knowledge_guided.mode': 'squared_l2'},
-        ALL_LOSSES,
-        PROMPTS,
-    ),
+    'guide_squared_l2.py': ({'losses.knowledge_guided.mode': 'squared_l2'}, ALL_LOSSES, None),
     'pseudo_label_argmax.py': (
-        {'model.losses.word_segmentation.pseudo_label': 'argmax'},
+        {'losses.word_segmentation.pseudo_label': 'argmax'},
         ALL_LOSSES,
-        PROMPTS,
+        None,
     ),
-    'one_stage.py': (
-        {'custom_hooks': [dict(type='ClassNamesHook'), dict(type='RandomStateHook')]},
-        ALL_LOSSES,
-        PROMPTS,
-    ),
+    'one_stage.py': ({}, ALL_LOSSES, None),
 }
+ONE_STAGE = {'custom_hooks': [dict(type='ClassNamesHook'), dict(type='RandomStateHook')]}
 
 
 @pytest.fixture(autouse=True)
@@ -166,7 +163,8 @@ def assert_learns(cfg, losses, prompts):
     sum(values.values()).backward()
     learning = {name for name, p in model.named_parameters() if p.grad is not None}
     assert learning & PROMPTS == prompts
-    assert any(name.startswith('text_segmenter.') for name in learning) == bool(losses & TEXT)
+    words = any(name.startswith(f'{PART}.text_segmenter.') for name in learning)
+    assert words == bool(losses & TEXT)
 
 
 def test_all_ablations_are_looked_at():
@@ -178,7 +176,9 @@ def test_all_ablations_are_looked_at():
 def test_an_ablation_overrides_keys_and_nothing_else(name):
     keys, losses, prompts = ABLATIONS[name]
     base, ablation = load(BASE), load(f'ablation/{name}')
+    keys = {f'model.{PART}.{key}': value for key, value in keys.items()} or ONE_STAGE
     assert difference(base._cfg_dict.to_dict(), ablation._cfg_dict.to_dict()) == keys
+    prompts = PROMPTS if prompts is None else {f'{PART}.{prompt}' for prompt in prompts}
     assert_learns(shrink(ablation), losses, prompts)
 
 
@@ -211,15 +211,14 @@ def test_numbers_of_the_release():
     ('key', 'value'),
     [
         ('model.backbone.patch_sise', 8),
-        ('model.decode_head.bacground_threshold', 0.4),
+        ('model.bacground_threshold', 0.4),
         ('model.decode_head.knowledge_preserving.wieght', 0.3),
         ('model.decode_head.post_processor.dilatoins', (1, 2)),
-        ('model.decode_head.similarity_to_mask.init_scal', 1.0),
+        ('model.co_decomposition.similarity_to_mask.init_scal', 1.0),
         ('model.image_segmenter.num_upsampling', 1),
-        ('model.losses.area.priro', 0.1),
-        ('model.losses.region_wrod', dict(type='InfoNCELoss')),
-        ('model.txt_segmenter', dict(type='TextSegmenter')),
-        ('model.region_prompt.learnabel', False),
+        ('model.co_decomposition.losses.area.priro', 0.1),
+        ('model.co_decomposition.txt_segmenter', dict(type='TextSegmenter')),
+        ('model.co_decomposition.region_prompt.learnabel', False),
     ],
 )
 def test_a_misspelt_key_of_the_model_is_named(key, value):
@@ -231,6 +230,6 @@ def test_a_misspelt_key_of_the_model_is_named(key, value):
 
 def test_a_misspelt_type_is_named():
     cfg = shrink(load('code_cc12m.py'))
-    cfg.merge_from_dict({'model.text_segmenter.type': 'TextSegmentor'})
+    cfg.merge_from_dict({'model.co_decomposition.text_segmenter.type': 'TextSegmentor'})
     with pytest.raises(KeyError, match='TextSegmentor is not in the'):
         MODELS.build(cfg.model)

@@ -8,27 +8,10 @@ from tiny_model import CONTEXTS, SIZES
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 PROJECTS = CONFIGS.parent / 'projects'
 SIDE = SIZES['image_size']
-_VISION = dict(
-    image_size=SIDE,
-    patch_size=SIZES['patch_size'],
-    width=SIZES['vision_width'],
-    layers=SIZES['vision_layers'],
-    heads=SIZES['vision_heads'],
-    embed_dim=SIZES['embed_dim'],
-)
-_TEXT = dict(
-    context_length=SIZES['context_length'],
-    width=SIZES['text_width'],
-    layers=SIZES['text_layers'],
-    heads=SIZES['text_heads'],
-    embed_dim=SIZES['embed_dim'],
-)
 MAPS = [8, 16, 40, 64]  # channels of MixVisionTransformer's four maps
 # What gets smaller, by the type of the part. Keys in _IF_THERE are replaced only where they stand.
 _TINY = {
     'CLIP': SIZES,
-    'CLIPImageEncoder': _VISION,
-    'CLIPTextEncoder': _TEXT,
     'NounContextPrompt': dict(num_contexts=CONTEXTS),
     'RegionHighlightingPrompt': dict(image_size=SIDE),
     'ZeroShotHead': dict(in_channels=SIZES['embed_dim']),

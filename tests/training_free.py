@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from safetensors.torch import load_file
 from tiny_configs import PROJECTS
 
-from code_mm.tokenizers import end_of_text_index, tokenize
+from code_mm.tokenizers import CLIPTokenizer
 from projects.shapes_world import NOUNS, ShapesWorld, write_evaluation, write_shards
 
 WEIGHTS = PROJECTS / 'shapes_world' / 'weights' / 'small_clip_shapes.safetensors'
@@ -89,13 +89,12 @@ def start_features(runner, image):
     runner.model.init_weights()
     pixels = torch.from_numpy((image - np.array(MEAN)) / np.array(STD)).float()
     with torch.no_grad():
-        trunk = runner.model.backbone.visual.trunk(pixels.permute(2, 0, 1)[None])
-        return runner.model.image_segmenter(trunk)[0]
+        return runner.model.pixel_embeddings(pixels.permute(2, 0, 1)[None])[0]
 
 
 def what_learnt(runner):
     """Parts of the image segmenter's block that the optimiser has seen a gradient of."""
-    block, state = runner.model.image_segmenter.block, runner.optim_wrapper.optimizer.state
+    block, state = runner.model.image_segmenter.tail.block, runner.optim_wrapper.optimizer.state
     rows = state[block.attn.in_proj_weight]['exp_avg_sq'].unflatten(0, (3, -1)).sum(dim=(1, 2))
     parts = dict(zip(('query', 'key', 'value'), rows > 0, strict=True))
     parts['feed_forward'] = block.mlp.c_fc.weight in state
@@ -189,11 +188,11 @@ class PlainMethod:
         later = torch.full((40, 40), -torch.inf, dtype=torch.double).triu(1)
         embeddings = []
         for template in TEMPLATES:
-            ids = tokenize([template.format(name)], 40)
+            ids = CLIPTokenizer().tokenize(template.format(name), 40)
             x = self.w['token_embedding.weight'][ids[0]] + self.w['positional_embedding']
             for i in range(TEXT_BLOCKS):
                 x = Block(self.w, f'transformer.resblocks.{i}.').run(x, added=later)
-            end = layer_norm(x[end_of_text_index(ids)[0]], self.w, 'ln_final')
+            end = layer_norm(x[int(ids.argmax())], self.w, 'ln_final')
             embeddings.append(F.normalize(end @ self.w['text_projection'], dim=0))
         return F.normalize(torch.stack(embeddings).mean(dim=0), dim=0)
 

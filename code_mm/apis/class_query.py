@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from code_mm.visualization.colours import distinct_palette
@@ -41,13 +42,17 @@ class ClassQuery:
         return background + [tuple(colour) for colour in palette[: len(self.words)]]
 
     def ask(self, model: nn.Module) -> None:
-        """Let a ``ZeroShotSegmentor`` look for these classes, unless it does already."""
-        if (model.class_names, model.background_threshold) != (
-            self.names,
-            self.background_threshold,
-        ):
+        """Let a ``ZeroShotSegmentor`` look for these classes, unless it does already.
+
+        Raises:
+            ValueError: A phrase is longer than the text context.
+        """
+        asked = model.class_names, model.background_threshold
+        if asked != (self.names, self.background_threshold):
             model.set_background_threshold(self.background_threshold)
             model.set_class_names(self.names)
+            with torch.no_grad():
+                _ = model.vocabulary  # embedded now, before anything is read or written
 
 
 def parse_class_names(classes: str | Sequence[str]) -> list[str]:

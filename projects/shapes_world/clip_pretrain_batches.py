@@ -288,13 +288,9 @@ class ShapesArrays:
         most = max(map(len, self.nouns))
         padded = [[*nouns, *nouns[:1] * (most - len(nouns))] for nouns in self.nouns]
         self._noun_rows = torch.tensor([[names.index(n) for n in nouns] for nouns in padded])
+        tokenize = CLIPTokenizer().tokenize
         plain, imagenet = (
-            torch.stack(
-                [
-                    CLIPTokenizer().tokenize([t.format(n) for n in names], context_length)
-                    for t in templates
-                ]
-            )
+            torch.stack([tokenize([t.format(n) for n in names], context_length) for t in templates])
             for templates in (_PLAIN_TEMPLATES, get_predefined_templates('imagenet'))
         )
         self._template_ids = {False: plain, True: imagenet}

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = 'projects/shapes_world/configs'
 UNTRAINED_CONFIG = 'maskclip_shapes-hard'
 NAMES = [
-    'model.decode_head.background_threshold=None',
+    'model.background_threshold=None',
     'custom_hooks.0.class_names=[grass|sand|sky|bricks|water|snow|stone,star,heart,tree,house,boat,'
     'fish,moon,mushroom,ring,arrow,cup,flower,bird,crown,bottle,car]',
 ]

@@ -8,7 +8,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from code_mm.models.backbones.clip import CLIPTextEncoder
+from code_mm.models.backbones import VisionLanguageBackbone
 from code_mm.ops import l2_normalize
 from code_mm.registry import MODELS, TRANSFORMS
 
@@ -21,32 +21,31 @@ class PlainTextPrompt(BaseModule):
     CVPR 2023). Class names are put into the head's templates in prediction.
 
     Args:
-        width (int, optional): Channels of the text tower's word embeddings; given to every noun
-            prompt, not used by this one.
+        text_width (int, optional): Given to every noun prompt, not used by this one.
     """
 
     num_contexts = 0
 
-    def __init__(self, width: int | None = None) -> None:
+    def __init__(self, text_width: int | None = None) -> None:
         super().__init__()
 
-    def copy_from(self, text_encoder: CLIPTextEncoder) -> None:
+    def copy_from(self, backbone: VisionLanguageBackbone) -> None:
         """Nothing starts from the text tower."""
 
-    def check_length(self, length: int, text_encoder: CLIPTextEncoder) -> None:
+    def check_length(self, length: int, backbone: VisionLanguageBackbone) -> None:
         """Raise a ValueError where texts of ``length`` tokens do not fit the tower."""
-        if length > text_encoder.context_length:
+        if length > backbone.context_length:
             raise ValueError(
-                f'expected noun_ids of at most {text_encoder.context_length} tokens, the context '
+                f'expected noun_ids of at most {backbone.context_length} tokens, the context '
                 f'length, but got {length}; set '
-                f'noun_context_length={text_encoder.context_length} in TokenizeCaption'
+                f'noun_context_length={backbone.context_length} in TokenizeCaption'
             )
 
     @torch.no_grad()
-    def forward(self, noun_ids: Tensor, text_encoder: CLIPTextEncoder) -> Tensor:
+    def forward(self, noun_ids: Tensor, backbone: VisionLanguageBackbone) -> Tensor:
         """Unit-length embeddings [n, c] of texts, token ids [n, l_noun], without gradient."""
-        self.check_length(noun_ids.shape[1], text_encoder)
-        return l2_normalize(text_encoder(noun_ids), dim=-1)
+        self.check_length(noun_ids.shape[1], backbone)
+        return l2_normalize(backbone.encode_text(noun_ids), dim=-1)
 
 
 @MODELS.register_module()

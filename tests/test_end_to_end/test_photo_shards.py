@@ -9,7 +9,7 @@ from tiny_configs import load, shrink
 @pytest.mark.parametrize('num_workers', [0, 2])
 def test_a_few_iterations_on_real_photos(world, photo_folder, tmp_path, num_workers, monkeypatch):
     monkeypatch.setenv('CODE_MM_PHOTO_SHARDS', str(photo_folder))
-    cfg = shrink(load('code_photo-shards.py'), world.clip)
+    cfg = shrink(load('projects/shapes_world/configs/code_photo-shards.py'), world.clip)
     assert cfg.train_dataloader.dataset.data_root == str(photo_folder)
     cfg.train_cfg.max_iters = 12
     persistent = num_workers > 0

@@ -78,5 +78,5 @@ def test_a_tagger_of_ones_own_is_one_class(name, monkeypatch, request):
 
 
 def test_unknown_name():
-    with pytest.raises(ValueError, match=r"one of \['auto', 'nltk', 'textblob'\].*'spacy'"):
+    with pytest.raises(ValueError, match=r"one of \['auto', 'nltk', 'textblob'.*'spacy'"):
         build_tagger('spacy')

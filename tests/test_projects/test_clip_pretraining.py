@@ -17,7 +17,7 @@ from tiny_configs import PROJECTS, load
 from torch import nn
 
 from code_mm.registry import MODELS
-from code_mm.tokenizers import tokenize
+from code_mm.tokenizers import CLIPTokenizer
 from projects.shapes_world import MuonAdamW, NounRetrievalMetric, clip_pretrain_batches
 from projects.shapes_world.clip_pretrain_batches import CLIPPretrainBatches
 from projects.shapes_world.clip_pretrainer import (
@@ -38,6 +38,8 @@ CLIP = dict(
     frozen=False,
 )
 WORDS = ['a star heart boat .']
+
+tokenize = CLIPTokenizer().tokenize
 
 
 def _model(**kwargs):

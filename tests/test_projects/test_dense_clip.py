@@ -3,7 +3,6 @@
 import math
 import re
 import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,7 +14,7 @@ from training_free import PlainMethod, build_config, check_miou, check_start_of_
 from code_mm.datasets.benchmarks.table import BENCHMARKS
 from code_mm.models.segmenters import SimilarityToMask
 from code_mm.registry import MODELS
-from code_mm.vocabulary import ClassNameFile
+from code_mm.vocabulary import ClassNameFile, Vocabulary
 from projects.dense_clip import (
     MasksOfAveragedLogits,
     NeighbourhoodAttention,
@@ -76,7 +75,7 @@ def test_a_config_gives_the_miou_of_the_formulas(method, folder, shapes_folder, 
     ],
 )
 def test_code_starts_from_these_features(method, attention, learnt, shapes_folder, tmp_path):
-    keys = dict(model__image_segmenter__dense_attention__type=attention)
+    keys = dict(model__image_segmenter__tail__dense_attention__type=attention)
     config = f'{DENSE}code_naclip_shapes-hard.py'
     check_start_of_code(config, shapes_folder, tmp_path, method, learnt, **keys)
 
@@ -122,8 +121,11 @@ def test_a_further_method_needs_a_file_and_a_config(further_method, shapes_folde
     assert runner.test()['mIoU'] == pytest.approx(plain.miou(shapes_folder), abs=0.02)
 
 
-def head_of(*counts, **keys):
-    return SimpleNamespace(synonyms_per_class=counts, **keys)
+def vocabulary(*counts, threshold=None):
+    """Classes of so many names each, and a background plane where there is a threshold."""
+    names = ['background'] * bool(threshold) + [f'class {i}' for i in range(len(counts))]
+    synonyms = tuple(tuple(f'name {j}' for j in range(count)) for count in counts)
+    return Vocabulary(tuple(names), synonyms, torch.empty(sum(counts), 4), threshold)
 
 
 def cosines(*shape):
@@ -132,7 +134,7 @@ def cosines(*shape):
 
 def test_a_class_takes_the_probability_of_its_best_name():
     similarity = cosines(2, 6, 3, 4)
-    found = SoftmaxOverNames(scale=7.0)(similarity, head_of(2, 1, 3))
+    found = SoftmaxOverNames(scale=7.0)(similarity, vocabulary(2, 1, 3), None)
     assert found.shape == (2, 3, 3, 4)
     for b, y, x in [(b, y, x) for b in range(2) for y in range(3) for x in range(4)]:
         powers = [math.exp(7 * c) for c in similarity[b, :, y, x].tolist()]
@@ -143,9 +145,9 @@ def test_a_class_takes_the_probability_of_its_best_name():
 
 def test_unsure_pixels_become_background():
     similarity = cosines(1, 6, 8, 8)
-    plain = SoftmaxOverNames(scale=3.0)(similarity, head_of(2, 1, 3))
+    plain = SoftmaxOverNames(scale=3.0)(similarity, vocabulary(2, 1, 3), None)
     threshold = plain.amax(1).median().item()
-    found = SoftmaxOverNames(scale=3.0, min_score=threshold)(similarity, head_of(2, 1, 3))
+    found = SoftmaxOverNames(scale=3.0, min_score=threshold)(similarity, vocabulary(2, 1, 3), None)
     expected = plain.argmax(1)
     expected[plain.amax(1) < threshold] = 0
     assert torch.equal(found.argmax(1), expected)
@@ -158,21 +160,22 @@ def test_classes_of_few_pixels_are_left_out_of_their_image():
     similarity[0, 0, :2] = 1.0
     similarity[0, 1, 2:] = 0.9
     similarity[0, 2, 3, 4] = 1.0
-    kept = SoftmaxOverNames(10.0, min_share=0.09)(similarity, head_of(1, 1, 1)).argmax(1)[0]
+    kept = SoftmaxOverNames(10.0, min_share=0.09)(similarity, vocabulary(1, 1, 1), None).argmax(1)[
+        0
+    ]
     scores = SoftmaxOverNames(10.0, min_share=0.1)
-    both = scores(torch.cat([similarity, similarity.flip(1)]), head_of(1, 1, 1)).argmax(1)
+    both = scores(torch.cat([similarity, similarity.flip(1)]), vocabulary(1, 1, 1), None).argmax(1)
     assert (kept[3, 4], both[0, 3, 4]) == (2, 1)
     kept[3, 4] = 1
     assert torch.equal(both[0], kept)
-    assert torch.equal(both[1], scores(similarity.flip(1), head_of(1, 1, 1)).argmax(1)[0])
+    assert torch.equal(both[1], scores(similarity.flip(1), vocabulary(1, 1, 1), None).argmax(1)[0])
 
 
 @pytest.mark.parametrize('threshold', [None, 0.4])
 def test_masks_of_averaged_logits(threshold):
     to_mask = SimilarityToMask(init_scale=20.0, init_bias=-5.0)
-    head = head_of(2, 1, similarity_to_mask=to_mask, background_threshold=threshold)
     similarity = cosines(1, 3, 2, 2)
-    found = MasksOfAveragedLogits()(similarity, head)
+    found = MasksOfAveragedLogits()(similarity, vocabulary(2, 1, threshold=threshold), to_mask)
     masks = 1 / (1 + torch.exp(-(20 * similarity - 5)))
     expected = [torch.maximum(masks[:, 0], masks[:, 1]), masks[:, 2]]
     if threshold:

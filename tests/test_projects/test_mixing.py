@@ -20,7 +20,6 @@ from safetensors.torch import save_file
 from tiny_configs import load, parts, shrink
 from tiny_model import openai_state, tiny_clip
 
-from code_mm.tokenizers import tokenize
 from projects.shapes_world import BACKGROUNDS, NOUNS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,8 +42,7 @@ class Recorder(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         self.losses.append({name: value.item() for name, value in outputs.items()})
-        head = runner.model.decode_head
-        self.names.append(getattr(head, 'class_names', None))
+        self.names.append(getattr(runner.model, 'class_names', None))
 
     def after_test_epoch(self, runner, metrics=None):
         self.metrics = metrics
@@ -128,14 +126,14 @@ def mean_iou(pairs, names):
     return 100 * np.mean([found[n] / everything[n] for n in names if everything[n]])
 
 
-def embed_names(text, names):
+def embed_names(clip, names):
     """Each name in the four templates, mean of unit vectors, one at a time."""
     rows = []
     for name in names:
         sentences = [f'a {name}.', f'there is a {name}.', f'this shows a {name}.']
         sentences.append(f'look at a {name}.')
-        ids = [tokenize([sentence], text.context_length) for sentence in sentences]
-        embeds = [F.normalize(text(row)[0], dim=0) for row in ids]
+        ids = [clip.tokenize([sentence], clip.context_length) for sentence in sentences]
+        embeds = [F.normalize(clip.encode_text(row)[0], dim=0) for row in ids]
         rows.append(F.normalize(torch.stack(embeds).mean(0), dim=0))
     return torch.stack(rows)
 
@@ -174,10 +172,10 @@ def test_the_zero_shot_head_learns_names_that_labels_have(runner, world):
     made, recorder = runner('zero-shot-head_mit_shapes.py')
     made.train()
     # after the validation, which asked for all names, training went on with those of the labels
-    assert recorder.names == [SEEN] * 3
+    assert recorder.names == [tuple(SEEN)] * 3
     model = at_the_last_iteration(made, recorder)
     with torch.no_grad():
-        embeddings = embed_names(model.decode_head.text_encoder, SEEN)
+        embeddings = embed_names(model.vision_language_backbone, SEEN)
         loss, labels = label_loss(model, recorder.batches[-1], embeddings)
     assert recorder.losses[-1]['decode.loss_ce'] == pytest.approx(loss.item(), rel=1e-3)
     assert set(labels.unique().tolist()) <= {*range(len(SEEN)), 255}
@@ -209,9 +207,9 @@ def test_names_that_no_label_had_can_be_asked_for(runner, world):
     made, recorder = runner('zero-shot-head_mit_shapes.py', **ASK_FOR_UNSEEN)
     made.test()
     model = made.model
-    assert model.decode_head.class_names == UNSEEN
+    assert model.class_names == tuple(UNSEEN)
     with torch.no_grad():
-        embeddings = embed_names(model.decode_head.text_encoder, UNSEEN)
+        embeddings = embed_names(model.vision_language_backbone, UNSEEN)
         pairs = []
         for image, labels in scored_images(world):
             scores = cosines(model, image, embeddings)
@@ -226,7 +224,7 @@ def test_pamr_after_an_ordinary_segformer(runner, world):
     plain, _ = runner('segformer_mit_shapes.py')
     plain.train()
     assert type(plain.model).__name__ == 'EncoderDecoder'
-    keys = {'model.type': 'PostProcessedSegmentor', 'model.post_processor.type': 'PAMR'}
+    keys = {'model.type': 'WindowedEncoderDecoder', 'model.post_processor.type': 'PAMR'}
     made, recorder = runner('segformer_mit_shapes.py', **keys)
     made.load_or_resume()
     made.model.load_state_dict(plain.model.state_dict())  # the same names: any checkpoint fits
@@ -276,18 +274,18 @@ def test_three_sources_train_one_model(runner, world):
         kinds.append(('gt_sem_seg' in sample, 'caption_ids' in sample))
     assert kinds == [(True, True)] * 12 + [(False, True)] * 8 + [(True, False)] * 12
     made.train()
-    assert recorder.names == [SEEN] * 3
+    assert recorder.names == [tuple(SEEN)] * 3
     model = at_the_last_iteration(made, recorder)
     batch = recorder.batches[-1]
     present = {('gt_sem_seg' in s, 'caption_ids' in s) for s in batch['data_samples']}
     assert len(present) > 1  # kinds are mixed within a batch
     with torch.no_grad():
-        part = model.alignment
-        length = part.backbone.text.context_length - part.noun_prompt.num_contexts
-        ids = [tokenize([name], length) for name in SEEN]
-        embeddings = torch.cat([part.noun_prompt(row, part.backbone.text) for row in ids])
+        part, clip = model.co_decomposition, model.vision_language_backbone
+        length = clip.context_length - part.noun_prompt.num_contexts
+        ids = [clip.tokenize([name], length) for name in SEEN]
+        embeddings = torch.cat([part.noun_prompt(row, clip) for row in ids])
         loss, _ = label_loss(model, copy.deepcopy(batch), embeddings)
-        guided = knowledge_guided_loss(part, batch['data_samples'])
+        guided = knowledge_guided_loss(part, clip, batch['data_samples'])
     values = recorder.losses[-1]
     assert values['decode.loss_ce'] == pytest.approx(loss.item(), rel=1e-3)
     assert values['alignment.loss_knowledge_guided'] == pytest.approx(guided, rel=1e-3)
@@ -295,14 +293,14 @@ def test_three_sources_train_one_model(runner, world):
     assert aligned == {f'alignment.loss_{name}' for name in part.losses}
 
 
-def knowledge_guided_loss(part, samples):
+def knowledge_guided_loss(part, clip, samples):
     """8 * (1 - cosine of a noun behind the contexts and in its template), pair by pair."""
     distances = []
     for sample in samples:
         if 'caption_ids' in sample:
             for noun, guide in zip(sample.noun_ids, sample.guide_ids, strict=True):
-                noun = part.noun_prompt(noun[None], part.backbone.text)
-                guide = part.backbone.encode_text(guide[None])
+                noun = part.noun_prompt(noun[None], clip)
+                guide = clip.encode_text(guide[None])
                 distances.append(1 - F.cosine_similarity(noun, guide))
     return 8 * torch.stack(distances).mean().item()
 
@@ -311,12 +309,12 @@ def test_names_of_captions_can_be_asked_for(runner, world):
     made, recorder = runner('caption-aligned_mit_shapes.py', **ASK_FOR_UNSEEN)
     made.test()
     model = made.model
-    assert model.decode_head.class_names == UNSEEN
+    assert model.class_names == tuple(UNSEEN)
     with torch.no_grad():
-        part = model.alignment
-        length = part.backbone.text.context_length - part.noun_prompt.num_contexts
-        ids = [tokenize([name], length) for name in UNSEEN]
-        embeddings = torch.cat([part.noun_prompt(row, part.backbone.text) for row in ids])
+        part, clip = model.co_decomposition, model.vision_language_backbone
+        length = clip.context_length - part.noun_prompt.num_contexts
+        ids = [clip.tokenize([name], length) for name in UNSEEN]
+        embeddings = torch.cat([part.noun_prompt(row, clip) for row in ids])
         pairs = []
         for image, labels in scored_images(world):
             scores = torch.sigmoid(20 * cosines(model, image, embeddings) - 5)
@@ -329,6 +327,6 @@ def test_ade20k_holds_out_one_class_in_ten():
     cfg = load('projects/mixing/configs/zero-shot-head_mit-b0_ade20k.py')
     assert len(cfg.unseen_classes) == 15 and len(cfg.seen_classes) == 135
     assert not set(cfg.unseen_classes) & set(cfg.seen_classes)
-    assert list(cfg.model.decode_head.class_names) == list(cfg.seen_classes)
+    assert list(cfg.model.class_names) == list(cfg.seen_classes)
     assert cfg.train_dataloader.dataset.metainfo.classes == cfg.seen_classes
     assert 'metainfo' not in cfg.test_dataloader.dataset

@@ -35,7 +35,7 @@ def test_effects_change_something_and_are_compared_with_what_is_there():
     assert {effect.group for effect in effects.EFFECTS} == {'plain', *effects.GROUPS}
 
 
-def truth_and_prediction(data, side=None, **head):
+def truth_and_prediction(data, side=None, **keys):
     """Label maps of MaskCLIP, made without a Runner, and the true ones."""
     import mmcv
     import torch
@@ -45,7 +45,7 @@ def truth_and_prediction(data, side=None, **head):
     from code_mm.apis.load_model import load_zero_shot_model
 
     cfg = Config.fromfile(MASKCLIP)
-    cfg.model.decode_head.update(head)
+    cfg.model.update(keys)
     model = load_zero_shot_model(cfg)
     model.set_class_names(ShapesWorldDataset(level='hard', lazy_init=True).metainfo['classes'])
     for path in sorted((data / 'images/validation').iterdir()):

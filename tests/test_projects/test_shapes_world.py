@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from mmseg.registry import DATASETS
 
-from code_mm.tokenizers import tokenize
+from code_mm.tokenizers import CLIPTokenizer
 from projects.shapes_world import (
     BACKGROUNDS,
     CAPTION_WORDS,
@@ -22,6 +22,8 @@ from projects.shapes_world import (
 )
 from projects.shapes_world.drawing import draw
 from projects.shapes_world.scene import Scene, SceneObject
+
+tokenize = CLIPTokenizer().tokenize
 
 
 @pytest.fixture(scope='module')

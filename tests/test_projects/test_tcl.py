@@ -14,7 +14,6 @@ from tiny_model import SIZES, images, openai_state, tiny_clip
 
 from code_mm.evaluation.protocol import model_protocol
 from code_mm.registry import MODELS
-from code_mm.tokenizers import tokenize
 from projects.shapes_world import ShapesWorld, write_evaluation, write_shards
 from projects.tcl import PlainTextPrompt, RegionBlanking
 
@@ -87,13 +86,16 @@ def test_the_image_segmenter_learns_and_clip_does_not(run):
     moved = {n for n, p in recorder.before.items() if not torch.equal(p, after[n])}
     fixed = recorder.before.keys() - moved
     assert moved >= {
-        *('image_segmenter.proj', 'image_segmenter.block.mlp.c_fc.weight'),
-        *('image_segmenter.decoder.0.gate', 'decode_head.similarity_to_mask.scale'),
-        *('losses.region_image.logit_scale', 'losses.region_feature.logit_scale'),
+        *('image_segmenter.tail.proj', 'image_segmenter.tail.block.mlp.c_fc.weight'),
+        *('image_segmenter.decoder.0.gate', 'co_decomposition.similarity_to_mask.scale'),
+        *(
+            'co_decomposition.losses.region_image.logit_scale',
+            'co_decomposition.losses.region_feature.logit_scale',
+        ),
     }
     assert {n for n in after if n.startswith('backbone.')} <= fixed
     assert {n.split('.')[0] for n in after} == {
-        *('backbone', 'image_segmenter', 'decode_head', 'losses')
+        *('backbone', 'image_segmenter', 'co_decomposition')
     }
     assert 0 <= runner.message_hub.get_scalar('val/mIoU').current() <= 100
 
@@ -106,15 +108,17 @@ def test_losses_of_a_batch_against_a_plain_computation(run):
     batch = model.data_preprocessor(batch, training=True)
     image, samples = batch['inputs'], batch['data_samples']
     noise = torch.rand(4, 1, 16, 16, generator=torch.Generator().manual_seed(3))
-    model.decode_head.similarity_to_mask.sample_noise = lambda similarity: noise
+    model.similarity_to_mask.sample_noise = lambda similarity: noise
     with torch.no_grad():
         values = model.loss(image, samples)
 
         captions = [sample.caption for sample in samples]
         assert [sample.selected_nouns for sample in samples] == [[c] for c in captions]
-        text = F.normalize(model.backbone.encode_text(tokenize(captions, LENGTH)), dim=1)
-        features = model.image_segmenter(model.backbone.visual.trunk(image))
-        to_mask = model.decode_head.similarity_to_mask
+        text = F.normalize(
+            model.backbone.encode_text(model.backbone.tokenize(captions, LENGTH)), dim=1
+        )
+        features = model.pixel_embeddings(image)
+        to_mask = model.similarity_to_mask
         logits = to_mask.scale * torch.einsum('ichw,tc->ithw', features, text) + to_mask.bias
         soft = logits.sigmoid()
         own = torch.stack([logits[i, i] for i in range(4)])
@@ -124,7 +128,7 @@ def test_losses_of_a_batch_against_a_plain_computation(run):
         regions = F.normalize(model.backbone.encode_image(image * full[:, None]), dim=1)
 
         def contrast(name, cosine):
-            scaled = cosine * model.losses[name].logit_scale.exp()
+            scaled = cosine * model.co_decomposition.losses[name].logit_scale.exp()
             target = torch.arange(4)
             return (F.cross_entropy(scaled, target) + F.cross_entropy(scaled.T, target)) / 2
 
@@ -155,8 +159,8 @@ def test_class_names_are_put_into_templates(run):
     model = run[0].model
     model.set_class_names(['background', 'star', 'blue boat'])
     templates = ['a {}.', 'there is a {}.', 'this shows a {}.', 'look at a {}.']
-    for row, name in zip(model.decode_head.class_embeddings, ['star', 'blue boat'], strict=True):
-        ids = tokenize([template.format(name) for template in templates], LENGTH)
+    for row, name in zip(model.vocabulary.embeddings, ['star', 'blue boat'], strict=True):
+        ids = model.backbone.tokenize([template.format(name) for template in templates], LENGTH)
         mean = F.normalize(model.backbone.encode_text(ids), dim=1).mean(0)
         torch.testing.assert_close(row, mean / mean.norm())
     protocol = model_protocol(model)  # of a score
@@ -180,17 +184,21 @@ def test_a_config_differs_from_codes_in_the_method_only(name, other):
         assert tcl[key] == code[key]
     for key in ('backbone', 'image_segmenter', 'data_preprocessor', 'test_cfg'):
         assert tcl.model[key] == code.model[key]
-    assert all(tcl.model.losses[loss] == code.model.losses[loss] for loss in LOSSES)
-    assert set(MODELS.build(shrink(tcl).model).losses) == LOSSES
+    assert all(
+        tcl.model.co_decomposition.losses[loss] == code.model.co_decomposition.losses[loss]
+        for loss in LOSSES
+    )
+    assert set(MODELS.build(shrink(tcl).model).co_decomposition.losses) == LOSSES
     sets, of_code = (
         cfg.train_dataloader.dataset.get('datasets', [cfg.train_dataloader.dataset])
         for cfg in (load(name), load(other))
     )
     for one, two in zip(sets, of_code, strict=True):
         assert {**one, 'pipeline': 0} == {**two, 'pipeline': 0}
-        pairs = zip(one.pipeline, two.pipeline, strict=True)
-        changed = [(a.type, b.type) for a, b in pairs if a != b]
-        assert changed == [('CaptionAsNoun', 'SelectNouns'), ('TokenizeCaption',) * 2]
+        assert [step.type for step in two.pipeline[:2]] == ['LoadNouns', 'SelectNouns']
+        assert one.pipeline[0].type == 'CaptionAsNoun'
+        pairs = zip(one.pipeline[1:], two.pipeline[2:], strict=True)
+        assert [a.type for a, b in pairs if a != b] == ['TokenizeCaption']
 
 
 def test_regions_are_cut_out_of_their_image():
@@ -206,4 +214,4 @@ def test_regions_are_cut_out_of_their_image():
 def test_too_long_texts_are_refused():
     ids = torch.zeros(1, LENGTH + 1, dtype=torch.long)
     with pytest.raises(ValueError, match=r'at most 24 tokens.*got 25; set noun_context_length=24'):
-        PlainTextPrompt()(ids, tiny_clip().text)
+        PlainTextPrompt()(ids, tiny_clip())

@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from code_mm.tokenizers.clip_tokenizer import tokenize
+from code_mm.tokenizers import CLIPTokenizer
 from projects.shapes_world import ShapesWorld, WordMaskAccuracy
 
 CAPTION = 'a striped red star near a boat'
@@ -16,6 +16,8 @@ WORDS = [
     ['a', 24, 25, None],
     ['boat', 26, 30, 'boat'],
 ]
+
+tokenize = CLIPTokenizer().tokenize
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Weight files: kinds, damage, metadata, and MMEngine's way to them. Pickles: the file beside."""
 
+import ast
 import hashlib
 import json
 import zipfile
@@ -200,3 +201,22 @@ def test_whatever_mmengine_loads_is_data_only(tmp_path, monkeypatch):
         with pytest.raises(ValueError, match='download the file first'):
             CheckpointLoader.load_checkpoint(name)
     assert not Path('harm').exists()
+
+
+OPENINGS = {
+    *('torch.load', 'torch.jit.load', 'torch.hub.load', 'torch.hub.load_state_dict_from_url'),
+    *('pickle.load', 'pickle.loads', 'pickle.Unpickler', 'yaml.load', 'eval', 'exec'),
+}
+
+
+@pytest.mark.parametrize('folder', ['code_mm', 'tools', 'projects'])
+def test_nothing_else_unpickles_or_runs_what_a_file_holds(folder):
+    found = []
+    for path in sorted((Path(__file__).parents[2] / folder).rglob('*.py')):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                pickled = [k for k in node.keywords if k.arg == 'allow_pickle']
+                allowed = any(getattr(k.value, 'value', True) for k in pickled)
+                if ast.unparse(node.func) in OPENINGS or allowed:
+                    found.append(f'{path.name}:{node.lineno}')
+    assert not found

@@ -7,7 +7,6 @@ import torch
 from safetensors.torch import save_file
 from tiny_model import SIZES, openai_state, tiny_clip
 
-from code_mm.weights import to_own_names
 from code_mm.weights.clip_layouts import to_mmpretrain_names
 
 # Those of a transformer of mmpretrain 1.3.6; compared with the real one, where it is installed, in
@@ -62,13 +61,6 @@ def assert_converted(clip, converted):
     projected = torch.nn.functional.conv2d(features, weight, bias).permute(0, 2, 3, 1)
     torch.testing.assert_close(projected, features.permute(0, 2, 3, 1) @ clip.visual.proj)
     assert len(converted) == len(backbone) + len(text) + 2
-
-
-@torch.no_grad()
-def test_every_tensor_gets_its_name_there():
-    clip = tiny_clip()
-    assert_converted(clip, to_mmpretrain_names(clip.state_dict()))
-    assert_converted(clip, to_mmpretrain_names(to_own_names(openai_state(clip))))
 
 
 def test_a_tower_alone_is_refused():

@@ -35,7 +35,7 @@ class RandomResizedCrop(BaseTransform):
     Added Keys, with ``flip_prob``:
 
     - flip (bool)
-    - flip_direction (str): 'horizontal', where flipped
+    - flip_direction (str): 'horizontal', None where not flipped
 
     Args:
         size (int or tuple[int, int]): Of the result in pixels, one number or (width, height).
@@ -97,8 +97,9 @@ class RandomResizedCrop(BaseTransform):
             results[key] = mmcv.imresize(results[key][window], self.size, interpolation='nearest')
         if self.flip_prob:
             results['flip'] = bool(np.random.random() < self.flip_prob)
+            # as mmcv's RandomFlip: the key is there in either case, so that samples collate
+            results['flip_direction'] = 'horizontal' if results['flip'] else None
             if results['flip']:
-                results['flip_direction'] = 'horizontal'
                 for key in ('img', *maps):
                     results[key] = cv2.flip(results[key], 1)
         return results

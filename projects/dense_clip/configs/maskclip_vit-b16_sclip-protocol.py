@@ -11,14 +11,11 @@ _base_ = [
 
 custom_imports = dict(imports=['code_mm', 'projects.dense_clip'])
 model = dict(
+    **_base_.sclip_model,
     # CLIP's own statistics, as SCLIP takes them
     data_preprocessor=dict(
         mean=[122.771, 116.746, 104.094],
         std=[68.501, 66.632, 70.323],
     ),
-    decode_head={{_base_.sclip_head}},
-    templates={{_base_.sclip_templates}},
-    background_threshold=None,
-    test_cfg={{_base_.sclip_windows}},
 )
 test_cfg = dict(type='MultiDatasetTestLoop', benchmarks={{_base_.sclip_benchmarks}})

@@ -63,7 +63,7 @@ def windows(size: int, stride: int) -> dict:
 def by_names(background: str, **scores) -> dict:
     """No threshold: the background is looked for by its names."""
     keys = {
-        'model.decode_head.background_threshold': None,
+        'model.background_threshold': None,
         'custom_hooks': [dict(type='ClassNamesHook', class_names=[background, *NOUNS])],
     }
     if scores:
@@ -72,7 +72,7 @@ def by_names(background: str, **scores) -> dict:
 
 
 def threshold(value: float) -> dict:
-    return {'model.decode_head.background_threshold': value}
+    return {'model.background_threshold': value}
 
 
 def post(**keys) -> dict:
@@ -113,7 +113,7 @@ EFFECTS = (
         against=SOFTMAX,
     ),
     *(
-        Effect(title, 'templates', {'model.decode_head.templates': value}, templates=True)
+        Effect(title, 'templates', {'model.templates': value}, templates=True)
         for title, value in {
             'the bare name': ['{}'],
             "one sentence, 'a {}.'": ['a {}.'],
@@ -153,7 +153,7 @@ EFFECTS = (
     Effect(
         f'{FOUR_SENTENCES}, and PAMR',
         'post_processing',
-        {**post(), 'model.decode_head.templates': PRETRAINED},
+        {**post(), 'model.templates': PRETRAINED},
         against=FOUR_SENTENCES,
         templates=True,
     ),

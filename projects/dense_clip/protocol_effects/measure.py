@@ -43,7 +43,7 @@ def load_config(config: str, data: str, effect: Effect):
 
 def has_learnt_contexts(cfg) -> bool:
     """Whether class names are put behind learnt contexts, not into sentences."""
-    prompt = cfg.model.get('noun_prompt')
+    prompt = cfg.model.get('co_decomposition', {}).get('noun_prompt')
     return bool(prompt) and prompt['type'].endswith('NounContextPrompt')
 
 

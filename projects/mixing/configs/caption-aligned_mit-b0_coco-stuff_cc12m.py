@@ -22,17 +22,16 @@ model = dict(
         input_transform='resize_concat',
         embed_dim=512,
         project=True,
-        class_names=[*COCOStuffDataset.METAINFO['classes']],
         similarity_to_mask=dict(type='SimilarityToMask', init_scale=20.0, init_bias=-5.0),
     ),
+    vision_language_backbone=dict(
+        type='CLIP', init_cfg=dict(type='Pretrained', checkpoint='weights/ViT-B-16.pt')
+    ),
+    image_size=224,  # for that backbone
+    class_names=[*COCOStuffDataset.METAINFO['classes']],
     # CoDe, but for its image segmenter
-    alignment=dict(
-        type='RegionWordAlignment',
-        image_size=224,
-        backbone=dict(
-            type='CLIP', init_cfg=dict(type='Pretrained', checkpoint='weights/ViT-B-16.pt')
-        ),
-        decode_head=dict(type='ZeroShotHead'),
+    co_decomposition=dict(
+        type='CoDecomposition',
         noun_prompt=dict(type='NounContextPrompt', num_contexts=16),
         text_segmenter=dict(type='TextSegmenter', num_layers=2),
         region_prompt=dict(type='RegionHighlightingPrompt', image_size=224),
@@ -40,10 +39,10 @@ model = dict(
         losses=dict(
             knowledge_guided=dict(type='KnowledgeGuidedLoss', loss_weight=8.0),
             region_feature=dict(type='RegionInfoNCELoss', loss_weight=0.1),
-            region_image=dict(type='InfoNCELoss', loss_weight=0.1),
-            area=dict(type='AreaLoss', prior=0.25, loss_weight=0.5),
+            region_image=dict(type='InfoNCELoss', text='nouns', loss_weight=0.1),
+            area=dict(type='AreaLoss', of='own_masks', prior=0.25, loss_weight=0.5),
             word_segmentation=dict(type='TextSegmentationLoss', loss_weight=1.0),
-            region_word=dict(type='InfoNCELoss', loss_weight=0.5),
+            region_word=dict(type='InfoNCELoss', text='text_embed', loss_weight=0.5),
         ),
     ),
 )

@@ -13,7 +13,7 @@ _base_ = [
 ]
 
 model = dict(
-    type='PostProcessedSegmentor',  # mmseg's EncoderDecoder + post_processor
+    type='WindowedEncoderDecoder',  # mmseg's EncoderDecoder + post_processor
     decode_head=dict(
         type='SegformerHead',
         channels=256,

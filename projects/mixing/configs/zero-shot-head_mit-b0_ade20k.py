@@ -19,14 +19,15 @@ model = dict(
         input_transform='resize_concat',
         embed_dim=512,
         project=True,
-        class_names={{_base_.seen_classes}},
-        text_encoder=dict(
-            type='code_mm.CLIPTextEncoder',
-            init_cfg=dict(type='Pretrained', checkpoint='weights/ViT-B-16.pt'),
-        ),
-        templates='imagenet',
         # logits of the cross-entropy: 20 times the cosine at the start
         similarity_to_mask=dict(type='SimilarityToMask', init_scale=20.0, init_bias=-5.0),
     ),
+    vision_language_backbone=dict(
+        type='CLIP',
+        image_tower=False,
+        init_cfg=dict(type='Pretrained', checkpoint='weights/ViT-B-16.pt'),
+    ),
+    class_names={{_base_.seen_classes}},
+    templates='imagenet',
 )
 custom_hooks = [dict(type='ClassNamesHook'), dict(type='RandomStateHook')]

@@ -17,19 +17,20 @@ model = dict(
         input_transform='resize_concat',
         embed_dim=128,
         project=True,
-        class_names={{_base_.seen_classes}},
-        text_encoder=dict(
-            type='code_mm.CLIPTextEncoder',
-            context_length=40,
-            width=128,
-            layers=3,
-            embed_dim=128,
-            init_cfg=dict(type='Pretrained', checkpoint=clip_checkpoint),
-        ),
-        templates=['a {}.', 'there is a {}.', 'this shows a {}.', 'look at a {}.'],
         # logits of the cross-entropy: 20 times the cosine at the start
         similarity_to_mask=dict(type='SimilarityToMask', init_scale=20.0, init_bias=-5.0),
     ),
+    vision_language_backbone=dict(
+        type='CLIP',
+        image_tower=False,
+        embed_dim=128,
+        context_length=40,
+        text_width=128,
+        text_layers=3,
+        init_cfg=dict(type='Pretrained', checkpoint=clip_checkpoint),
+    ),
+    class_names={{_base_.seen_classes}},
+    templates=['a {}.', 'there is a {}.', 'this shows a {}.', 'look at a {}.'],
 )
 custom_hooks = [dict(type='ClassNamesHook'), dict(type='RandomStateHook')]
 default_hooks = dict(checkpoint=dict(interval={{_base_.max_iters}}, max_keep_ckpts=1))

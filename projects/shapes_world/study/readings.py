@@ -52,7 +52,7 @@ def load(args: argparse.Namespace):
     cfg.test_dataloader.dataset.data_root = args.data
     cfg.test_dataloader.dataset.level = args.level
     cfg.test_dataloader.update(num_workers=0, persistent_workers=False)
-    if cfg.model.decode_head.get('background_threshold') is not None:
+    if cfg.model.get('background_threshold') is not None:
         cfg.test_evaluator.append(dict(type='BestThresholdIoU'))
     # pictures are drawn elsewhere, and of other data
     hooks = cfg.get('custom_hooks', [])
@@ -126,7 +126,7 @@ def main() -> None:
             continue
         maps = str(args.out.parent / f'label_maps{suffix}')
         found[suffix] = read(cfg, reading, args.checkpoint, maps)
-    if cfg.model.get('text_segmenter'):
+    if cfg.model.get('co_decomposition', {}).get('text_segmenter'):
         words = score_words(cfg, args.checkpoint, args.data)
         for scores in found.values():  # the readings differ in the regions only
             scores.update(words)

@@ -7,21 +7,21 @@ from dataclasses import dataclass, field
 CODE = 'projects/shapes_world/configs/code_shapes-hard.py'
 MASKCLIP = 'projects/shapes_world/configs/maskclip_shapes-hard.py'
 _SEGMENTER_ONLY = {
-    'model.text_segmenter': None,
-    'model.word_prompt': None,
-    'model.region_prompt.learnable': False,
-    'model.losses.word_segmentation': None,
-    'model.losses.region_word': None,
+    'model.co_decomposition.text_segmenter': None,
+    'model.co_decomposition.word_prompt': None,
+    'model.co_decomposition.region_prompt.learnable': False,
+    'model.co_decomposition.losses.word_segmentation': None,
+    'model.co_decomposition.losses.region_word': None,
     'custom_hooks.2.stages': [dict(begin=0, freeze=[])],  # no warm-up of the words
 }
-_FIXED_REGIONS = {'model.region_prompt.learnable': False}
+_FIXED_REGIONS = {'model.co_decomposition.region_prompt.learnable': False}
 _DENSE_CLIP = {
     'custom_imports.imports': ['code_mm', 'projects.shapes_world', 'projects.dense_clip']
 }
 
 
 def _started_from(attention: str) -> dict:
-    key = 'model.image_segmenter.dense_attention'
+    key = 'model.image_segmenter.tail.dense_attention'
     return {**_DENSE_CLIP, key: dict(type=attention)}
 
 
@@ -84,7 +84,7 @@ VARIANTS = (
         'MaskCLIP, background by its names',
         ('main',),
         options={
-            'model.decode_head.background_threshold': None,
+            'model.background_threshold': None,
             'custom_hooks.0.class_names': [
                 'grass|sand|sky|bricks|water|snow|stone',
                 *('star', 'heart', 'tree', 'house', 'boat', 'fish', 'moon', 'mushroom'),
@@ -110,7 +110,7 @@ VARIANTS = (
         'co_decomposition',
         'C',
         ('co_decomposition',),
-        {**_FIXED_REGIONS, 'model.word_prompt.learnable': False},
+        {**_FIXED_REGIONS, 'model.co_decomposition.word_prompt.learnable': False},
     ),
     Variant('co_decomposition_word_prompt', 'C+W', ('co_decomposition',), _FIXED_REGIONS),
     _dense_clip('sclip', 'SCLIP'),
@@ -131,7 +131,7 @@ VARIANTS = (
             f'hcl_weight_{weight}',
             f'λ_hcl = {weight}',
             ('hcl_weight',),
-            {'model.losses.region_word.loss_weight': weight},
+            {'model.co_decomposition.losses.region_word.loss_weight': weight},
         )
         for weight in (0.05, 0.1, 0.25, 0.75, 1.0)
     ),
@@ -139,26 +139,26 @@ VARIANTS = (
         'noun_alignment',
         'regions aligned with single nouns (§4.4)',
         ('choices',),
-        {'model.alignment_text': 'noun'},
+        {'model.co_decomposition.losses.region_word.text': 'nouns'},
     ),
     Variant(
         'guide_squared_l2',
         'L_kg as squared L2 distance (Eq. 3.1)',
         ('choices',),
-        {'model.losses.knowledge_guided.mode': 'squared_l2'},
+        {'model.co_decomposition.losses.knowledge_guided.mode': 'squared_l2'},
     ),
     Variant(
         'pseudo_label_argmax',
         'pseudo labels of words by arg-max (§3.2)',
         ('choices',),
-        {'model.losses.word_segmentation.pseudo_label': 'argmax'},
+        {'model.co_decomposition.losses.word_segmentation.pseudo_label': 'argmax'},
     ),
     *(
         Variant(
             f'nouns_{number}',
             f'J = {number}',
             ('noun_count',),
-            {'train_dataloader.dataset.pipeline.0.num_nouns': number},
+            {'train_dataloader.dataset.pipeline.1.num_nouns': number},
         )
         for number in (1, 3)
     ),

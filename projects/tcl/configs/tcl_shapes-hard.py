@@ -7,14 +7,15 @@ _base_ = '../../shapes_world/configs/code_shapes-hard.py'
 
 custom_imports = dict(imports=['code_mm', 'projects.shapes_world', 'projects.tcl'])
 model = dict(
-    noun_prompt=dict(_delete_=True, type='PlainTextPrompt'),
-    text_segmenter=None,
-    region_prompt=dict(_delete_=True, type='RegionBlanking'),
-    word_prompt=None,
-    alignment_text='noun',
+    co_decomposition=dict(
+        noun_prompt=dict(_delete_=True, type='PlainTextPrompt'),
+        text_segmenter=None,
+        region_prompt=dict(_delete_=True, type='RegionBlanking'),
+        word_prompt=None,
+        losses=dict(knowledge_guided=None, word_segmentation=None, region_word=None),
+    ),
     # ImageNet's sentences are foreign to the small CLIP.
-    decode_head=dict(templates=['a {}.', 'there is a {}.', 'this shows a {}.', 'look at a {}.']),
-    losses=dict(knowledge_guided=None, word_segmentation=None, region_word=None),
+    templates=['a {}.', 'there is a {}.', 'this shows a {}.', 'look at a {}.'],
 )
 tokenize = dict(
     type='TokenizeCaption', context_length=40, noun_context_length=40, guide_templates=['{}']

@@ -11,6 +11,7 @@ _base_ = [
 ]
 
 custom_imports = dict(imports=['code_mm', 'projects.tcl'])
-model = dict(losses=dict(_delete_=True))  # a checkpoint need not have their scales
+# a checkpoint need not have the scales of losses
+model = dict(co_decomposition=dict(losses=dict(_delete_=True)))
 test_cfg = dict(type='MultiDatasetTestLoop', benchmarks={{_base_.all_benchmarks}})
 val_dataloader, val_evaluator = None, None

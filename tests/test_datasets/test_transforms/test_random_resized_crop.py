@@ -57,7 +57,7 @@ def test_mirrored_left_to_right():
         found.append(RandomResizedCrop(16, flip_prob=prob)(sample))
     plain, mirrored = found
     assert (plain['flip'], mirrored['flip']) == (False, True)
-    assert 'flip_direction' not in plain and mirrored['flip_direction'] == 'horizontal'
+    assert plain['flip_direction'] is None and mirrored['flip_direction'] == 'horizontal'
     for key in ('img', 'gt_seg_map'):
         assert (mirrored[key] == plain[key][:, ::-1]).all()
     assert 'flip' not in RandomResizedCrop(16)(dict(img=IMAGE))

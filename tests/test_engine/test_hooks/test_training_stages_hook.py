@@ -73,16 +73,6 @@ def test_stages_follow_the_iteration(wrap):
         assert model.losses['area'].loss_weight == 1.0
 
 
-@pytest.mark.parametrize('iteration', range(7))
-def test_resuming_at_any_iteration(iteration):
-    model = Model()
-    hook = TrainingStagesHook(STAGES)
-    hook.before_train(runner(model, iteration))
-    names, weight = expected_at(iteration)
-    assert trainable(model) == names
-    assert model.losses['region_word'].loss_weight == weight
-
-
 def test_frozen_clip_is_never_woken():
     model = Model()
     hook = TrainingStagesHook([dict(begin=0, freeze=['clip.*']), dict(begin=1)])

@@ -19,13 +19,16 @@ test_pipeline = [
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 val_dataloader, val_evaluator = None, None
 # Keys of the model. There is no post-processing; templates are for models without learnt contexts.
-sclip_templates = 'imagenet'
-sclip_head = dict(
-    post_processor=None,
-    knowledge_preserving=None,
-    name_scores=dict(type='SoftmaxOverNames', scale=40.0),
+sclip_model = dict(
+    templates='imagenet',
+    background_threshold=None,
+    decode_head=dict(
+        post_processor=None,
+        knowledge_preserving=None,
+        name_scores=dict(type='SoftmaxOverNames', scale=40.0),
+    ),
+    test_cfg=dict(mode='slide', crop_size=(224, 224), stride=(112, 112)),
 )
-sclip_windows = dict(mode='slide', crop_size=(224, 224), stride=(112, 112))
 
 sclip_benchmarks = _base_.all_benchmarks
 for name in sclip_benchmarks:
