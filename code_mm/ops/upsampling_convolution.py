@@ -49,6 +49,7 @@ def conv3x3_after_upsampling(x: Tensor, weight: Tensor, bias: Tensor, residual: 
             for j in (0, 1)
         ]
         lines.append(torch.stack(pixels, dim=3))  # b h w 2 o
+    del base, row, rows, columns, both, pixels  # makes room: this is where memory peaks
     return torch.stack(lines, dim=2).flatten(3, 4).flatten(1, 2).movedim(-1, 1)
 
 

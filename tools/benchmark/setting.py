@@ -119,24 +119,16 @@ def compare(args: argparse.Namespace) -> dict:
                     raise ValueError(f'{root / script} failed: {process.stderr.decode()[-2000:]}')
                 figures = json.loads(file.read_text())
                 found[root].append({k: v for k, v in figures.items() if isinstance(v, float)})
+                print(f'{turn + 1} of {args.turns}, {root}: {found[root][-1]}', flush=True)
     before, now = found.values()
-    result = {}
-    for name in [name for name in now[0] if all(before[0].get(name, 0) for _ in now)]:
-        ratios = [new[name] / old[name] for old, new in zip(before, now, strict=True)]
-        medians = [statistics.median(turn[name] for turn in turns) for turns in (before, now)]
-        result[name] = dict(
-            before=medians[0], now=medians[1], ratio=statistics.median(ratios), ratios=ratios
-        )
-    rows = [
-        [
-            name,
-            f['before'],
-            f['now'],
-            f'{f["ratio"]:.3f}',
-            ' '.join(f'{r:.3f}' for r in f['ratios']),
-        ]
-        for name, f in result.items()
-    ]
+    result, rows = {}, []
+    for name in [name for name in now[0] if before[0].get(name)]:
+        old, new = ([figures[name] for figures in turns] for turns in (before, now))
+        ratios = [b / a for a, b in zip(old, new, strict=True)]
+        medians = [statistics.median(values) for values in (old, new, ratios)]
+        result[name] = dict(before=medians[0], now=medians[1], ratio=medians[2], ratios=ratios)
+        of_turns = ' '.join(f'{ratio:.3f}' for ratio in ratios)
+        rows.append([name, *(f'{x:.4g}' for x in medians), of_turns])
     columns = ['figure', str(args.against), 'this checkout', 'ratio', 'of every turn']
     report(args, f'{script.name}, {args.turns} turns', rows, columns)
     return result

@@ -15,13 +15,13 @@ from unittest.mock import patch
 import numpy as np
 import timing
 import torch
-from code_mm.engine.freed_memory import keep_freed_memory
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from setting import CONFIGS, build_model, load_config, make_parser, positive, prepare, report, run
 from timing import MB, UNIT, Stopwatch
 
 from code_mm.datasets.transforms import PackCaptionInputs, TokenizeCaption
+from code_mm.engine.every_run import keep_freed_memory
 from code_mm.models.co_decomposition import CoDecompositionStep
 from code_mm.ops.upsampling_convolution import conv3x3_after_upsampling_reference
 
