@@ -63,12 +63,8 @@ class CaptionAlignedSegmentor(ZeroShotSegmentor):
     @property
     def vocabulary(self) -> Vocabulary:
         """As in ``ZeroShotSegmentor``; in training with the learnt contexts as they are now."""
-        prompt = self.noun_prompt
-        if (
-            self.training
-            and prompt is not None
-            and any(p.requires_grad for p in prompt.parameters())
-        ):
+        contexts = self.noun_prompt.parameters() if self.training and self.noun_prompt else ()
+        if any(p.requires_grad for p in contexts):
             self._vocabulary = None
         return super().vocabulary
 
@@ -92,20 +88,19 @@ class CaptionAlignedSegmentor(ZeroShotSegmentor):
         self._check_samples(data_samples, {*labelled, *captioned})
         maps = self.extract_feat(inputs)
         losses = self._label_losses(maps, data_samples, labelled, inputs.shape[-2:])
-        captioned = captioned[: self._fewest(len(captioned), inputs.device)]
+        fewest = torch.tensor(len(captioned), device=inputs.device)
+        all_reduce(fewest, 'min')
+        captioned = captioned[: int(fewest)]
         if captioned:
-            features = self.decode_head.pixel_embeddings(_take(maps, captioned))
+            features = self.decode_head.pixel_embeddings([each[captioned] for each in maps])
             samples = [data_samples[i] for i in captioned]
-            images = self._resize(inputs[captioned])
+            images = inputs[captioned]
+            if self.image_size is not None:
+                size = (self.image_size, self.image_size)
+                images = F.interpolate(images, size, mode='bilinear', antialias=True)
             aligned = self.co_decomposition(self._embedder, images, features, samples)
             losses.update({f'alignment.{name}': value for name, value in aligned.items()})
         return losses
-
-    def _resize(self, images: Tensor) -> Tensor:
-        if self.image_size is None:
-            return images
-        size = (self.image_size, self.image_size)
-        return F.interpolate(images, size, mode='bilinear', align_corners=False, antialias=True)
 
     def _label_losses(
         self,
@@ -115,7 +110,7 @@ class CaptionAlignedSegmentor(ZeroShotSegmentor):
         size: torch.Size,
     ) -> dict[str, Tensor]:
         samples = [data_samples[i] for i in labelled]
-        maps = _take(maps, labelled or [0])
+        maps = [each[labelled or [0]] for each in maps]
         if not labelled:
             nothing = torch.full((1, *size), self.decode_head.ignore_index, device=maps[0].device)
             samples = [SegDataSample(gt_sem_seg=PixelData(data=nothing))]
@@ -126,12 +121,6 @@ class CaptionAlignedSegmentor(ZeroShotSegmentor):
         return losses if labelled else {k: v for k, v in losses.items() if 'loss' in k}
 
     @staticmethod
-    def _fewest(count: int, device: torch.device) -> int:
-        fewest = torch.tensor(count, device=device)
-        all_reduce(fewest, 'min')
-        return int(fewest)
-
-    @staticmethod
     def _check_samples(data_samples: list[SegDataSample], useful: set[int]) -> None:
         for i, sample in enumerate(data_samples):
             if i not in useful:
@@ -140,7 +129,3 @@ class CaptionAlignedSegmentor(ZeroShotSegmentor):
                     f'expected a sample with gt_sem_seg or caption_ids, but {key or "one"} has '
                     'neither; use LoadAnnotations, or TokenizeCaption and PackCaptionInputs'
                 )
-
-
-def _take(maps: Sequence[Tensor], rows: list[int]) -> list[Tensor]:
-    return [each[rows] for each in maps]
