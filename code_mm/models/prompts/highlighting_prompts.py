@@ -22,19 +22,15 @@ class RegionHighlightingPrompt(BaseModule):
 
     def __init__(self, image_size: int = 224, learnable: bool = True) -> None:
         super().__init__()
-        self.image = nn.Parameter(
-            torch.zeros(1, 3, image_size, image_size), requires_grad=learnable
-        )
+        blank = torch.zeros(1, 3, image_size, image_size)
+        self.image = nn.Parameter(blank, requires_grad=learnable)
 
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Highlight the regions of n = k * b masks in b images.
+        """Highlighted images [n, 3, H, W], n = k * b.
 
         Args:
             image (Tensor): Normalised images [b, 3, H, W].
             mask (Tensor): Region masks [n, 1, h, w] in [0, 1], noun slot outermost.
-
-        Returns:
-            Tensor: Highlighted images [n, 3, H, W].
         """
         size = image.shape[-2:]
         mask = F.interpolate(mask, size=size, mode='nearest')
@@ -62,15 +58,12 @@ class WordHighlightingPrompt(BaseModule):
         self.words = nn.Parameter(torch.zeros(context_length, text_width), requires_grad=learnable)
 
     def forward(self, words: Tensor, mask: Tensor, word_positions: Tensor) -> Tensor:
-        """Highlight the words of n = k * b masks in b captions.
+        """Highlighted word embeddings [n, l, w], n = k * b.
 
         Args:
             words (Tensor): Word embeddings of the captions [b, l, w], before positions.
             mask (Tensor): Soft word masks [n, l] in [0, 1], noun slot outermost.
             word_positions (Tensor): bool [b, l], False at start, end and padding.
-
-        Returns:
-            Tensor: Highlighted word embeddings [n, l, w].
         """
         mask = mask.unflatten(0, (-1, len(words)))  # k b l
         mask = mask.masked_fill(~word_positions, 1.0)[..., None]

@@ -78,14 +78,17 @@ class CaptionAlignedSegmentor(ZeroShotSegmentor):
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         """Losses of labels (``decode.*``, ``aux*.*``) and of captions (``alignment.*``).
 
-        Args:
-            inputs (Tensor): Normalised images [b, 3, H, W].
-            data_samples (list[SegDataSample]): With ``gt_sem_seg``, or what ``PackCaptionInputs``
-                packs, or both.
+        Samples have ``gt_sem_seg``, or what ``PackCaptionInputs`` packs, or both.
         """
         labelled = [i for i, sample in enumerate(data_samples) if 'gt_sem_seg' in sample]
         captioned = [i for i, sample in enumerate(data_samples) if 'caption_ids' in sample]
-        self._check_samples(data_samples, {*labelled, *captioned})
+        for i in set(range(len(data_samples))) - {*labelled, *captioned}:
+            meta = data_samples[i].metainfo
+            raise ValueError(
+                'expected a sample with gt_sem_seg or caption_ids, but '
+                f'{meta.get("sample_key") or meta.get("img_path") or "one"} has neither; use '
+                'LoadAnnotations, or TokenizeCaption and PackCaptionInputs'
+            )
         maps = self.extract_feat(inputs)
         losses = self._label_losses(maps, data_samples, labelled, inputs.shape[-2:])
         fewest = torch.tensor(len(captioned), device=inputs.device)
@@ -119,13 +122,3 @@ class CaptionAlignedSegmentor(ZeroShotSegmentor):
             losses.update(self._auxiliary_head_forward_train(maps, samples))
         # an accuracy of no pixels is none
         return losses if labelled else {k: v for k, v in losses.items() if 'loss' in k}
-
-    @staticmethod
-    def _check_samples(data_samples: list[SegDataSample], useful: set[int]) -> None:
-        for i, sample in enumerate(data_samples):
-            if i not in useful:
-                key = sample.metainfo.get('sample_key') or sample.metainfo.get('img_path')
-                raise ValueError(
-                    f'expected a sample with gt_sem_seg or caption_ids, but {key or "one"} has '
-                    'neither; use LoadAnnotations, or TokenizeCaption and PackCaptionInputs'
-                )

@@ -126,16 +126,10 @@ class WindowedPrediction:
     def predict(
         self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
     ) -> list[SegDataSample]:
-        """Label images.
+        """Label normalised images [b, 3, H, W], at their original size where samples tell it.
 
-        Args:
-            inputs (Tensor): Normalised images [b, 3, H, W].
-            data_samples (list[SegDataSample], optional): With mmseg's metainfo; labels are then
-                those of the original images.
-
-        Returns:
-            list[SegDataSample]: With ``pred_sem_seg`` [1, H, W] and, unless
-            ``test_cfg.keep_scores`` is False, ``seg_logits`` [classes, H, W].
+        Samples receive ``pred_sem_seg`` [1, H, W] and, unless ``test_cfg.keep_scores`` is False,
+        ``seg_logits`` [classes, H, W].
         """
         settings = self.prediction_settings
         metas = [sample.metainfo for sample in data_samples or []]
