@@ -14,11 +14,8 @@ _OLD = 3600.0  # seconds after which another process's unfinished file is litter
 def atomic_write(path: str | os.PathLike) -> Iterator[str]:
     """Give a name to write to, which becomes ``path`` at the end of the block.
 
-    Several processes and machines may write the same path; the last one wins. After an
-    exception nothing is left; what a killed process left is cleared by the next writer.
-
-    Args:
-        path: the file; its folder must exist.
+    Several processes and machines may write the same path, in a folder that exists; the last one
+    wins. After an exception nothing is left; what a killed process left the next writer clears.
     """
     path = os.fspath(path)
     temporary = f'{path}.{socket.gethostname()}-{os.getpid()}.partial'

@@ -1,8 +1,7 @@
 """The registries of code_mm: children of MMSegmentation's.
 
-Every part of code_mm can be named in two ways in a config: with the scope,
-``code_mm.PAMR``, which always works once ``code_mm`` is imported, and by its
-bare name, ``PAMR``, wherever MMSegmentation itself has no part of that name.
+A config names a part of code_mm with the scope, ``code_mm.PAMR``, which always works once
+``code_mm`` is imported, or by its bare name, ``PAMR``, where MMSegmentation has none of that name.
 """
 
 # Upstream parts are registered first, so that a bare name that mmseg has stays mmseg's.
@@ -22,11 +21,10 @@ from mmseg.registry import VISUALIZERS as MMSEG_VISUALIZERS
 
 
 class PluginRegistry(Registry):
-    """A child registry that also offers its modules to its parent.
+    """A child registry that also offers its modules to its parent, whose own names stay.
 
-    MMEngine looks names up from child to parent only, so a plain child
-    registry would force users of ordinary mmseg configs to write the scope in
-    front of every part. Names that the parent already has are left alone.
+    MMEngine looks names up from child to parent only, so that ordinary mmseg configs would have to
+    write the scope in front of every part.
     """
 
     def _register_module(self, module, module_name=None, force=False) -> None:

@@ -1,4 +1,4 @@
-"""Image-text co-decomposition: one training step in the thesis' order (Fig. 3.1)."""
+"""Image-text co-decomposition: one training step in the order of thesis Fig. 3.1."""
 
 from __future__ import annotations
 
@@ -84,19 +84,9 @@ class CoDecomposition(BaseModule):
         features: Tensor,
         data_samples: Sequence[SegDataSample],
     ) -> dict[str, Tensor]:
-        """All losses of a batch of image-caption pairs, already weighted.
-
-        Args:
-            backbone (VisionLanguageBackbone): The frozen vision-language model.
-            image (Tensor): Normalised images [b, 3, H, W], as the backbone takes them.
-            features (Tensor): Unit-length pixel embeddings [b, c, h, w] of the network that learns.
-            data_samples (Sequence[SegDataSample]): Captions, see ``CaptionBatch``.
-
-        Returns:
-            dict[str, Tensor]: ``loss_<name>`` for every loss.
-        """
+        """All losses of a batch, already weighted: ``loss_<name>``; Args as those of the step."""
         step = CoDecompositionStep(self, backbone, image, features, data_samples)
-        # before they were cut to the batch's longest, or a rare long noun would end a long run
+        # The uncut length, or a rare long noun would end a long run.
         self.noun_prompt.check_length(data_samples[0].noun_ids.shape[-1], backbone)
         return {f'loss_{name}': loss(step) for name, loss in self.losses.items()}
 
@@ -110,8 +100,8 @@ class CoDecompositionStep:
     Args:
         parts (CoDecomposition): What computes.
         backbone (VisionLanguageBackbone): The frozen vision-language model.
-        image (Tensor): Normalised images [b, 3, H, W].
-        features (Tensor): Unit-length pixel embeddings x^v [b, c, h, w].
+        image (Tensor): Normalised images [b, 3, H, W], as the backbone takes them.
+        features (Tensor): Unit-length pixel embeddings x^v [b, c, h, w] of the network that learns.
         data_samples (Sequence[SegDataSample]): Captions, see ``CaptionBatch``.
 
     Raises:
@@ -220,24 +210,17 @@ class CoDecompositionStep:
     def text_embed(self) -> Tensor:
         """Embeddings e^t [n, c] of the highlighted texts (Eqs. 3.5, 3.6), not normalised."""
         prompt = _require(self.parts, 'word_prompt', 'text_embed')
-        seen = self.captions.caption_length  # behind the end token nothing matters here
-        ids = self.captions.caption_ids[:, :seen]
-        words = prompt(
-            self.backbone.embed_tokens(ids),
-            self.word_masks[:, :seen],
-            self.word_positions[:, :seen],
-        )
+        end = self.captions.caption_length  # nothing behind the last end token matters here
+        ids, embed_tokens = self.captions.caption_ids[:, :end], self.backbone.embed_tokens
+        words = prompt(embed_tokens(ids), self.word_masks[:, :end], self.word_positions[:, :end])
         lengths = self.backbone.text_lengths(ids).repeat(self.captions.nouns_per_caption)
         return self.backbone.encode_words(words, lengths)
 
     def decompose(self) -> tuple[Tensor, Tensor | None]:
-        """Regions and words of every pair's own nouns, for pictures (Fig. 4.2).
+        """Soft masks of own nouns: of regions [k, b, h, w] and of words [k, b, l] (Fig. 4.2).
 
-        Without collectives: the main process may draw alone.
-
-        Returns:
-            tuple[Tensor, Tensor | None]: Soft region masks [k, b, h, w] and soft word masks
-            [k, b, l], None without a text segmenter.
+        Without collectives, so that the main process may draw alone. Words are None without a text
+        segmenter.
         """
         nouns = self.nouns.unflatten(0, (-1, len(self.features)))  # k b c
         regions = self.parts.similarity_to_mask(

@@ -18,8 +18,8 @@ def rank() -> int:
 class _AllGather(torch.autograd.Function):
     """All-gather along axis 0 whose backward sums the gradients of all processes.
 
-    ``torch.distributed.nn.functional.all_gather`` does the same but is deprecated
-    in torch 2.13, and its successor is private in the versions before.
+    ``torch.distributed.nn.functional.all_gather`` does the same but is deprecated in torch 2.13,
+    and its successor is private in the versions before.
     """
 
     @staticmethod
@@ -39,10 +39,9 @@ class _AllGather(torch.autograd.Function):
 def gather(x: Tensor) -> Tensor:
     """Concatenate a tensor over processes, rank after rank, with gradient.
 
-    In the backward pass each process receives the *sum* over processes of the
-    gradients that reach its part. With the averaging of
-    DistributedDataParallel, D processes of b images then train exactly as one
-    process of D * b images.
+    In the backward pass each process receives the *sum* over processes of the gradients that reach
+    its part. With the averaging of DistributedDataParallel, D processes of b images then train
+    exactly as one process of D * b images.
 
     Args:
         x (Tensor): [n, ...], of the same shape and dtype on every process.

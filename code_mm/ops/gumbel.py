@@ -21,23 +21,18 @@ def gumbel_sigmoid(
     tau: float = 1.0,
     hard: bool = True,
     noise: Tensor | None = None,
-    threshold: float = 0.5,
-    generator: torch.Generator | None = None,
 ) -> Tensor:
     """Sample a (relaxed) binary mask whose gradient is that of the noisy sigmoid.
 
-    ``y = sigmoid((logits + log(u / (1 - u))) / tau)`` is the two-class case of
-    the Gumbel-softmax (Jang et al., 2017; Maddison et al., 2017). The hard mask
-    is ``y > threshold`` in the forward pass and y in the backward pass
-    (straight-through); CoDe uses it for the mask of the highlighted region.
+    ``y = sigmoid((logits + log(u / (1 - u))) / tau)`` is the two-class case of the Gumbel-softmax
+    (Jang et al., 2017; Maddison et al., 2017). The hard mask is ``y > 1/2`` in the forward pass
+    and y in the backward pass (straight-through).
 
     Args:
         logits (Tensor): Any shape, unbounded; computed in fp32 at least.
         tau (float): Temperature > 0.
         hard (bool): Give exact zeros and ones.
         noise (Tensor, optional): Uniform numbers in [0, 1] of the logits' shape; drawn by default.
-        threshold (float): Level in (0, 1) above which the hard mask is 1.
-        generator (torch.Generator, optional): Source of the uniform numbers that are drawn.
 
     Returns:
         Tensor: Values in [0, 1], shape and dtype of ``logits``.
@@ -49,7 +44,7 @@ def gumbel_sigmoid(
         raise ValueError(f'expected tau > 0, but got {tau}')
     if noise is None:
         dtype = torch.promote_types(logits.dtype, torch.float32)
-        noise = torch.rand(logits.shape, dtype=dtype, device=logits.device, generator=generator)
+        noise = torch.rand(logits.shape, dtype=dtype, device=logits.device)
     elif noise.shape != logits.shape:
         raise ValueError(
             f'expected noise of shape {tuple(logits.shape)}, one number per logit, '
@@ -58,5 +53,5 @@ def gumbel_sigmoid(
     soft = torch.sigmoid((logits + logistic_noise(noise)) / tau)
     if hard:
         # The bracket is exactly zero in value, so the mask is exactly 0 or 1.
-        soft = (soft > threshold).to(soft.dtype) + (soft - soft.detach())
+        soft = (soft > 0.5).to(soft.dtype) + (soft - soft.detach())
     return soft.to(logits.dtype)

@@ -24,23 +24,18 @@ UNUSABLE_REASONS = (
 class UnusableSample(Exception):
     """Raised by a transform to have its sample counted and replaced by another.
 
-    The caption datasets catch it; under any other dataset it ends the run with
-    the reason, as an ordinary exception does.
+    The caption datasets catch it; any other dataset lets it end the run.
 
     Args:
-        reason: one of :data:`UNUSABLE_REASONS`.
-        detail: what was found, in words.
-
-    Raises:
-        ValueError: unknown ``reason``.
+        reason (str): One of :data:`UNUSABLE_REASONS`.
+        detail (str): What was found, in words.
     """
 
     def __init__(self, reason: str, detail: str = '') -> None:
         if reason not in UNUSABLE_REASONS:
             raise ValueError(f'expected reason to be one of {UNUSABLE_REASONS}, got {reason!r}')
         super().__init__(reason, detail)
-        self.reason = reason
-        self.detail = detail
+        self.reason, self.detail = reason, detail
 
     def __str__(self) -> str:
         return f'{self.reason} ({self.detail})' if self.detail else self.reason

@@ -1,9 +1,4 @@
-"""CLIP's byte-pair tokenizer.
-
-The vocabulary and the merging are :mod:`mmseg.utils.tokenizer`'s. Its special
-tokens carry other names than CLIP's, so a text that spells out CLIP's own
-``<|endoftext|>`` would be split into pieces there; the subclass below mends it.
-"""
+"""CLIP's byte-pair tokenizer, on the vocabulary and the merging of ``mmseg.utils.tokenizer``."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -19,8 +14,7 @@ from .tokenizer import Tokenizer
 START_OF_TEXT = '<|startoftext|>'
 END_OF_TEXT = '<|endoftext|>'
 
-# Distinct words whose ids are remembered; a corpus of millions of captions
-# would otherwise grow the cache of every loader worker without end.
+# Words whose ids are remembered: the cache of a loader's worker must not grow with the corpus.
 _MAX_CACHED_WORDS = 100_000
 # Merging takes time quadratic in the length of a word, minutes for junk of 50 000 letters. What is
 # cut off lies behind every text tower's last position: a token holds 32 bytes at most.
@@ -30,7 +24,7 @@ _MAX_CACHED_TEXTS = 2**15
 
 
 class _BytePairs(SimpleTokenizer):
-    """MMSegmentation's CLIP tokenizer with CLIP's names for the special tokens."""
+    """mmseg's with CLIP's names for the special tokens, which texts may spell out."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,8 +41,6 @@ class _BytePairs(SimpleTokenizer):
             + r"|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+",
             regex.IGNORECASE,
         )
-        self.start_id = self.encoder[START_OF_TEXT]
-        self.end_id = self.encoder[END_OF_TEXT]
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text: mmseg's, with the ids of whole words remembered."""
@@ -92,18 +84,11 @@ class CLIPTokenizer(Tokenizer):
         return list(_encode(text))
 
     def text_lengths(self, ids: Tensor) -> Tensor:
-        """Positions up to and with the first end token: ids [..., l] -> int64 [...].
-
-        The end token has the highest id, also in a vocabulary that was cut to the tokens in use,
-        hence the arg-max. A text that spells out ``<|endoftext|>`` ends there.
-        """
+        # The highest id, also in a vocabulary that was cut to the tokens in use.
         return ids.argmax(-1) + 1
 
     def token_texts(self, ids: Tensor | Sequence[int]) -> list[str]:
-        """What each token stands for; joined, the strings give the cleaned text back.
-
-        Bytes of a character that several tokens share show as replacement characters.
-        """
+        """Joined, the strings give the cleaned text back, but for characters of several tokens."""
         pairs = _byte_pairs()
         special = (*self.start_ids, self.end_id)
         ids = ids.tolist() if isinstance(ids, Tensor) else ids
@@ -113,8 +98,8 @@ class CLIPTokenizer(Tokenizer):
 def clean_text(text: str) -> str:
     """The text as the tokenizer reads it, case kept: unicode mended, entities resolved.
 
-    Noun selection works on this form, so that an ``&amp;`` of a web caption does
-    not yield a noun "amp" that no token of the caption stands for.
+    Noun selection works on this form, so that an ``&amp;`` of a web caption does not yield a noun
+    "amp" that no token of the caption stands for.
     """
     if text.isascii() and text.isprintable() and '&' not in text:
         return ' '.join(text.split())  # nothing to mend: the same, thirty times as fast

@@ -18,26 +18,29 @@ EVALUATION_TEMPLATES = (
     'a photo of {}s.',
 )
 
-_OWN_SETS = {'custom': EVALUATION_TEMPLATES}
-
 
 def get_templates(templates: str | Sequence[str]) -> tuple[str, ...]:
-    """A set of templates by name, or one's own sentences checked.
+    """A set of templates by name, or one's own sentences checked, in their order.
 
     Args:
-        templates: ``'imagenet'`` (CLIP's 80, used for the guides of the noun
-            prompt), ``'custom'`` (the 9 of the zero-shot evaluation), ``'vild'``, or
-            sentences with exactly one ``{}`` each, for a domain of one's own.
-
-    Returns:
-        The sentences, in their fixed order.
+        templates (str | Sequence[str]): 'imagenet' (CLIP's 80, used for the guides of the noun
+            prompt), 'custom' (the 9 of the zero-shot evaluation), 'vild', or sentences with
+            exactly one ``{}`` each, for a domain of one's own.
 
     Raises:
-        ValueError: unknown name, no sentence, or a sentence without a single ``{}``.
-        TypeError: neither a name nor a sequence of strings.
+        ValueError: The name is unknown, or there is no sentence or one without a single ``{}``.
+        TypeError: Neither a name nor a sequence of strings.
     """
+    if templates == 'custom':
+        return EVALUATION_TEMPLATES
     if isinstance(templates, str):
-        return _named(templates)
+        try:
+            return tuple(get_predefined_templates(templates))
+        except ValueError as error:
+            raise ValueError(
+                "expected templates to be 'imagenet', 'vild', 'custom' or a list of sentences, "
+                f'but got {templates!r}'
+            ) from error
     if not isinstance(templates, Sequence) or not all(isinstance(t, str) for t in templates):
         raise TypeError(
             "expected templates to be a name such as 'imagenet' or a list of sentences, "
@@ -49,15 +52,3 @@ def get_templates(templates: str | Sequence[str]) -> tuple[str, ...]:
         if sentence.count('{}') != 1:
             raise ValueError(f'expected a template with one "{{}}", but got {sentence!r}')
     return tuple(templates)
-
-
-def _named(name: str) -> tuple[str, ...]:
-    if name in _OWN_SETS:
-        return _OWN_SETS[name]
-    try:
-        return tuple(get_predefined_templates(name))
-    except ValueError as error:
-        raise ValueError(
-            "expected templates to be 'imagenet', 'vild', 'custom' or a list of sentences, "
-            f'but got {name!r}'
-        ) from error

@@ -80,8 +80,7 @@ def embed_vocabulary(
     synonyms = split_names(names, background_threshold is not None)
     phrases = [phrase for of_class in synonyms for phrase in of_class]
     if getattr(prompt, 'num_contexts', 0) > 0:
-        length = backbone.context_length - prompt.num_contexts
-        ids = backbone.tokenize(phrases, length, truncate=False)
+        ids = tokenize_phrases(phrases, backbone, prompt)
         embeddings = prompt(ids.to(prompt.contexts.device), backbone)
     else:
         embeddings = embed_in_templates(phrases, backbone, templates)
@@ -99,8 +98,7 @@ def embed_in_templates(
     phrases: Sequence[str], backbone: nn.Module, templates: Sequence[str]
 ) -> Tensor:
     """Mean over templates of unit-length text embeddings, brought to unit length again: [n, c]."""
-    sentences = [t.replace('{}', phrase) for phrase in phrases for t in templates]
-    ids = backbone.tokenize(sentences, truncate=False)
+    ids = tokenize_phrases(phrases, backbone, None, templates)
     # what stands behind the end of the longest text has no influence
     ids = ids[:, : int(backbone.text_lengths(ids).max())]
     device = backbone.logit_scale.device
@@ -109,15 +107,25 @@ def embed_in_templates(
     return l2_normalize(embeds.mean(dim=1), dim=-1)
 
 
+def tokenize_phrases(
+    phrases: Sequence[str],
+    backbone: nn.Module,
+    prompt: nn.Module | None,
+    templates: Sequence[str] = ('{}',),
+) -> Tensor:
+    """Token ids of what is embedded for every phrase: it behind the contexts, or in each template.
+
+    Raises:
+        ValueError: A text is too long for the text tower.
+    """
+    if (contexts := getattr(prompt, 'num_contexts', 0)) > 0:
+        return backbone.tokenize(phrases, backbone.context_length - contexts, truncate=False)
+    sentences = [t.replace('{}', phrase) for phrase in phrases for t in templates]
+    return backbone.tokenize(sentences, truncate=False)
+
+
 def split_names(names: Sequence[str], background: bool) -> tuple[tuple[str, ...], ...]:
-    """The phrases that stand for each class that is looked for in the image.
-
-    Args:
-        names (Sequence[str]): All class names.
-        background (bool): The first class is a background without an embedding of its own.
-
-    Returns:
-        tuple[tuple[str, ...], ...]: Synonyms of every class but that background.
+    """Synonyms of every class; with ``background``, of all but the first, which must be that.
 
     Raises:
         ValueError: A name is empty; the first is not 'background' though it should be; or a single

@@ -50,6 +50,11 @@ class Golden:
             raise ValueError(f'"{name}" is ambiguous, files: {[e["file"] for e in found]}')
         return found[0]
 
+    @property
+    def release(self):
+        """The path of the release's checkpoint."""
+        return str(self.path(self.case('reference_checkpoint')['file']))
+
     def tensors(self, entry):
         """All tensors of an entry, freshly read (safe to modify)."""
         return load_file(self.path(self.case(entry)['file']))

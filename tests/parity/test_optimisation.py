@@ -28,8 +28,7 @@ def schedule():
 
 
 def _model(golden):
-    checkpoint = golden.path(golden.case('reference_checkpoint')['file'])
-    return build_released_model(golden.index, checkpoint)
+    return build_released_model(golden.index, golden.release)
 
 
 def _schedulers(config, optim_wrapper):

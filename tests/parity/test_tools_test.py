@@ -26,7 +26,7 @@ class Workplace:
         self.golden, self.folder, self.monkeypatch = golden, folder, monkeypatch
         self.case12, self.case13 = golden.case('12_inference'), golden.case('13_slide')
         self.expected = golden.tensors(self.case12)
-        self.release = golden.path(golden.case('reference_checkpoint')['file'])
+        self.release = golden.release
         self.base = Config.fromfile(BASE)
 
     def write_images(self, images):

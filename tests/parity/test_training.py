@@ -16,15 +16,11 @@ from code_mm.models.co_decomposition import CoDecompositionStep
 from code_mm.ops import l2_normalize
 
 
-def _checkpoint(golden):
-    return golden.path(golden.case('reference_checkpoint')['file'])
-
-
-def _run(golden, nouns=None, noise=None, labels=None, text=True):
-    """Loss values of the training batch and the model that made them."""
+def _batch(golden, nouns=None, noise=None, labels=None, text=True):
+    """The training batch, and a model that uses its noise."""
     entry = golden.case('11_train_inputs')
     strings, tensors = entry['strings'], golden.tensors(entry)
-    model = build_released_model(golden.index, _checkpoint(golden), text=text)
+    model = build_released_model(golden.index, golden.release, text=text)
     samples = caption_samples(
         golden.index,
         strings['captions'],
@@ -34,7 +30,13 @@ def _run(golden, nouns=None, noise=None, labels=None, text=True):
         labels,
     )
     fix_noise(model, tensors['uniform_noise'] if noise is None else noise)
-    return model, model.loss(tensors['image'], samples)
+    return model, tensors['image'], samples
+
+
+def _run(golden, **batch):
+    """Loss values of the training batch and the model that made them."""
+    model, image, samples = _batch(golden, **batch)
+    return model, model.loss(image, samples)
 
 
 def _assert_losses(golden, values, expected, entry, names=LOSS_NAMES):
@@ -96,26 +98,15 @@ def test_without_text_decomposition(golden):
 def test_intermediate_tensors(golden):
     entry = golden.case('11_train_intermediates')
     expected = golden.tensors(entry)
-    strings = golden.case('11_train_inputs')['strings']
-    inputs = golden.tensors('11_train_inputs')
-    model = build_released_model(golden.index, _checkpoint(golden))
-    samples = caption_samples(
-        golden.index,
-        strings['captions'],
-        strings['nouns_J_B'],
-        strings['all_nouns_per_caption'],
-        strings['kg_template_indices'],
-    )
-    fix_noise(model, inputs['uniform_noise'])
-    features = model.pixel_embeddings(inputs['image'])
-    parts = model.co_decomposition
-    step = CoDecompositionStep(parts, model.backbone, inputs['image'], features, samples)
+    inputs, (model, image, samples) = golden.tensors('11_train_inputs'), _batch(golden)
+    parts, features = model.co_decomposition, model.pixel_embeddings(image)
+    step = CoDecompositionStep(parts, model.backbone, image, features, samples)
     captions = step.captions
     golden.assert_close(captions.token_labels, inputs['pseudo_labels'], '11_train_inputs')
     golden.assert_close(captions.caption_ids, inputs['caption_ids'], '11_train_inputs')
 
     hidden = model.backbone.hidden_states(captions.caption_ids)
-    highlighted = parts.region_prompt(inputs['image'], step.hard_masks)
+    highlighted = parts.region_prompt(image, step.hard_masks)
     found = dict(
         noun_emb=step.nouns,
         kg_emb=l2_normalize(step.guide),

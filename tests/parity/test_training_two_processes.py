@@ -1,7 +1,5 @@
 """Golden case 04_full_2proc: the full objective on two processes, and our own exact form of it."""
 
-import json
-
 import torch
 import torch.nn.functional as F
 from released_model import (
@@ -43,14 +41,14 @@ def _rank_inputs(index, strings, tensors, r):
     return samples, tensors[f'rank{r}.image'], tensors[f'rank{r}.uniform_noise']
 
 
-def _released_step(index, checkpoint, strings, tensors):
-    """Losses and gradients of this rank with the release's per-process forms."""
-    model = build_released_model(index, checkpoint, sync=False)
-    losses = model.co_decomposition.losses
-    own = losses['region_feature']
-    released = ReleasedRegionInfoNCELoss(loss_weight=own.loss_weight)
-    released.logit_scale = own.logit_scale
-    losses['region_feature'] = released
+def _step(index, checkpoint, strings, tensors, released):
+    """Losses and gradients of this rank, with the release's per-process forms or code_mm's."""
+    model = build_released_model(index, checkpoint, sync=not released)
+    if released:
+        losses = model.co_decomposition.losses
+        own = losses['region_feature']
+        losses['region_feature'] = ReleasedRegionInfoNCELoss(loss_weight=own.loss_weight)
+        losses['region_feature'].logit_scale = own.logit_scale
     samples, image, noise = _rank_inputs(index, strings, tensors, rank())
     fix_noise(model, noise, columns=rank() * len(noise))
     values = model.loss(image, samples)
@@ -62,10 +60,9 @@ def _released_step(index, checkpoint, strings, tensors):
 def test_released_forms(golden, run_in_two_processes):
     entry = golden.case('04_full_2proc')
     tensors = golden.tensors(entry)
-    checkpoint = str(golden.path(golden.case('reference_checkpoint')['file']))
-    index = json.loads(json.dumps(golden.index))
-    model = build_released_model(index, checkpoint)  # for its names
-    results = run_in_two_processes(_released_step, index, checkpoint, entry['strings'], tensors)
+    index, release = golden.index, golden.release
+    model = build_released_model(index, release)  # for its names
+    results = run_in_two_processes(_step, index, release, entry['strings'], tensors, True)
     for r, (values, gradients) in enumerate(results):
         for name, own in LOSS_NAMES.items():
             golden.assert_close(values[own], tensors[f'rank{r}.loss.{name}'], entry, 'loss', name)
@@ -84,25 +81,13 @@ def test_released_forms(golden, run_in_two_processes):
         torch.testing.assert_close(mean.norm(), torch.tensor(norm), rtol=1e-3, atol=1e-6)
 
 
-def _own_step(index, checkpoint, strings, tensors):
-    """Losses and gradients of this rank with code_mm's exact forms."""
-    model = build_released_model(index, checkpoint)
-    samples, image, noise = _rank_inputs(index, strings, tensors, rank())
-    fix_noise(model, noise, columns=rank() * len(noise))
-    values = model.loss(image, samples)
-    sum(values.values()).backward()
-    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-    return {name: value.detach() for name, value in values.items()}, gradients
-
-
 def test_two_processes_equal_one_with_the_joined_batch(golden, run_in_two_processes):
     entry = golden.case('04_full_2proc')
     tensors, strings = golden.tensors(entry), entry['strings']
-    checkpoint = str(golden.path(golden.case('reference_checkpoint')['file']))
-    index = json.loads(json.dumps(golden.index))
-    first, second = run_in_two_processes(_own_step, index, checkpoint, strings, tensors)
+    index, release = golden.index, golden.release
+    first, second = run_in_two_processes(_step, index, release, strings, tensors, False)
 
-    model = build_released_model(index, checkpoint)
+    model = build_released_model(index, release)
     parts = [_rank_inputs(index, strings, tensors, r) for r in range(2)]
     samples = parts[0][0] + parts[1][0]
     image = torch.cat([parts[0][1], parts[1][1]])

@@ -5,7 +5,6 @@ import torch
 import torch.nn.functional as F
 from mmseg.structures import SegDataSample
 from tiny_model import (
-    CONTEXTS,
     LOSSES,
     SELECTED,
     SIZES,
@@ -16,7 +15,6 @@ from tiny_model import (
 )
 from torch import nn
 
-from code_mm.models import losses as pure
 from code_mm.models.co_decomposition import CoDecompositionStep
 from code_mm.registry import MODELS
 
@@ -104,28 +102,6 @@ def test_values_pair_by_pair(model):
     masks, texts = slow_texts(model, samples, nouns)
     torch.testing.assert_close(step.word_masks, masks)
     torch.testing.assert_close(step.text_embed, texts)
-
-
-def test_every_loss_gets_its_values(model):
-    step = step_of(model)
-    losses = model.co_decomposition.losses
-    scale = {name: losses[name].scale() for name in (*REGIONS, 'region_feature')}
-    labels = step.captions.token_labels
-    expected = dict(
-        knowledge_guided=8.0 * pure.knowledge_guided_loss(step.nouns, step.guide),
-        region_feature=0.1 * pure.region_info_nce(step.pooled, step.nouns, scale['region_feature']),
-        region_image=0.1 * pure.info_nce(step.region_embed, step.nouns, scale['region_image']),
-        feature_variation=pure.total_variation(step.features),
-        mask_variation=pure.total_variation(step.masks),
-        area=0.5 * pure.area_loss(step.own_masks, 0.25),
-        negative_area=0.05 * pure.area_loss(step.negative_area, 0.0),
-        word_segmentation=pure.text_segmentation_loss(step.word_logits, labels),
-        region_word=0.5 * pure.info_nce(step.region_embed, step.text_embed, scale['region_word']),
-    )
-    values = model.loss(images(2, 32, 40), caption_samples())
-    assert set(values) == {f'loss_{name}' for name in expected}
-    for name, value in expected.items():
-        torch.testing.assert_close(values[f'loss_{name}'], value, msg=lambda m, n=name: f'{n}: {m}')
 
 
 # What of the backbone runs beside the features: images, guides, nouns, captions, highlighted texts.
@@ -278,10 +254,3 @@ def test_decomposition_of_pairs(text):
         if text:
             torch.testing.assert_close(results[i].word_masks[slot], step.word_masks[row])
     assert not results[0].region_masks.requires_grad
-
-
-def test_sizes_that_follow_from_the_backbone_need_no_keys():
-    parts = MODELS.build(code_config()).co_decomposition
-    assert parts.word_prompt.words.shape == (24, 32)
-    assert parts.noun_prompt.contexts.shape == (CONTEXTS, 32)
-    assert parts.text_segmenter.transformer.resblocks[0].attn.heads == 2

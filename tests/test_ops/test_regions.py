@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from code_mm.ops import l2_normalize, masked_pooling, region_similarity
+from code_mm.ops import l2_normalize, masked_pooling
 
 
 def test_normalize_matches_definition_along_any_axis():
@@ -25,19 +25,6 @@ def test_normalize_half_precision_does_not_overflow(dtype):
     out = l2_normalize(x)
     assert out.dtype == dtype
     assert out.tolist() == [[0.5] * 4]
-
-
-def test_region_similarity_equals_loops():
-    features = torch.randn(2, 4, 3, 5, dtype=torch.float64)
-    embed = torch.randn(6, 4, dtype=torch.float64)
-    similarity = region_similarity(features, embed)
-    assert similarity.shape == (2, 6, 3, 5)
-    for b in range(2):
-        for m in range(6):
-            for y in range(3):
-                for x in range(5):
-                    expected = features[b, :, y, x] @ embed[m]
-                    torch.testing.assert_close(similarity[b, m, y, x], expected)
 
 
 def slow_pooling(features, masks, eps=1e-6):

@@ -128,17 +128,15 @@ class ZeroShotHead(BaseDecodeHead):
         image: Tensor,
         similarity_to_mask: nn.Module | None = None,
     ) -> Tensor:
-        """Scores of all classes at the size of the input image.
+        """Scores in [0, 1] at the input's size: [b, classes (+ background in front), H, W].
+
+        With ``name_scores``, which the segmentor applies afterwards: cosines [b, phrases, H, W].
 
         Args:
             inputs (Sequence[Tensor]): Feature maps [b, c, h, w].
             vocabulary (Vocabulary): The classes.
             image (Tensor): The normalised images [b, 3, H, W].
             similarity_to_mask (nn.Module, optional): In place of the head's own.
-
-        Returns:
-            Tensor: Scores in [0, 1], [b, classes (+ background in front), H, W]; with
-            ``name_scores``, which the segmentor applies afterwards, cosines [b, phrases, H, W].
         """
         similarity = self._similarity(inputs, vocabulary)
         if self.name_scores is not None:
@@ -160,6 +158,5 @@ class ZeroShotHead(BaseDecodeHead):
         return region_similarity(self.pixel_embeddings(inputs), vocabulary.embeddings)
 
     def _resize(self, scores: Tensor, image: Tensor) -> Tensor:
-        return F.interpolate(
-            scores, image.shape[-2:], mode='bilinear', align_corners=self.align_corners
-        )
+        size = image.shape[-2:]
+        return F.interpolate(scores, size, mode='bilinear', align_corners=self.align_corners)

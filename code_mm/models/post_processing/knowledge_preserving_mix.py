@@ -41,15 +41,12 @@ class KnowledgePreservingMix(BaseModule):
         self.templates = get_templates(templates)
 
     def forward(self, masks: Tensor, features: Tensor, class_embeddings: Tensor) -> Tensor:
-        """Mix in the frozen branch.
+        """Mix the frozen branch into soft masks [b, m, h, w].
 
         Args:
-            masks (Tensor): Soft masks [b, m, h, w].
+            masks (Tensor): [b, m, h, w].
             features (Tensor): Frozen dense CLIP features [b, c, h', w'], of any length.
             class_embeddings (Tensor): Unit-length embeddings [m, c].
-
-        Returns:
-            Tensor: Soft masks [b, m, h, w].
         """
         cosine = region_similarity(l2_normalize(features, dim=1), class_embeddings)
         frozen = torch.sigmoid(self.scale * (cosine - self.threshold))

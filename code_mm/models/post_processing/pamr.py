@@ -29,16 +29,16 @@ def _neighbours(x: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
 def pixel_affinity(image: Tensor, dilations: Sequence[int]) -> Tensor:
     """How much a pixel resembles each neighbour, a softmax over all of them.
 
-    ``softmax(mean_over_channels(-|x - x_n| / (0.1 * std + 1e-8)))`` with the
-    unbiased standard deviation, per channel, over the 9 positions of every
-    dilation (so the centre counts once per dilation).
+    ``softmax(mean_over_channels(-|x - x_n| / (0.1 * std + 1e-8)))`` with the unbiased standard
+    deviation, per channel, over the 9 positions of every dilation (so the centre counts once per
+    dilation).
 
     Args:
-        image: [b, 3, h, w], any scale.
-        dilations: distances of the neighbours, in pixels.
+        image (Tensor): [b, 3, h, w], any scale.
+        dilations (Sequence[int]): Distances of the neighbours, in pixels.
 
     Returns:
-        [b, 8 * len(dilations), h, w], sums to 1 over axis 1.
+        Tensor: [b, 8 * len(dilations), h, w], sums to 1 over axis 1.
     """
     count = 9 * len(dilations)
     total, squares = torch.zeros_like(image), torch.zeros_like(image)
@@ -59,16 +59,10 @@ def pixel_affinity(image: Tensor, dilations: Sequence[int]) -> Tensor:
 def neighbour_indices(
     height: int, width: int, dilations: Sequence[int], device: torch.device | str | None = None
 ) -> Tensor:
-    """Which pixels are the neighbours of each pixel; beyond the border, those on the border.
+    """Which pixels, counted row by row, are the neighbours of each; in `pixel_affinity`'s order.
 
-    Args:
-        height: of the grid, whose pixels are counted row by row.
-        width: of the grid.
-        dilations: as given to `pixel_affinity`, whose order of neighbours this is.
-        device: where the result is wanted; it is computed there.
-
-    Returns:
-        [height * width, 8 * len(dilations)], int32.
+    Beyond the border stands the pixel on the border. int32 [height * width, 8 * len(dilations)],
+    computed where it is wanted.
     """
     rows = torch.arange(height, device=device, dtype=torch.int32)[:, None]
     columns = torch.arange(width, device=device, dtype=torch.int32)
@@ -80,38 +74,25 @@ def neighbour_indices(
     return torch.stack(indices, -1).flatten(0, 1)
 
 
-def propagate(mask: Tensor, affinity: Tensor, neighbours: Tensor) -> Tensor:
-    """One step: every pixel becomes the affinity-weighted mean of its neighbours.
-
-    A weighted sum over rows of a table, which PyTorch has as one kernel: each output is
-    accumulated in registers, and no neighbour is copied.
-
-    Args:
-        mask: [h * w, n], classes last.
-        affinity: [h * w, k].
-        neighbours: [h * w, k] of `neighbour_indices`.
-    """
-    return F.embedding_bag(neighbours, mask, mode='sum', per_sample_weights=affinity)
-
-
 @MODELS.register_module()
 class PAMR(nn.Module):
     """Pixel-adaptive mask refinement (Araslanov & Roth, CVPR 2020; thesis §4.1).
 
-    Smooths masks along the image's own edges, without parameters. It refines
-    soft masks or scores of any segmentation model. Weighted neighbours are summed
-    in place of being copied, so memory is a few masks, not 8 * len(dilations) of them.
+    Smooths masks along the image's own edges, without parameters. It refines soft masks or scores
+    of any segmentation model. Weighted neighbours are summed in place of being copied, so memory
+    is a few masks, not 8 * len(dilations) of them.
 
     Args:
-        num_iter: number of steps, >= 0.
-        dilations: distances of the 8 neighbours each, in pixels of the grid.
-        grid: 'mask': the image is resized to the masks (as CoDe predicts);
-            'image': the masks are resized to the image. Bilinear, corners aligned.
-        chunk: classes refined at a time (None: all). Results do not depend on it;
+        num_iter (int): Steps, >= 0; in each, every pixel becomes the affinity-weighted mean of
+            its neighbours.
+        dilations (Sequence[int]): Distances of the 8 neighbours each, in pixels of the grid.
+        grid (str): 'mask': the image is resized to the masks (as CoDe predicts); 'image': the
+            masks are resized to the image. Bilinear, corners aligned.
+        chunk (int, optional): Classes refined at a time (None: all). Results do not depend on it;
             a few at a time stay in the processor's cache and bound memory.
 
     Raises:
-        ValueError: on numbers out of range or an unknown grid.
+        ValueError: A number is out of range, or the grid is unknown.
     """
 
     def __init__(
@@ -130,24 +111,18 @@ class PAMR(nn.Module):
             raise ValueError(f"expected grid to be 'mask' or 'image', but got {grid!r}")
         if chunk is not None and chunk < 1:
             raise ValueError(f'expected chunk >= 1 or None, but got {chunk}')
-        self.num_iter = num_iter
-        self.dilations = tuple(dilations)
-        self.grid = grid
-        self.chunk = chunk
+        self.num_iter, self.dilations, self.grid, self.chunk = num_iter, dilations, grid, chunk
 
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Refines masks.
+        """Refine masks.
 
         Args:
-            image: [b, 3, H, W], normalised or not: the scale cancels.
-            mask: [b, n, h, w], probabilities or scores.
+            image (Tensor): [b, 3, H, W], normalised or not: the scale cancels.
+            mask (Tensor): [b, n, h, w], probabilities or scores.
 
         Returns:
-            [b, n, h, w] on the mask's grid, [b, n, H, W] on the image's; dtype of
-            `mask`, computed in fp32 at least.
-
-        Raises:
-            ValueError: if image and mask are not 4-d with one batch size.
+            Tensor: [b, n, h, w] on the mask's grid, [b, n, H, W] on the image's; dtype of
+            ``mask``, computed in fp32 at least.
         """
         if image.dim() != 4 or mask.dim() != 4 or len(image) != len(mask):
             raise ValueError(
@@ -173,7 +148,9 @@ class PAMR(nn.Module):
         for part in mask.split(self.chunk or len(mask)):
             part = part.flatten(1).T.contiguous()
             for _ in range(self.num_iter):
-                part = propagate(part, affinity, neighbours)
+                # A weighted sum over rows of a table, which PyTorch has as one kernel: no
+                # neighbour is copied.
+                part = F.embedding_bag(neighbours, part, mode='sum', per_sample_weights=affinity)
             chunks.append(part.T)
         return torch.cat(chunks).view_as(mask)
 

@@ -1,9 +1,4 @@
+from .highlighting_prompts import RegionHighlightingPrompt, WordHighlightingPrompt
 from .noun_context_prompt import NounContextPrompt
-from .region_highlighting_prompt import RegionHighlightingPrompt
-from .word_highlighting_prompt import WordHighlightingPrompt
 
-__all__ = [
-    'NounContextPrompt',
-    'RegionHighlightingPrompt',
-    'WordHighlightingPrompt',
-]
+__all__ = ['NounContextPrompt', 'RegionHighlightingPrompt', 'WordHighlightingPrompt']

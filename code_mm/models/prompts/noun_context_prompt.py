@@ -51,15 +51,12 @@ class NounContextPrompt(BaseModule):
             )
 
     def forward(self, noun_ids: Tensor, backbone: VisionLanguageBackbone) -> Tensor:
-        """Embed nouns.
+        """Unit-length embeddings [n, c] of nouns.
 
         Args:
-            noun_ids (Tensor): Token ids with start and end token [n, l_noun]; together with the
-                contexts they must fit the text tower.
+            noun_ids (Tensor): Token ids with start and end token [n, l_noun]; see
+                :meth:`check_length`.
             backbone (VisionLanguageBackbone): Its (frozen) text tower embeds.
-
-        Returns:
-            Tensor: Unit-length noun embeddings [n, c].
         """
         self.check_length(noun_ids.shape[1], backbone)
         words = backbone.embed_tokens(noun_ids)

@@ -53,14 +53,7 @@ class ImageSegmenter(BaseModule):
         self.tail.load_state_dict(backbone.image_tail(**self.tail_keys).state_dict())
 
     def forward(self, trunk: Any) -> Tensor:
-        """Pixel-wise embedding x^v.
-
-        Args:
-            trunk (Any): What ``backbone.trunk`` gives.
-
-        Returns:
-            Tensor: Unit-length features [b, c, h, w] on the mask grid.
-        """
+        """Unit-length pixel embeddings x^v [b, c, h, w], on the mask grid, of the trunk's value."""
         features = self.tail.last_block(trunk)
         decoded = run_checkpointed(self.decoder, features, with_cp=self.with_cp)
         return l2_normalize(self.tail.project(decoded), dim=1)

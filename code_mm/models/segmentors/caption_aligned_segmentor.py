@@ -63,12 +63,8 @@ class CaptionAlignedSegmentor(ZeroShotSegmentor):
     @property
     def vocabulary(self) -> Vocabulary:
         """As in ``ZeroShotSegmentor``; in training with the learnt contexts as they are now."""
-        prompt = self.noun_prompt
-        if (
-            self.training
-            and prompt is not None
-            and any(p.requires_grad for p in prompt.parameters())
-        ):
+        contexts = self.noun_prompt.parameters() if self.training and self.noun_prompt else ()
+        if any(p.requires_grad for p in contexts):
             self._vocabulary = None
         return super().vocabulary
 
@@ -82,30 +78,32 @@ class CaptionAlignedSegmentor(ZeroShotSegmentor):
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         """Losses of labels (``decode.*``, ``aux*.*``) and of captions (``alignment.*``).
 
-        Args:
-            inputs (Tensor): Normalised images [b, 3, H, W].
-            data_samples (list[SegDataSample]): With ``gt_sem_seg``, or what ``PackCaptionInputs``
-                packs, or both.
+        Samples have ``gt_sem_seg``, or what ``PackCaptionInputs`` packs, or both.
         """
         labelled = [i for i, sample in enumerate(data_samples) if 'gt_sem_seg' in sample]
         captioned = [i for i, sample in enumerate(data_samples) if 'caption_ids' in sample]
-        self._check_samples(data_samples, {*labelled, *captioned})
+        for i in set(range(len(data_samples))) - {*labelled, *captioned}:
+            meta = data_samples[i].metainfo
+            raise ValueError(
+                'expected a sample with gt_sem_seg or caption_ids, but '
+                f'{meta.get("sample_key") or meta.get("img_path") or "one"} has neither; use '
+                'LoadAnnotations, or TokenizeCaption and PackCaptionInputs'
+            )
         maps = self.extract_feat(inputs)
         losses = self._label_losses(maps, data_samples, labelled, inputs.shape[-2:])
-        captioned = captioned[: self._fewest(len(captioned), inputs.device)]
+        fewest = torch.tensor(len(captioned), device=inputs.device)
+        all_reduce(fewest, 'min')
+        captioned = captioned[: int(fewest)]
         if captioned:
-            features = self.decode_head.pixel_embeddings(_take(maps, captioned))
+            features = self.decode_head.pixel_embeddings([each[captioned] for each in maps])
             samples = [data_samples[i] for i in captioned]
-            images = self._resize(inputs[captioned])
+            images = inputs[captioned]
+            if self.image_size is not None:
+                size = (self.image_size, self.image_size)
+                images = F.interpolate(images, size, mode='bilinear', antialias=True)
             aligned = self.co_decomposition(self._embedder, images, features, samples)
             losses.update({f'alignment.{name}': value for name, value in aligned.items()})
         return losses
-
-    def _resize(self, images: Tensor) -> Tensor:
-        if self.image_size is None:
-            return images
-        size = (self.image_size, self.image_size)
-        return F.interpolate(images, size, mode='bilinear', align_corners=False, antialias=True)
 
     def _label_losses(
         self,
@@ -115,7 +113,7 @@ class CaptionAlignedSegmentor(ZeroShotSegmentor):
         size: torch.Size,
     ) -> dict[str, Tensor]:
         samples = [data_samples[i] for i in labelled]
-        maps = _take(maps, labelled or [0])
+        maps = [each[labelled or [0]] for each in maps]
         if not labelled:
             nothing = torch.full((1, *size), self.decode_head.ignore_index, device=maps[0].device)
             samples = [SegDataSample(gt_sem_seg=PixelData(data=nothing))]
@@ -124,23 +122,3 @@ class CaptionAlignedSegmentor(ZeroShotSegmentor):
             losses.update(self._auxiliary_head_forward_train(maps, samples))
         # an accuracy of no pixels is none
         return losses if labelled else {k: v for k, v in losses.items() if 'loss' in k}
-
-    @staticmethod
-    def _fewest(count: int, device: torch.device) -> int:
-        fewest = torch.tensor(count, device=device)
-        all_reduce(fewest, 'min')
-        return int(fewest)
-
-    @staticmethod
-    def _check_samples(data_samples: list[SegDataSample], useful: set[int]) -> None:
-        for i, sample in enumerate(data_samples):
-            if i not in useful:
-                key = sample.metainfo.get('sample_key') or sample.metainfo.get('img_path')
-                raise ValueError(
-                    f'expected a sample with gt_sem_seg or caption_ids, but {key or "one"} has '
-                    'neither; use LoadAnnotations, or TokenizeCaption and PackCaptionInputs'
-                )
-
-
-def _take(maps: Sequence[Tensor], rows: list[int]) -> list[Tensor]:
-    return [each[rows] for each in maps]

@@ -18,8 +18,7 @@ from .zero_shot_segmentor import ZeroShotSegmentor
 class CoDeSegmentor(ZeroShotSegmentor):
     """Image-text co-decomposition (Wu et al., CVPR 2024; thesis ch. 3).
 
-    Training takes image-caption pairs (``PackCaptionInputs``), prediction images and class
-    names. *Segmentor* is the whole model, *segmenter* one of its two parts.
+    Training takes image-caption pairs (``PackCaptionInputs``), prediction images and class names.
 
     Args:
         backbone (dict): A ``VisionLanguageBackbone`` such as ``CLIP``; frozen, it serves every use.
@@ -64,15 +63,7 @@ class CoDeSegmentor(ZeroShotSegmentor):
         return self.image_segmenter(trunk)
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
-        """All losses of a batch of image-caption pairs, already weighted.
-
-        Args:
-            inputs (Tensor): Normalised images [b, 3, H, W].
-            data_samples (list[SegDataSample]): Captions, see ``CaptionBatch``.
-
-        Returns:
-            dict[str, Tensor]: ``loss_<name>`` for every loss of ``co_decomposition``.
-        """
+        """The losses of ``co_decomposition`` for images [b, 3, H, W] and their captions."""
         features = self.pixel_embeddings(inputs)
         return self.co_decomposition(self.backbone, inputs, features, data_samples)
 
@@ -80,22 +71,12 @@ class CoDeSegmentor(ZeroShotSegmentor):
     def decompose(self, inputs: Tensor, data_samples: list[SegDataSample]) -> list[SegDataSample]:
         """Decompose image-caption pairs into regions and words (thesis Fig. 4.2).
 
-        Args:
-            inputs (Tensor): Normalised images [b, 3, H, W].
-            data_samples (list[SegDataSample]): Captions, see ``CaptionBatch``.
-
-        Returns:
-            list[SegDataSample]: The samples with ``region_masks`` [k, H, W] and, where there is a
-            text segmenter, ``word_masks`` [k, l]; both probabilities.
+        The samples receive ``region_masks`` [k, H, W] and, where there is a text segmenter,
+        ``word_masks`` [k, l]; both probabilities.
         """
-        step = CoDecompositionStep(
-            self.co_decomposition,
-            self.backbone,
-            inputs,
-            self.pixel_embeddings(inputs),
-            data_samples,
-        )
-        regions, words = step.decompose()
+        features = self.pixel_embeddings(inputs)
+        parts = self.co_decomposition, self.backbone
+        regions, words = CoDecompositionStep(*parts, inputs, features, data_samples).decompose()
         regions = F.interpolate(regions, inputs.shape[-2:], mode='bilinear', align_corners=False)
         for i, sample in enumerate(data_samples):
             sample.set_field(regions[:, i], 'region_masks')
@@ -121,7 +102,5 @@ class CoDeSegmentor(ZeroShotSegmentor):
                 'expected no similarity_to_mask in decode_head, since that of co_decomposition is '
                 'used in training and prediction; move it there'
             )
-        channels = self.backbone.embed_dim
-        super()._init_decode_head(
-            {'in_channels': channels, **decode_head, 'similarity_to_mask': None}
-        )
+        channels = dict(in_channels=self.backbone.embed_dim)
+        super()._init_decode_head({**channels, **decode_head, 'similarity_to_mask': None})

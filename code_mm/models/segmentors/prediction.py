@@ -108,7 +108,6 @@ class WindowedPrediction:
         return PredictionSettings.from_test_cfg(self.test_cfg)
 
     def slide_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """Mean scores of overlapping windows [b, classes, H, W]."""
         scores, end = None, 0
         for rows in self._score_rows(inputs, batch_img_metas):
             if rows.shape[2] == inputs.shape[2]:
@@ -121,23 +120,16 @@ class WindowedPrediction:
         return scores
 
     def whole_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """Scores of whole images [b, classes, H, W]."""
         scores = super().whole_inference(inputs, batch_img_metas)
         return scores.cpu() if self.prediction_settings.scores_on_cpu else scores
 
     def predict(
         self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
     ) -> list[SegDataSample]:
-        """Label images.
+        """Label normalised images [b, 3, H, W], at their original size where samples tell it.
 
-        Args:
-            inputs (Tensor): Normalised images [b, 3, H, W].
-            data_samples (list[SegDataSample], optional): With mmseg's metainfo; labels are then
-                those of the original images.
-
-        Returns:
-            list[SegDataSample]: With ``pred_sem_seg`` [1, H, W] and, unless
-            ``test_cfg.keep_scores`` is False, ``seg_logits`` [classes, H, W].
+        Samples receive ``pred_sem_seg`` [1, H, W] and, unless ``test_cfg.keep_scores`` is False,
+        ``seg_logits`` [classes, H, W].
         """
         settings = self.prediction_settings
         metas = [sample.metainfo for sample in data_samples or []]
@@ -164,12 +156,9 @@ class WindowedPrediction:
                 del sample.seg_logits
             return data_samples
         for scores, sample in zip(seg_logits, data_samples, strict=True):
-            label = winning_class(
-                restore(scores, sample.metainfo),
-                sample.ori_shape,
-                settings.class_chunk,
-                self.align_corners,
-            )
+            scores = restore(scores, sample.metainfo)
+            size, chunk = sample.ori_shape, settings.class_chunk
+            label = winning_class(scores, size, chunk, self.align_corners)
             sample.pred_sem_seg = PixelData(data=label)
         return data_samples
 
@@ -181,14 +170,9 @@ class WindowedPrediction:
             shape = dict(img_shape=windows.shape[2:])
             return self.encode_decode(windows, [{**batch_img_metas[i], **shape} for i in images])
 
-        return average_by_rows(
-            inputs,
-            predict,
-            settings.crop_size,
-            settings.stride,
-            settings.window_batch_size,
-            device='cpu' if settings.scores_on_cpu else None,
-        )
+        windows = settings.crop_size, settings.stride, settings.window_batch_size
+        device = 'cpu' if settings.scores_on_cpu else None
+        return average_by_rows(inputs, predict, *windows, device)
 
     def _winners(self, scores: Tensor) -> Tensor:
         """Scores [b, classes, H, W] -> labels [b, 1, H, W] of mmseg's type."""
@@ -206,14 +190,8 @@ class WindowedPrediction:
 
 
 def restore(planes: Tensor, meta: Mapping) -> Tensor:
-    """Cut padding off and undo a flip, as mmseg's ``postprocess_result`` does.
-
-    Args:
-        planes (Tensor): Scores or labels [..., H, W] of a network's input.
-        meta (Mapping): ``img_padding_size`` or ``padding_size`` (left, right, top, bottom), and
-            ``flip`` with ``flip_direction``, of a data sample; each may be missing.
-    """
-    left, right, top, bottom = meta.get('img_padding_size', meta.get('padding_size', [0] * 4))
+    """Cut padding off planes [..., H, W] and undo a flip, as ``postprocess_result`` does."""
+    left, right, top, bottom = _padding(meta)
     height, width = planes.shape[-2:]
     planes = planes[..., top : height - bottom, left : width - right]
     if meta.get('flip'):
@@ -228,8 +206,12 @@ def restore(planes: Tensor, meta: Mapping) -> Tensor:
 
 def _restored_size(size: Sequence[int], meta: Mapping) -> tuple[int, int]:
     """Height and width that :func:`restore` leaves of ``size``."""
-    left, right, top, bottom = meta.get('img_padding_size', meta.get('padding_size', [0] * 4))
+    left, right, top, bottom = _padding(meta)
     return size[0] - top - bottom, size[1] - left - right
+
+
+def _padding(meta: Mapping) -> Sequence[int]:
+    return meta.get('img_padding_size', meta.get('padding_size', [0] * 4))
 
 
 def winning_class(
@@ -243,7 +225,7 @@ def winning_class(
         scores (Tensor): [classes, h, w].
         size (Sequence[int]): Height and width of the result.
         class_chunk (int): Classes resized at a time, >= 1.
-        align_corners (bool): See ``torch.nn.functional.interpolate``.
+        align_corners (bool): As for ``interpolate``.
 
     Returns:
         Tensor: Class indices [1, *size], int64.

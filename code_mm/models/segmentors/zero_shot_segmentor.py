@@ -13,7 +13,13 @@ from torch import Tensor, nn
 
 from code_mm.ops import crop, pad_to_multiple
 from code_mm.registry import MODELS
-from code_mm.vocabulary import Vocabulary, embed_vocabulary, get_templates, split_names
+from code_mm.vocabulary import (
+    Vocabulary,
+    embed_vocabulary,
+    get_templates,
+    split_names,
+    tokenize_phrases,
+)
 from code_mm.weights.model_weights import refuse_random_weights, watch_loading
 from code_mm.weights.own_layouts import rename_own_on_loading
 
@@ -79,8 +85,9 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
         self._of_labels = class_names, background_threshold
         self._vocabulary: Vocabulary | None = None
         self.class_names, self.background_threshold = None, _checked(background_threshold)
-        if class_names is not None:
-            self.set_class_names(class_names)
+        if class_names is not None:  # a subclass has no noun prompt yet that names must fit
+            split_names(class_names, background_threshold is not None)
+            self._name_classes(class_names)
         watch_loading(self.backbone)
         watch_loading(self._embedder)
         rename_own_on_loading(self)
@@ -124,8 +131,19 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
         return self._vocabulary
 
     def set_class_names(self, names: Sequence[str]) -> None:
-        """Look for these classes from now on ('background' first where there is a threshold)."""
-        split_names(names, self.background_threshold is not None)
+        """Look for these classes from now on ('background' first where there is a threshold).
+
+        Raises:
+            ValueError: As :func:`split_names`; or a name is too long for the text tower.
+        """
+        synonyms = split_names(names, self.background_threshold is not None)
+        phrases = [phrase for of_class in synonyms for phrase in of_class]
+        tokenize_phrases(phrases, self._embedder, self.noun_prompt, self.templates)
+        if (mix := self.decode_head.knowledge_preserving) is not None:
+            tokenize_phrases(phrases, self._embedder, None, mix.templates)
+        self._name_classes(names)
+
+    def _name_classes(self, names: Sequence[str]) -> None:
         self.class_names, self._vocabulary = tuple(names), None
         for part in (self, self.decode_head):
             part.num_classes = part.out_channels = len(self.class_names)
@@ -161,7 +179,7 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
     def postprocess_result(
         self, seg_logits: Tensor, data_samples: list[SegDataSample] | None = None
     ) -> list[SegDataSample]:
-        """Labels (and scores, see ``keep_scores``) of the original images."""
+        """As ``WindowedPrediction``; ``name_scores`` come after averaging and resizing."""
         name_scores = self.decode_head.name_scores
         if name_scores is None:
             return super().postprocess_result(seg_logits, data_samples)
@@ -169,9 +187,7 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
         for cosines, sample in zip(seg_logits, data_samples, strict=True):
             whole = restore(cosines, sample.metainfo)[None].contiguous()
             size = tuple(sample.metainfo.get('ori_shape', whole.shape[-2:]))
-            whole = F.interpolate(
-                whole, size=size, mode='bilinear', align_corners=self.align_corners
-            )
+            whole = F.interpolate(whole, size, mode='bilinear', align_corners=self.align_corners)
             (scores,) = name_scores(whole, self.vocabulary, self.similarity_to_mask)
             sample.pred_sem_seg = PixelData(data=scores.argmax(dim=0, keepdim=True))
             if self.prediction_settings.keep_scores:

@@ -111,17 +111,6 @@ def test_a_projection_is_learnt_for_foreign_features():
         build(in_channels=5, embed_dim=32)
 
 
-def test_several_inputs_are_concatenated_as_in_mmseg():
-    several = dict(in_channels=[5, 3], in_index=[0, 1], input_transform='resize_concat')
-    head = build(**several, embed_dim=32, project=True)
-    single = build(in_channels=8, embed_dim=32, project=True)
-    single.load_state_dict(head.state_dict())
-    maps = [features(channels=5, h=4, w=4), features(channels=3, h=2, w=2)]
-    joined = torch.cat([maps[0], bilinear(maps[1], (4, 4))], dim=1)
-    words = vocabulary(('star',), ('boat',))
-    torch.testing.assert_close(head(maps, words), single([joined], words))
-
-
 @MODELS.register_module()
 class KeepCosines(torch.nn.Module):
     def forward(self, cosines, vocabulary, similarity_to_mask):

@@ -6,16 +6,6 @@ from code_mm.ops import rank
 from code_mm.registry import MODELS
 
 
-@pytest.mark.parametrize(('prior', 'value', 'sign'), [(0.2, 0.3, 1), (0.9, 0.4, -1)])
-def test_mean_comes_before_the_absolute_value(prior, value, sign):
-    mask = torch.stack((torch.zeros(2, 3), torch.ones(2, 3))).requires_grad_()  # mean .5
-    loss = area_loss(mask, prior)
-    assert loss.item() == pytest.approx(value)
-    loss.backward()
-    torch.testing.assert_close(mask.grad, torch.full_like(mask, sign / 12))
-    torch.testing.assert_close(area_loss(mask.mean((1, 2)), prior), loss)  # areas will do
-
-
 def test_no_masks_cost_nothing():
     loss = area_loss(torch.zeros(0, 4, 4, requires_grad=True), 0.3)
     assert loss.item() == 0

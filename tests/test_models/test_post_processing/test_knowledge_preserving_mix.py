@@ -16,19 +16,6 @@ def test_mix_on_one_pixel_by_hand():
     torch.testing.assert_close(mixed, torch.full((1, 1, 2, 2), expected))
 
 
-def test_the_frozen_branch_is_interpolated_to_the_masks_grid():
-    generator = torch.Generator().manual_seed(0)
-    features = torch.randn(2, 5, 3, 4, generator=generator)
-    classes = torch.nn.functional.normalize(torch.randn(6, 5, generator=generator), dim=1)
-    mixed = KnowledgePreservingMix(weight=1.0)(torch.zeros(2, 6, 12, 16), features, classes)
-    for b in range(2):
-        for m in range(6):
-            cosine = torch.cosine_similarity(features[b], classes[m][:, None, None], dim=0)
-            frozen = torch.sigmoid(10 * (cosine - 0.25))[None, None]
-            expected = torch.nn.functional.interpolate(frozen, size=(12, 16), mode='bilinear')
-            torch.testing.assert_close(mixed[b, m], expected[0, 0])
-
-
 @pytest.mark.parametrize('weight', [-0.1, 0.0, 1.1])
 def test_weight_outside_its_range(weight):
     with pytest.raises(ValueError, match=r'expected a weight in \(0, 1\]'):

@@ -59,35 +59,6 @@ def test_what_learns_in_each_stage_and_nothing_else(stage):
     assert learning == moved == expected
 
 
-@torch.no_grad()
-def test_prediction():
-    """Soft masks on four times the patch grid, the frozen branch mixed in, bilinear resizing."""
-    mix = dict(weight=0.3, templates=['a {}'])
-    model = tiny_code(
-        decode_head=dict(type='ZeroShotHead', knowledge_preserving=mix), background_threshold=0.4
-    ).eval()
-    model.set_class_names(['background', *NAMES])
-    image = images(1, 24, 32)
-    (result,) = model.predict(image)
-    clip, to_mask, trunk = model.backbone, model.similarity_to_mask, model.backbone.trunk(image)
-    phrases = ['star', 'boat', 'ship', 'fish']
-
-    def cosine(features, embed):
-        return torch.einsum('bchw,nc->bnhw', F.normalize(features, dim=1), embed)
-
-    own = cosine(model.image_segmenter(trunk), model.noun_prompt(clip.tokenize(phrases, 20), clip))
-    own = torch.sigmoid(to_mask.scale * own + to_mask.bias)
-    names = F.normalize(clip.encode_text(clip.tokenize([f'a {name}' for name in phrases])), dim=-1)
-    kept = cosine(clip.dense(trunk), names)
-    kept = F.interpolate(torch.sigmoid(10 * (kept - 0.25)), (12, 16), mode='bilinear')
-    scores = 0.3 * kept + 0.7 * own
-    scores = torch.stack([scores[:, 0], scores[:, 1:3].amax(1), scores[:, 3]], dim=1)
-    scores = F.interpolate(scores, (24, 32), mode='bilinear')[0]
-    scores = torch.cat([torch.full((1, 24, 32), 0.4), scores])
-    torch.testing.assert_close(result.seg_logits.data, scores)
-    assert torch.equal(result.pred_sem_seg.data[0], scores.argmax(0))
-
-
 def test_the_modes_of_an_mmengine_model():
     model = tiny_code().eval()
     model.set_class_names(NAMES)

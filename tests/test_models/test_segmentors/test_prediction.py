@@ -38,12 +38,10 @@ def samples(image, ori_shape=None, **meta):
     [
         (dict(mode='slied'), "mode to be 'whole' or 'slide', got 'slied'"),
         (dict(window_batch_sise=4), "got 'window_batch_sise'; did you mean 'window_batch_size'"),
-        (dict(colour=1), "among .*'mode'.*, but got 'colour'$"),
         (dict(window_batch_size=2.0), 'window_batch_size to be an integer >= 1, got 2.0'),
         (dict(class_chunk=0), 'class_chunk to be an integer >= 1, got 0'),
         (dict(keep_scores='no'), "keep_scores to be True or False, got 'no'"),
         (dict(crop_size=None), r'crop_size = \(height, width\) .*, but got None'),
-        (dict(stride=(0, 16)), r'stride = \(height, width\) .*, but got \(0, 16\)'),
         (dict(stride=(16, 33)), r'stride <= crop_size, but got \(16, 33\) and \(32, 32\): pixels'),
     ],
 )
@@ -66,7 +64,7 @@ def test_the_segmentor_looks_at_what_test_cfg_says_now():
 
 @torch.no_grad()
 @pytest.mark.parametrize('everything', [False, True])
-@pytest.mark.parametrize('size', [(20, 25), (32, 48), (41, 67), (70, 32)])
+@pytest.mark.parametrize('size', [(20, 25), (41, 67)])
 def test_batched_windows_give_mmsegs_scores(everything, size):
     model, image = code(everything), images(2, *size)
     expected = EncoderDecoder.slide_inference(model, image, metas(image))

@@ -4,8 +4,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.config import ConfigDict
-from mmengine.structures import PixelData
-from mmseg.models.segmentors import EncoderDecoder
 from mmseg.structures import SegDataSample
 from tiny_model import RESNET, build, images, metas
 
@@ -40,16 +38,6 @@ def conv_net(num_classes=3, kind='WindowedEncoderDecoder', **keys):
     backbone = dict(RESNET, strides=(1, 1, 1, 1))
     config = dict(type=kind, backbone=backbone, decode_head=head, test_cfg=dict(mode='whole'))
     return build(ConfigDict({**config, **keys}), 0).eval()
-
-
-@torch.no_grad()
-def test_batched_windows_give_mmsegs_scores():
-    model = conv_net(test_cfg=dict(SLIDE, window_batch_size=4))
-    image = images(2, 41, 67)
-    own = metas(image)
-    expected = EncoderDecoder.slide_inference(model, image, metas(image))
-    torch.testing.assert_close(model.inference(image, own), expected, atol=1e-5, rtol=1e-5)
-    assert own == metas(image)  # the caller's metas stay as they are
 
 
 @torch.no_grad()
@@ -114,14 +102,3 @@ def test_every_sliding_window_is_refined_with_its_own_part_of_the_image():
     scores = model.inference(image, metas(image))
     assert torch.equal(model.post_processor.image, image[..., 16:])
     torch.testing.assert_close(scores.sum(1), torch.ones(1, 32, 48))
-
-
-def test_training_is_untouched():
-    plain, model = pair()
-    image, label = images(2, 32, 32), torch.randint(0, 3, (1, 32, 32))
-    samples = [
-        SegDataSample(metainfo=meta, gt_sem_seg=PixelData(data=label)) for meta in metas(image)
-    ]
-    one, two = plain.loss(image, samples), model.loss(image, samples)
-    assert one.keys() == two.keys()
-    assert all(torch.equal(value, two[name]) for name, value in one.items())

@@ -26,14 +26,16 @@ class CLIP(VisionLanguageBackbone):
         embed_dim (int): Channels of the joint embedding.
         image_size (int): Side of the training images in pixels.
         patch_size (int): Side of a patch in pixels.
-        vision_width, vision_layers, vision_heads: Size of the image tower.
+        vision_width, vision_layers, vision_heads (int): Size of the image tower: channels of its
+            tokens, blocks (at least 2), attention heads (``width // 64``, at least 1, by default).
         context_length (int): Text positions.
         vocab_size (int): Rows of the token embedding.
-        text_width, text_layers, text_heads: Size of the text tower.
+        text_width, text_layers, text_heads (int): Size of the text tower.
         frozen (bool): Parameters never move (gradients still flow through to the inputs).
         activation (str): 'quick_gelu' (OpenAI) or 'gelu' (most CLIPs of open_clip).
         with_cp (bool): Activation checkpointing: a training step needs less memory and more time.
-        dense_attention (dict, optional): How dense features are read, see ``CLIPImageTower``.
+        dense_attention (dict, optional): How the last block is read densely: a registered
+            ``DenseAttention``; ``SelfOnlyAttention`` (MaskCLIP) by default.
         image_tower (bool): False leaves the image tower out, where only texts are embedded.
         tokenizer (dict, optional): ``CLIPTokenizer`` by default.
         init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=path)``; the file may be
@@ -71,27 +73,10 @@ class CLIP(VisionLanguageBackbone):
         self.context_length, self.text_width = context_length, text_width
         self.tokenizer = TOKENIZERS.build(tokenizer or dict(type='CLIPTokenizer'))
         if image_tower:
-            self.visual = CLIPImageTower(
-                image_size,
-                patch_size,
-                vision_width,
-                vision_layers,
-                embed_dim,
-                vision_heads,
-                activation,
-                with_cp,
-                dense_attention,
-            )
-        self.text = CLIPTextTower(
-            context_length,
-            vocab_size,
-            text_width,
-            text_layers,
-            embed_dim,
-            text_heads,
-            activation,
-            with_cp,
-        )
+            sizes = image_size, patch_size, vision_width, vision_layers, embed_dim, vision_heads
+            self.visual = CLIPImageTower(*sizes, activation, with_cp, dense_attention)
+        sizes = context_length, vocab_size, text_width, text_layers, embed_dim, text_heads
+        self.text = CLIPTextTower(*sizes, activation, with_cp)
         self.text_heads = self.text.heads
         # ln(1 / temperature), CLIP's own start value
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
@@ -113,11 +98,7 @@ class CLIP(VisionLanguageBackbone):
         return self.visual.dense(trunk)
 
     def image_tail(self, dense_attention: dict | None = None) -> CLIPImageTail:
-        """A trainable copy of the last block, final norm and projection.
-
-        Args:
-            dense_attention (dict, optional): How the copy reads its block, see ``CLIPImageTail``.
-        """
+        """A trainable copy; ``dense_attention`` tells how it reads its block, whatever ours is."""
         return CLIPImageTail(self.visual, dense_attention)
 
     def embed_tokens(self, ids: Tensor) -> Tensor:

@@ -28,25 +28,18 @@ class DenseAttention(nn.Module):
         class_token: Tensor | None,
         grid: tuple[int, int],
     ) -> Tensor:
-        """Dense tokens from those in front of the last block.
+        """Tokens of the patches [b, h * w, width] after ``block``, before CLIP's final norm.
 
         Args:
-            block (ResidualAttentionBlock): The last block.
-            patches (Tensor): Patch tokens [b, h * w, width], rows of the grid one after another.
+            block (ResidualAttentionBlock): The tower's last.
+            patches (Tensor): Tokens in front of it [b, h * w, width], the grid row by row.
             class_token (Tensor, optional): [b, 1, width]; None where only patches are known.
             grid (tuple[int, int]): Height and width of the grid, in patches.
-
-        Returns:
-            Tensor: Tokens of the patches [b, h * w, width], before CLIP's final norm.
         """
 
 
 def with_class_token(patches: Tensor, class_token: Tensor | None) -> Tensor:
-    """All tokens in CLIP's order, the class token in front: [b, 1 + h * w, width].
-
-    Raises:
-        ValueError: The class token is None.
-    """
+    """All tokens in CLIP's order [b, 1 + h * w, width]; a ValueError where the first is None."""
     if class_token is None:
         raise ValueError(
             'expected the class token beside the patch tokens, since patches attend to it, but '

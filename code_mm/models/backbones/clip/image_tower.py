@@ -35,28 +35,15 @@ class PatchTokens(NamedTuple):
 
 
 class CLIPImageTower(nn.Module):
-    """CLIP's vision transformer (Radford et al., 2021); parameters carry OpenAI's names.
-
-    Args:
-        image_size (int): Side of the training images in pixels; sets the position grid.
-        patch_size (int): Side of a patch in pixels.
-        width (int): Channels of the tokens.
-        layers (int): Transformer blocks, at least 2.
-        embed_dim (int): Channels of the joint embedding.
-        heads (int, optional): Attention heads; ``width // 64`` (at least 1) by default.
-        activation (str): 'quick_gelu' (OpenAI) or 'gelu' (most CLIPs of open_clip).
-        with_cp (bool): Activation checkpointing, see ``Transformer``.
-        dense_attention (dict, optional): How the last block is read densely: a registered
-            ``DenseAttention``; ``SelfOnlyAttention`` (MaskCLIP) by default.
-    """
+    """CLIP's vision transformer under OpenAI's parameter names; arguments as those of ``CLIP``."""
 
     def __init__(
         self,
-        image_size: int = 224,
-        patch_size: int = 16,
-        width: int = 768,
-        layers: int = 12,
-        embed_dim: int = 512,
+        image_size: int,
+        patch_size: int,
+        width: int,
+        layers: int,
+        embed_dim: int,
         heads: int | None = None,
         activation: str = 'quick_gelu',
         with_cp: bool = False,
@@ -85,31 +72,22 @@ class CLIPImageTower(nn.Module):
         self.dense_attention = MODELS.build(dense_attention or dict(type='SelfOnlyAttention'))
 
     def encode(self, image: Tensor) -> Tensor:
-        """Embed whole images through the class token: [b, 3, H, W] -> [b, c], not normalised."""
+        """Embed whole images through the class token."""
         tokens, _ = self._embed(image)
         return self.ln_post(self.transformer.read(tokens, 0)) @ self.proj
 
     def trunk(self, image: Tensor) -> PatchTokens:
-        """Patch tokens, and the class token, after all blocks but the last one.
-
-        Args:
-            image (Tensor): Normalised RGB images [b, 3, H, W]; both sides at least one patch.
-                Pixels beyond the last whole patch are not seen.
-        """
+        """Tokens after all blocks but the last; pixels beyond the last whole patch are not seen."""
         tokens, grid = self._embed(image)
         for block in self.transformer.resblocks[:-1]:
             tokens = block(tokens)
         return PatchTokens(tokens[:, 1:], grid, tokens[:, :1])
 
     def dense(self, trunk: PatchTokens) -> Tensor:
-        """Dense features from the trunk's tokens: [b, c, h, w], not normalised."""
+        """Dense features by way of ``dense_attention``."""
         last = self.transformer.resblocks[-1]
         tokens = self.dense_attention(last, trunk.tokens, trunk.class_token, trunk.grid)
-        return trunk.to_map(self.project(tokens))
-
-    def project(self, tokens: Tensor) -> Tensor:
-        """Final norm and projection of tokens [..., width] into the joint space [..., c]."""
-        return self.ln_post(tokens) @ self.proj
+        return trunk.to_map(self.ln_post(tokens) @ self.proj)
 
     def _embed(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Patch embedding with the class token in front: [b, 1 + h * w, width] and the grid."""
@@ -136,13 +114,7 @@ class CLIPImageTower(nn.Module):
 
 
 class CLIPImageTail(ImageTail):
-    """A copy of CLIP's last block, final norm and projection.
-
-    Args:
-        tower (CLIPImageTower): What is copied.
-        dense_attention (dict, optional): How the block is read, in training too; its own key,
-            whatever the tower's is.
-    """
+    """A copy of CLIP's last block, final norm and projection, with a reading of its own."""
 
     def __init__(self, tower: CLIPImageTower, dense_attention: dict | None = None) -> None:
         super().__init__()

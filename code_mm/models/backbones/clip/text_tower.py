@@ -9,26 +9,15 @@ from .transformer import Transformer, token_at
 
 
 class CLIPTextTower(nn.Module):
-    """CLIP's causal text transformer (Radford et al., 2021).
-
-    Args:
-        context_length (int): Text positions, at most.
-        vocab_size (int): Rows of the token embedding.
-        width (int): Channels of the tokens.
-        layers (int): Transformer blocks.
-        embed_dim (int): Channels of the joint embedding.
-        heads (int, optional): Attention heads; ``width // 64`` (at least 1) by default.
-        activation (str): 'quick_gelu' (OpenAI) or 'gelu' (most CLIPs of open_clip).
-        with_cp (bool): Activation checkpointing, see ``Transformer``.
-    """
+    """CLIP's causal text transformer under OpenAI's parameter names; arguments as in ``CLIP``."""
 
     def __init__(
         self,
-        context_length: int = 77,
-        vocab_size: int = 49408,
-        width: int = 512,
-        layers: int = 12,
-        embed_dim: int = 512,
+        context_length: int,
+        vocab_size: int,
+        width: int,
+        layers: int,
+        embed_dim: int,
         heads: int | None = None,
         activation: str = 'quick_gelu',
         with_cp: bool = False,
@@ -45,12 +34,11 @@ class CLIPTextTower(nn.Module):
         nn.init.normal_(self.token_embedding.weight, std=0.02)
 
     def encode_words(self, words: Tensor, lengths: Tensor) -> Tensor:
-        """See ``VisionLanguageBackbone.encode_words``."""
         at_end = self.transformer.read(self._add_positions(words), lengths - 1, causal=True)
         return self.ln_final(at_end) @ self.text_projection
 
     def encode_continuations(self, prefix: Tensor, words: Tensor, lengths: Tensor) -> Tensor:
-        """:meth:`encode_words` of texts that begin alike; what they share is computed once."""
+        """What texts share is computed once."""
         begun = len(prefix)
         self._check_length(begun + words.shape[1])
         positions = self.positional_embedding[: begun + words.shape[1]]
@@ -60,7 +48,7 @@ class CLIPTextTower(nn.Module):
         return self.ln_final(token_at(hidden, lengths - 1)[:, 0]) @ self.text_projection
 
     def hidden_states(self, words: Tensor) -> Tensor:
-        """Last hidden state of every position, before the final norm: [b, l, width]."""
+        """Before the final norm."""
         return self.transformer(self._add_positions(words), causal=True)
 
     def _add_positions(self, words: Tensor) -> Tensor:

@@ -21,7 +21,6 @@ class QuickGELU(nn.Module):
 
 # Order of the rows of ``in_proj_weight``.
 _PROJECTIONS = ('query', 'key', 'value')
-# 'gelu' is the exact one, which most CLIPs of open_clip were trained with.
 _ACTIVATIONS = {'quick_gelu': QuickGELU, 'gelu': nn.GELU}
 
 
@@ -47,7 +46,6 @@ class SelfAttention(nn.Module):
         nn.init.zeros_(self.out_proj.bias)
 
     def forward(self, x: Tensor, causal: bool = False) -> Tensor:
-        """Attend over all tokens: [b, l, width] -> [b, l, width]."""
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
         q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=causal)  # b heads l d
@@ -94,15 +92,7 @@ class SelfAttention(nn.Module):
         return self.out_proj(torch.cat(attended))
 
     def project(self, x: Tensor, which: str) -> Tensor:
-        """One kind of projection, for attentions that do not need all three.
-
-        Args:
-            x (Tensor): Tokens [b, l, width].
-            which (str): 'query', 'key' or 'value'.
-
-        Returns:
-            Tensor: [b, heads, l, d].
-        """
+        """The 'query', 'key' or 'value' alone: [b, l, width] -> [b, heads, l, d]."""
         width, kind = x.shape[-1], _PROJECTIONS.index(which)
         rows = slice(kind * width, (kind + 1) * width)
         projected = F.linear(x, self.in_proj_weight[rows], self.in_proj_bias[rows])
@@ -117,12 +107,8 @@ class ResidualAttentionBlock(nn.Module):
     """A pre-norm transformer block with CLIP's parameter names.
 
     Args:
-        width (int): Channels of the tokens.
-        heads (int): Attention heads.
-        activation (str): 'quick_gelu' (OpenAI) or 'gelu', the exact one.
-
-    Raises:
-        ValueError: Another activation.
+        width, heads (int): As for ``SelfAttention``.
+        activation (str): 'quick_gelu' (OpenAI) or 'gelu' (exact; most CLIPs of open_clip).
     """
 
     def __init__(self, width: int, heads: int, activation: str = 'quick_gelu') -> None:
@@ -143,12 +129,7 @@ class ResidualAttentionBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, causal: bool = False) -> Tensor:
-        """Run the block on tokens [b, l, width].
-
-        Args:
-            x (Tensor): Tokens.
-            causal (bool): Tokens attend to themselves and earlier ones.
-        """
+        """Run the block on tokens [b, l, width]; causal: they attend to none behind themselves."""
         x = x + self.attn(self.ln_1(x), causal)
         return x + self.mlp(self.ln_2(x))
 
@@ -163,7 +144,7 @@ class ResidualAttentionBlock(nn.Module):
         Args:
             x (Tensor): Tokens [b, l, width].
             position (int | Tensor): Index of the token: one for all, or one for each [b].
-            causal (bool): Tokens attend to themselves and earlier ones.
+            causal (bool): As in :meth:`forward`.
 
         Returns:
             Tensor: [b, width].
@@ -176,7 +157,7 @@ class Transformer(nn.Module):
     """A stack of :class:`ResidualAttentionBlock` under CLIP's name ``resblocks``.
 
     Args:
-        width, heads, activation: Of the blocks.
+        width, heads, activation (int, int, str): Of the blocks.
         layers (int): Blocks.
         with_cp (bool): Activation checkpointing: keep only what goes into each block and compute
             the rest again in the backward pass (mmcv's name for it).
@@ -230,7 +211,7 @@ class Transformer(nn.Module):
 
 
 def token_at(x: Tensor, position: int | Tensor) -> Tensor:
-    """One token of every sequence: [b, l, c] -> [b, 1, c]; ``position`` an index or [b]."""
+    """One token of every sequence: [b, l, c] -> [b, 1, c]."""
     if isinstance(position, int):
         return x[:, position : position + 1]
     return x.gather(1, position.view(-1, 1, 1).expand(-1, 1, x.shape[-1]))
