@@ -141,22 +141,3 @@ def test_classes_are_at_most_two_levels_below_a_librarys():
 
     deep = {c.__name__ for c in classes if c.__module__.startswith('code_mm') and depth(c) > 2}
     assert not deep
-
-
-def test_upward_imports_are_seen(tmp_path, monkeypatch):
-    """The reader of imports itself: every spelling of one import is recognised."""
-    monkeypatch.setattr(f'{__name__}.ROOT', tmp_path)
-    folder = tmp_path / 'code_mm' / 'models' / 'losses'
-    folder.mkdir(parents=True)
-    file = folder / 'a.py'
-    for line in (
-        'from code_mm.models.segmentors import CoDe',
-        'from code_mm.models.segmentors.code import CoDe',
-        'import code_mm.models.segmentors',
-        'from ..segmentors import CoDe',
-        'from .. import segmentors',
-    ):
-        file.write_text(f'def f():\n    {line}\n')
-        assert {part_of(name) for name in imports_of(file)} == {'models.segmentors'}, line
-    file.write_text('import torch\nfrom .b import c\n')
-    assert {part_of(name) for name in imports_of(file)} == {'models.losses'}

@@ -9,16 +9,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
-from mmengine.runner import Runner
 from safetensors.torch import load_file
 from tiny_configs import PROJECTS
 
 from code_mm.tokenizers import CLIPTokenizer
-from projects.shapes_world import NOUNS, ShapesWorld, write_evaluation, write_shards
+from projects.shapes_world import NOUNS
 
 WEIGHTS = PROJECTS / 'shapes_world' / 'weights' / 'small_clip_shapes.safetensors'
 TEMPLATES = (  # thesis §4.1
@@ -34,47 +32,23 @@ TEMPLATES = (  # thesis §4.1
 )
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 PATCH, GRID, BLOCKS, TEXT_BLOCKS, HEADS, HEAD_WIDTH = 8, 8, 4, 3, 2, 64
-SCALE, BIAS, BACKGROUND = 20.0, -5.0, 0.4
+SCALE, BIAS = 20.0, -5.0
 
 
-def make_world(folder, images=6):
-    """Images with label maps, and a shard of captions."""
-    world = ShapesWorld('hard', size=64)
-    write_evaluation(world, folder, count=images)
-    write_shards(world, folder / 'shards', count=8, per_shard=8)
-    return folder
-
-
-def build_config(file, world, work_dir, **keys):
-    """A config of the shapes world on that world; ``keys`` with __ for the dots."""
-    cfg = Config.fromfile(file)
+def build_config(name, world, work_dir, **keys):
+    """A config below projects/ on that world, with other keys."""
+    cfg = Config.fromfile(PROJECTS / name)
     loaders = ['test_dataloader']
     if 'train_dataloader' in cfg:
         loaders += ['train_dataloader', 'val_dataloader']
-        keys = {'train_dataloader__batch_size': 4, **keys}
+        keys = {'train_dataloader.batch_size': 4, **keys}
     for loader in loaders:
-        keys[f'{loader}__num_workers'] = 0
-        keys[f'{loader}__persistent_workers'] = False
-        keys[f'{loader}__dataset__data_root'] = str(world)
-    cfg.merge_from_dict({key.replace('__', '.'): value for key, value in keys.items()})
+        keys[f'{loader}.num_workers'] = 0
+        keys[f'{loader}.persistent_workers'] = False
+        keys[f'{loader}.dataset.data_root'] = str(world)
+    cfg.merge_from_dict(keys)
     cfg.work_dir, cfg.experiment_name = str(work_dir), str(work_dir).replace('/', '_')
     return cfg
-
-
-def build_training(config, world, work_dir, iters=2, **keys):
-    """A Runner that trains for a few iterations, without decoder gates and pictures."""
-    cfg = build_config(
-        PROJECTS / config,
-        world,
-        work_dir,
-        model__image_segmenter__init_gate=0.0,  # it starts from the upsampled dense features
-        train_cfg__max_iters=iters,
-        train_cfg__val_interval=iters + 1,
-        default_hooks__logger__interval=1,
-        custom_hooks=[dict(type='ClassNamesHook')],
-        **keys,
-    )
-    return Runner.from_cfg(cfg)
 
 
 def pictures(world):
@@ -82,43 +56,6 @@ def pictures(world):
     for path in sorted((Path(world) / 'images' / 'validation').glob('*.jpg')):
         truth = Path(world) / 'annotations' / 'validation' / f'{path.stem}.png'
         yield cv2.imread(str(path))[..., ::-1].astype(float), cv2.imread(str(truth), -1)
-
-
-def start_features(runner, image):
-    """What CoDe's image segmenter starts from: unit-length features [c, H, W] of a RGB image."""
-    runner.model.init_weights()
-    pixels = torch.from_numpy((image - np.array(MEAN)) / np.array(STD)).float()
-    with torch.no_grad():
-        return runner.model.pixel_embeddings(pixels.permute(2, 0, 1)[None])[0]
-
-
-def what_learnt(runner):
-    """Parts of the image segmenter's block that the optimiser has seen a gradient of."""
-    block, state = runner.model.image_segmenter.tail.block, runner.optim_wrapper.optimizer.state
-    rows = state[block.attn.in_proj_weight]['exp_avg_sq'].unflatten(0, (3, -1)).sum(dim=(1, 2))
-    parts = dict(zip(('query', 'key', 'value'), rows > 0, strict=True))
-    parts['feed_forward'] = block.mlp.c_fc.weight in state
-    return {name for name, learnt in parts.items() if learnt}
-
-
-def check_miou(config, world, work_dir, last_block):
-    """The mIoU of a config below ``projects/``, without training, is that of plain formulas."""
-    runner = Runner.from_cfg(build_config(PROJECTS / config, world, work_dir))
-    runner.model.init_weights()
-    expected = PlainMethod(last_block).miou(world)
-    assert runner.test()['mIoU'] == pytest.approx(expected, abs=0.02)  # percent, two digits
-
-
-def check_start_of_code(config, world, work_dir, last_block, learnt, **keys):
-    """CoDe starts from the method's dense features, and these parts of the block learn."""
-    runner = build_training(config, world, work_dir, **keys)
-    image, _ = next(iter(pictures(world)))
-    expected = PlainMethod(last_block).upsampled(image).float()
-    torch.testing.assert_close(start_features(runner, image), expected, rtol=1e-3, atol=1e-4)
-    runner.train()
-    losses = runner.message_hub.get_scalar('train/loss')
-    assert math.isfinite(losses.current())
-    assert what_learnt(runner) == learnt
 
 
 class Block:
@@ -163,18 +100,52 @@ def layer_norm(x, w, name):
     return scaled * w[f'{name}.weight'] + w[f'{name}.bias']
 
 
+def maskclip(block, x):
+    """Attention weights are the identity."""
+    _, _, value = block.projections(x)
+    x = x + block.output(torch.eye(len(x), dtype=x.dtype).expand(len(value), -1, -1), value)
+    return (x + block.feed_forward(x))[1:]
+
+
+def sclip(block, x):
+    """Queries attend to queries and keys to keys; a sum, not a mean."""
+    query, key, value = block.projections(x)
+    weights = block.weights_of(query, query) + block.weights_of(key, key)
+    x = x + block.output(weights, value)
+    return (x + block.feed_forward(x))[1:]
+
+
+def clearclip(block, x):
+    """Queries attend to queries; nothing is added to what they gather."""
+    query, _, value = block.projections(x)
+    return block.output(block.weights_of(query, query), value)[1:]
+
+
+def naclip(block, x):
+    """Keys attend to keys, more so to near ones; nothing is added to what they gather."""
+    _, key, value = block.projections(x)
+    gaussian = torch.zeros(65, 65, dtype=x.dtype)
+    for i in range(64):
+        for j in range(64):
+            squared = (i // 8 - j // 8) ** 2 + (i % 8 - j % 8) ** 2
+            gaussian[1 + i, 1 + j] = math.exp(-squared / (2 * 5.0**2))
+    return block.output(block.weights_of(key, key, gaussian), value)[1:]
+
+
 class PlainMethod:
     """CLIP with its last block replaced by ``last_block(block, tokens) -> patches [64, c]``."""
 
-    def __init__(self, last_block):
-        self.last_block = last_block
+    def __init__(self, last_block, background=0.4):
+        self.last_block, self.background = last_block, background
         self.w = {name: value.double() for name, value in load_file(WEIGHTS).items()}
+
+    def normalise(self, image):
+        return torch.from_numpy((image - np.array(MEAN)) / np.array(STD))
 
     def dense(self, image):
         """Unit-length features [64, c] of a RGB image [64, 64, 3] in 0 ... 255."""
         w = {k.removeprefix('visual.'): v for k, v in self.w.items() if k.startswith('visual.')}
-        pixels = torch.from_numpy((image - np.array(MEAN)) / np.array(STD))
-        patches = pixels.view(GRID, PATCH, GRID, PATCH, 3)
+        patches = self.normalise(image).view(GRID, PATCH, GRID, PATCH, 3)
         x = torch.einsum('ypxqc,ocpq->yxo', patches, w['conv1.weight']).flatten(0, 1)
         x = torch.cat([w['class_embedding'][None], x]) + w['positional_embedding']
         x = layer_norm(x, w, 'ln_pre')
@@ -202,7 +173,7 @@ class PlainMethod:
         planes = scores.T.view(1, len(embeddings), GRID, GRID)
         planes = F.interpolate(planes, image.shape[:2], mode='bilinear', align_corners=False)[0]
         best, label = planes.max(dim=0)
-        return torch.where(best > BACKGROUND, label + 1, 0).numpy()
+        return torch.where(best > self.background, label + 1, 0).numpy()
 
     def miou(self, world):
         """Mean IoU over the classes that occur, background included, in percent."""
@@ -216,8 +187,3 @@ class PlainMethod:
             if either:
                 ious.append(((found == label) & (truth == label)).sum() / either)
         return 100 * np.mean(ious)
-
-    def upsampled(self, image):
-        """Features [c, 32, 32]: every patch's, four times in both directions."""
-        dense = self.dense(image).T.view(-1, GRID, GRID)
-        return dense.repeat_interleave(4, dim=1).repeat_interleave(4, dim=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from pathlib import Path
@@ -141,7 +142,7 @@ def _plain(value: Cell):
     if np.ndim(value):
         return [_plain(v) for v in value]
     value = np.asarray(value).item()
-    return None if value != value else value
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _mean(value) -> float | None:

@@ -25,19 +25,15 @@ class Caption:
     """A caption and what the generator knows about it.
 
     Args:
-        text: The caption.
-        nouns: Its nouns in the order of the text, the background's included.
-        words: One tuple (word, start, end, owner) per word: ``text[start:end]`` is the word and
-            owner the noun that it names or describes, or None (articles, relations, fillers).
+        text (str): The caption.
+        nouns (tuple): Its nouns in the order of the text, the background's included.
+        words (tuple): One tuple (word, start, end, owner) per word: ``text[start:end]`` is the word
+            and owner the noun that it names or describes, or None (articles, relations, fillers).
     """
 
     text: str
     nouns: tuple
     words: tuple
-
-    def words_of(self, noun: str) -> tuple:
-        """Indices into ``words`` of what names or describes ``noun``."""
-        return tuple(i for i, word in enumerate(self.words) if word[3] == noun)
 
 
 def _phrase(obj: SceneObject, level: Level, rng: np.random.Generator) -> list:

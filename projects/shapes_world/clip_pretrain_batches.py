@@ -48,18 +48,20 @@ class CLIPPretrainBatches(Dataset):
     only if the loop replays the loader, as mmengine's does.
 
     Args:
-        sources: Name -> dict(world=..., count=..., noun_templates=...), see :class:`ShapesArrays`.
-        stages: Curriculum: list of dict(until=iteration, batches=[...]), ``until`` exclusive and
-            rising. ``batches`` is repeated in a cycle; each entry is a dict of source -> share.
-        batch_size: Samples per iteration, of all processes together.
-        length: Number of items; the last stage's ``until`` by default.
+        sources (dict): Name -> dict(world=..., count=..., noun_templates=...), see
+            :class:`ShapesArrays`.
+        stages (list): Curriculum: list of dict(until=iteration, batches=[...]), ``until`` exclusive
+            and rising. ``batches`` is repeated in a cycle; each entry is a dict of source -> share.
+        batch_size (int): Samples per iteration, of all processes together.
         patch_size, image_size: Of the CLIP, to place crops on its position grid.
-        context_length: Text positions.
-        split: Split of the world that is read.
-        augment: Mirror (unless the caption says "left"), shift, and change brightness and contrast.
-        ordered: Walk through the one source in order, for evaluation; needs one stage and source.
-        template_share: Share of noun batches written with one of ImageNet's templates.
-        seed: Seed of the batches.
+        context_length (int): Text positions.
+        split (str): Split of the world that is read.
+        augment (bool): Mirror (unless the caption says "left"), shift, and change brightness and
+            contrast.
+        ordered (bool): Walk through the one source in order, for evaluation; needs one stage and
+            source.
+        template_share (float): Share of noun batches written with one of ImageNet's templates.
+        seed (int): Seed of the batches.
         cache_dir, workers: See :class:`ShapesArrays`.
 
     Raises:
@@ -71,7 +73,6 @@ class CLIPPretrainBatches(Dataset):
         sources: dict,
         stages: list,
         batch_size: int = 128,
-        length: int | None = None,
         patch_size: int = 8,
         image_size: int = 64,
         context_length: int = 77,
@@ -93,7 +94,7 @@ class CLIPPretrainBatches(Dataset):
             )
         self.processes = 1 if ordered else get_world_size()
         self.stages, self.batch_size, self.seed = stages, batch_size, seed
-        self.length = (length or ends[-1]) * self.processes
+        self.length = ends[-1] * self.processes
         self.patch_size, self.image_size = patch_size, image_size
         self.augment, self.ordered, self.template_share = augment, ordered, template_share
         self.metainfo = {}
@@ -244,15 +245,16 @@ class ShapesArrays:
     """Samples of a shapes world kept in memory as arrays, with their captions tokenised.
 
     Args:
-        world: Arguments of :class:`ShapesWorld`.
-        count: Number of samples.
-        split: Name of the split.
-        context_length: Text positions.
-        noun_templates: Replace the caption by the nouns of the image, each alone in a template
-            that the whole batch shares. Images without objects have their background's noun.
-        cache_dir: Folder that keeps the arrays between runs (a new one after a change of the
-            generator's code); None makes them anew in every process.
-        workers: Processes that make the samples.
+        world (dict): Arguments of :class:`ShapesWorld`.
+        count (int): Number of samples.
+        split (str): Name of the split.
+        context_length (int): Text positions.
+        noun_templates (bool): Replace the caption by the nouns of the image, each alone in a
+            template that the whole batch shares. Images without objects have their background's
+            noun.
+        cache_dir (str, optional): Folder that keeps the arrays between runs (a new one after a
+            change of the generator's code); None makes them anew in every process.
+        workers (int): Processes that make the samples.
 
     Attributes:
         images: uint8 RGB [count, H, W, 3].
@@ -299,8 +301,9 @@ class ShapesArrays:
         """Token ids of all texts that fit each of some samples.
 
         Args:
-            rows: Indices of the samples, [b].
-            template: Whether to take an ImageNet template, and a number in [0, 1) that chooses it.
+            rows (ndarray): Indices of the samples, [b].
+            template (tuple): Whether to take an ImageNet template, and a number in [0, 1) that
+                chooses it.
 
         Returns:
             int64 [b, p, l]: the caption alone, or every noun of the image in the template; an

@@ -26,7 +26,7 @@ def text_positives(token_ids: Tensor) -> tuple[Tensor, Tensor]:
     that has it is its positive.
 
     Args:
-        token_ids: int64 [b, p, l], the texts of each image (repetitions do not count).
+        token_ids (Tensor): int64 [b, p, l], the texts of each image (repetitions do not count).
 
     Returns:
         Distinct texts int64 [u, l], and 0/1 matrix [b, u] of what fits.
@@ -44,10 +44,10 @@ def multi_positive_info_nce(image: Tensor, text: Tensor, fits: Tensor, scale: Te
     Either softmax is compared with equal shares for all positives. Images come from all processes.
 
     Args:
-        image: Unit embeddings [b, c] of this process.
-        text: Unit embeddings [u, c], the same in all processes.
-        fits: 0/1 matrix [b, u].
-        scale: Inverse temperature, 0-d.
+        image (Tensor): Unit embeddings [b, c] of this process.
+        text (Tensor): Unit embeddings [u, c], the same in all processes.
+        fits (Tensor): 0/1 matrix [b, u].
+        scale (Tensor): Inverse temperature, 0-d.
 
     Returns:
         0-d; the mean over processes is the loss of the joined batch.
@@ -62,22 +62,24 @@ def multi_positive_info_nce(image: Tensor, text: Tensor, fits: Tensor, scale: Te
 class CLIPPretrainer(BaseModel):
     """Train both towers of a CLIP on images and captions from nothing.
 
-    Samples carry ``caption_ids`` [l], or ``positive_ids`` [p, l] where several texts fit an image
-    (p the same within a batch); optional metainfo ``position_window`` (row, column) says which
+    Samples carry ``positive_ids`` [p, l], the texts that fit an image (p the same within a batch);
+    optional metainfo ``position_window`` (row, column) says which
     part of the position grid an image smaller than ``image_size`` takes, so that small crops train
     all positions. Texts are cut at the longest one of the batch and equal texts are encoded once.
 
     Args:
-        clip: Config of :class:`CLIP` (``frozen=False``). With ``vocabulary`` its ``vocab_size`` is
-            replaced by the number of tokens in use.
-        vocabulary: Texts that hold every token of the captions. The 49408-row token embedding then
-            shrinks to the rows in use (``token_ids`` keeps their places; the export tool puts them
-            back). None keeps all rows.
-        vocabulary_templates: Name of a template set whose words join ``vocabulary``.
-        nouns: Nouns that :meth:`predict` scores images against.
-        template: Text in which :meth:`predict` puts a noun.
-        autocast_dtype: ``'bfloat16'`` or ``'float16'`` for the towers' products, or None.
-        data_preprocessor: Normalises images.
+        clip (dict): Config of :class:`CLIP` (``frozen=False``). With ``vocabulary`` its
+            ``vocab_size`` is replaced by the number of tokens in use.
+        vocabulary (Sequence[str], optional): Texts that hold every token of the captions. The
+            49408-row token embedding then shrinks to the rows in use (``token_ids`` keeps their
+            places; the export tool puts them back). None keeps all rows.
+        vocabulary_templates (str, optional): Name of a template set whose words join
+            ``vocabulary``.
+        nouns (Sequence[str]): Nouns that :meth:`predict` scores images against.
+        template (str): Text in which :meth:`predict` puts a noun.
+        autocast_dtype (str, optional): ``'bfloat16'`` or ``'float16'`` for the towers' products, or
+            None.
+        data_preprocessor (dict, optional): Normalises images.
 
     Raises:
         ValueError: A frozen CLIP, or a caption with a token outside ``vocabulary``.
@@ -129,7 +131,7 @@ class CLIPPretrainer(BaseModel):
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict:
         """Contrast a batch [b, 3, H, W] with its captions."""
-        ids = torch.stack([_texts_of(sample) for sample in data_samples])
+        ids = torch.stack([sample.positive_ids for sample in data_samples])
         texts, fits = text_positives(ids)
         window = data_samples[0].metainfo.get('position_window', (0, 0))
         image, text = self.embed_images(inputs, window), self.embed_texts(texts)
@@ -162,8 +164,8 @@ class CLIPPretrainer(BaseModel):
         """Unit embeddings [b, c] of images [b, 3, H, W].
 
         Args:
-            image: Normalised images.
-            window: First (row, column) of the position grid that the image's patches take.
+            image (Tensor): Normalised images.
+            window (tuple): First (row, column) of the position grid that the image's patches take.
         """
         with self._autocast(image.device):
             if image.shape[-1] == self.clip.visual.base_grid * self.clip.visual.patch_size:
@@ -190,11 +192,6 @@ class CLIPPretrainer(BaseModel):
                 'add its word to vocabulary'
             )
         return rows
-
-
-def _texts_of(sample: SegDataSample) -> Tensor:
-    """Texts [p, l] of an image: ``positive_ids``, else its caption."""
-    return sample.positive_ids if 'positive_ids' in sample else sample.caption_ids[None]
 
 
 def _encode_window(visual: nn.Module, image: Tensor, window: tuple) -> Tensor:

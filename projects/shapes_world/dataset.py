@@ -47,9 +47,9 @@ class ShapesWorldDataset(BaseSegDataset):
     and ignores (255) the pixels of all others.
 
     Args:
-        level: ``easy`` (8 nouns) or ``hard`` (16 nouns).
-        with_background: Score the background as class 0.
-        background_nouns: Score every background noun as a class of its own.
+        level (str): ``easy`` (8 nouns) or ``hard`` (16 nouns).
+        with_background (bool): Score the background as class 0.
+        background_nouns (bool): Score every background noun as a class of its own.
         img_suffix, seg_map_suffix: As in ``BaseSegDataset``; for the Cityscapes layout
             ``_leftImg8bit.png`` and ``_gtFine_labelTrainIds.png``.
         **kwargs: Of ``BaseSegDataset``.

@@ -134,8 +134,8 @@ def draw(scene, size: int, rng: np.random.Generator) -> tuple:
 
     Args:
         scene: A :class:`~projects.shapes_world.scene.Scene`.
-        size: Side of the picture in pixels.
-        rng: Source of surface details.
+        size (int): Side of the picture in pixels.
+        rng (np.random.Generator): Source of surface details.
 
     Returns:
         ``image`` uint8 RGB [size, size, 3] and ``instances`` uint8 [size, size]: 0 for the

@@ -19,13 +19,13 @@ from safetensors.torch import save_file
 
 from code_mm.weights import read_checkpoint
 
+VOCAB_SIZE = 49408  # rows of the full token embedding
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('checkpoint', type=Path, help='checkpoint of a CLIPPretrainer')
     parser.add_argument('out', type=Path, help='safetensors file to write')
-    parser.add_argument('--vocab-size', type=int, default=49408, help='rows of the full embedding')
-    parser.add_argument('--dtype', choices=('float16', 'float32'), default='float16')
     parser.add_argument(
         '--measure',
         metavar='CONFIG',
@@ -35,16 +35,11 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def openai_state(state: dict, vocab_size: int, dtype: torch.dtype) -> dict:
-    """Tensors of a CLIPPretrainer under OpenAI's names, token rows at their places.
-
-    Args:
-        state: State dict of a ``CLIPPretrainer``.
-        vocab_size: Rows of the full token embedding.
-        dtype: Of the tensors written.
+def openai_state(state: dict) -> dict:
+    """Half-precision tensors of a CLIPPretrainer under OpenAI's names, token rows at their places.
 
     Raises:
-        ValueError: The state dict is not of a ``CLIPPretrainer`` or holds higher token ids.
+        ValueError: The state dict is not of a ``CLIPPretrainer``.
     """
     clip = {k.removeprefix('clip.'): v for k, v in state.items() if k.startswith('clip.')}
     if 'text.token_embedding.weight' not in clip:
@@ -53,23 +48,20 @@ def openai_state(state: dict, vocab_size: int, dtype: torch.dtype) -> dict:
         )
     ids = state.get('token_ids')
     if ids is not None:
-        if int(ids.max()) >= vocab_size:
-            raise ValueError(
-                f'expected token ids below vocab_size={vocab_size}, but got {int(ids.max())}'
-            )
         rows = clip['text.token_embedding.weight']
-        full = rows.new_zeros(vocab_size, rows.shape[1])
+        full = rows.new_zeros(VOCAB_SIZE, rows.shape[1])
         full[ids] = rows
         clip['text.token_embedding.weight'] = full
-    return {k.removeprefix('text.'): v.detach().to(dtype).contiguous() for k, v in clip.items()}
+    return {k.removeprefix('text.'): v.detach().half().contiguous() for k, v in clip.items()}
 
 
 def measure(config: str, state: dict) -> dict:
     """Noun recall on 1000 held-out images of either level.
 
     Args:
-        config: Config of the pre-training, whose ``val_dataloader`` is changed to either level.
-        state: State dict of the ``CLIPPretrainer``.
+        config (str): Config of the pre-training, whose ``val_dataloader`` is changed to either
+            level.
+        state (dict): State dict of the ``CLIPPretrainer``.
     """
     from mmengine.config import Config
     from mmseg.registry import MODELS
@@ -106,12 +98,9 @@ def main() -> None:
     args = parse_args()
     checkpoint = read_checkpoint(args.checkpoint)
     weights = checkpoint['state_dict']
-    state = openai_state(weights, args.vocab_size, getattr(torch, args.dtype))
+    state = openai_state(weights)
     # figures are of the weights as written
-    rounded = {
-        k: v.to(getattr(torch, args.dtype)).to(v.dtype) if v.is_floating_point() else v
-        for k, v in weights.items()
-    }
+    rounded = {k: v.half().to(v.dtype) if v.is_floating_point() else v for k, v in weights.items()}
     meta = checkpoint.get('meta', {})
     metadata = {
         'format': 'pt',

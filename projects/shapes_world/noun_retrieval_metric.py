@@ -19,7 +19,7 @@ class NounRetrievalMetric(BaseMetric):
     Unlike in-batch retrieval it does not reward knowing only colours and backgrounds.
 
     Args:
-        nouns: Nouns in the order of ``noun_scores``.
+        nouns (Sequence[str]): Nouns in the order of ``noun_scores``.
         **kwargs: Of mmengine's ``BaseMetric``.
     """
 

@@ -18,10 +18,10 @@ class SceneObject:
 
     Args:
         noun, colour, texture: Words of the vocabulary.
-        centre: (x, y) in units of the image side.
-        scale: Side of the silhouette's unit box, in units of the image side.
-        angle: Rotation in radians.
-        flip: Mirrored left to right.
+        centre (tuple): (x, y) in units of the image side.
+        scale (float): Side of the silhouette's unit box, in units of the image side.
+        angle (float): Rotation in radians.
+        flip (bool): Mirrored left to right.
     """
 
     noun: str

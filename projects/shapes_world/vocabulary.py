@@ -51,15 +51,16 @@ class Level:
     """One level of difficulty.
 
     Args:
-        num_nouns: How many of :data:`NOUNS`, from the first, appear.
-        num_objects: Least and most objects per image.
-        area: Least and most area of an object, as a fraction of the image.
-        min_visible: Least visible fraction of an object's own area (occlusion).
-        companion_weight: How many times likelier an object is on a background
+        num_nouns (int): How many of :data:`NOUNS`, from the first, appear.
+        num_objects (tuple): Least and most objects per image.
+        area (tuple): Least and most area of an object, as a fraction of the image.
+        min_visible (float): Least visible fraction of an object's own area (occlusion).
+        companion_weight (float): How many times likelier an object is on a background
             that it belongs to (1 = no co-occurrence).
-        name_object: Probability that the caption names an object.
+        name_object (float): Probability that the caption names an object.
         name_colour, name_texture, name_background: Probabilities of these words.
-        min_nouns: Least nouns in a caption, background noun included, where the image has as many.
+        min_nouns (int): Least nouns in a caption, background noun included, where the image has as
+            many.
     """
 
     num_nouns: int
@@ -79,12 +80,11 @@ class Level:
         return NOUNS[: self.num_nouns]
 
 
-#: Levels by key. The last three make the pre-training data of the small CLIP.
+#: Levels by key. The last two make the pre-training data of the small CLIP.
 LEVELS = {
     'easy': Level(8, (2, 2), (0.14, 0.24), 0.65, 1.0, 1.0, 0.7, 0.5, 0.7),
     'hard': Level(16, (2, 4), (0.06, 0.12), 0.75, 5.0, 0.75, 0.6, 0.4, 0.5),
     'crop': Level(16, (1, 1), (0.24, 0.46), 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1),
-    'single': Level(16, (1, 1), (0.06, 0.24), 1.0, 1.0, 1.0, 0.1, 0.05, 0.1, 1),
     'few': Level(16, (1, 3), (0.06, 0.14), 0.75, 1.0, 1.0, 0.1, 0.05, 0.1, 1),
 }
 

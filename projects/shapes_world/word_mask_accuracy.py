@@ -49,8 +49,8 @@ class WordMaskAccuracy(BaseMetric):
 
         Args:
             data_batch: Not used.
-            data_samples: With ``word_masks`` [k, l] in [0, 1], ``caption_ids`` [l] and metainfo
-                ``caption`` and ``selected_nouns``.
+            data_samples (Sequence[dict]): With ``word_masks`` [k, l] in [0, 1], ``caption_ids`` [l]
+                and metainfo ``caption`` and ``selected_nouns``.
 
         Raises:
             ValueError: A caption is not in ``ann_file``, or a sample has no word masks.

@@ -16,10 +16,10 @@ class ShapesSample:
     """One image with all that is known about it.
 
     Args:
-        image: uint8 RGB [H, W, 3].
-        instances: uint8 [H, W]; 0 background, ``i + 1`` object ``i`` of the scene.
-        scene: What is where.
-        caption: What is said.
+        image (ndarray): uint8 RGB [H, W, 3].
+        instances (ndarray): uint8 [H, W]; 0 background, ``i + 1`` object ``i`` of the scene.
+        scene (Scene): What is where.
+        caption (Caption): What is said.
     """
 
     image: np.ndarray
@@ -40,10 +40,10 @@ class ShapesWorld:
     again, in any order and in any number of processes.
 
     Args:
-        level: Key of :data:`~projects.shapes_world.vocabulary.LEVELS`
-            (``easy``, ``hard``; ``crop``, ``single``, ``few`` for pre-training a CLIP).
-        size: Side of an image in pixels.
-        seed: Seed of the world.
+        level (str): Key of :data:`~projects.shapes_world.vocabulary.LEVELS`
+            (``easy``, ``hard``; ``crop``, ``few`` for pre-training a CLIP).
+        size (int): Side of an image in pixels.
+        seed (int): Seed of the world.
         **overrides: Fields of :class:`Level` to change, e.g. ``name_colour=0.1``.
 
     Raises:
@@ -78,8 +78,8 @@ class ShapesWorld:
         """Semantic labels of a sample.
 
         Args:
-            sample: A sample of this world.
-            background_nouns: Label the background by its own noun instead of by 0.
+            sample (ShapesSample): A sample of this world.
+            background_nouns (bool): Label the background by its own noun instead of by 0.
 
         Returns:
             uint8 [H, W]: 0 background, ``1 + i`` object noun ``i``; with ``background_nouns``,

@@ -86,11 +86,12 @@ def write_shards(
     """Write the training part as img2dataset writes it (``00000.tar``, parquet and stats beside).
 
     Args:
-        world: Where the samples come from (split ``train``).
+        world (ShapesWorld): Where the samples come from (split ``train``).
         root: Folder to write into; made if absent.
-        count: Number of samples.
-        per_shard: Samples per shard, at most 10000 (img2dataset's keys have four digits for it).
-        workers: Processes.
+        count (int): Number of samples.
+        per_shard (int): Samples per shard, at most 10000 (img2dataset's keys have four digits for
+            it).
+        workers (int): Processes.
 
     Raises:
         ValueError: ``count`` or ``per_shard`` out of range.
@@ -150,12 +151,13 @@ def write_evaluation(
     ``captions_<split>.jsonl`` keeps caption, word owners and objects.
 
     Args:
-        world: Where the samples come from.
+        world (ShapesWorld): Where the samples come from.
         root: Folder to write into; made if absent.
-        count: Number of images.
-        layout: ``ade20k`` or ``cityscapes``.
-        split: Name of the split; ``validation`` for ADE20K, ``val`` for Cityscapes by default.
-        workers: Processes.
+        count (int): Number of images.
+        layout (str): ``ade20k`` or ``cityscapes``.
+        split (str, optional): Name of the split; ``validation`` for ADE20K, ``val`` for Cityscapes
+            by default.
+        workers (int): Processes.
 
     Raises:
         ValueError: Unknown layout, or no images asked for.

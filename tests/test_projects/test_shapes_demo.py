@@ -52,9 +52,3 @@ def test_another_world_in_the_data_folder_is_refused(finished, monkeypatch):
     monkeypatch.setattr(sys, 'argv', ['run.py', *map(str, finished), '--train', '11'])
     with pytest.raises(SystemExit, match='holds another shapes world'):
         demo.main()
-
-
-def test_a_failing_command_shows_its_last_lines(tmp_path):
-    command = [sys.executable, '-c', "print('what went wrong'); raise SystemExit(3)"]
-    with pytest.raises(SystemExit, match='what went wrong'):
-        demo.run(tmp_path / 'step.log', *command)

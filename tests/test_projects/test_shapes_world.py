@@ -5,23 +5,21 @@ import tarfile
 
 import cv2
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
-from mmseg.registry import DATASETS
+import torch
 
 from code_mm.tokenizers import CLIPTokenizer
 from projects.shapes_world import (
     BACKGROUNDS,
-    CAPTION_WORDS,
     COLOURS,
     LEVELS,
     NOUNS,
     ShapesWorld,
-    write_evaluation,
+    ShapesWorldDataset,
+    WordMaskAccuracy,
     write_shards,
 )
-from projects.shapes_world.drawing import draw
-from projects.shapes_world.scene import Scene, SceneObject
+from projects.shapes_world.captions import CAPTION_WORDS, Caption
 
 tokenize = CLIPTokenizer().tokenize
 
@@ -70,35 +68,6 @@ def test_scenes_keep_what_the_level_promises(level):
     assert 0.5 * low < np.min(areas) and np.max(areas) < 1.1 * high
 
 
-def test_later_objects_cover_earlier_ones():
-    below = SceneObject('ring', 'red', 'plain', (0.5, 0.5), 0.8, 0.0, False)
-    above = SceneObject('heart', 'blue', 'plain', (0.5, 0.5), 0.8, 0.0, False)
-    image, instances = draw(Scene('sand', (below, above)), 64, np.random.default_rng(0))
-    alone = draw(Scene('sand', (above,)), 64, np.random.default_rng(0))[1]
-    assert np.array_equal(instances == 2, alone == 1)
-    blue = image[instances == 2].astype(int)
-    assert (blue[:, 2] > blue[:, 0]).all()
-
-
-def test_companions_occur_together_in_the_hard_level(hard):
-    on_water = [('boat' in s.object_nouns) for s in hard if s.scene.background == 'water']
-    elsewhere = [('boat' in s.object_nouns) for s in hard if s.scene.background != 'water']
-    assert np.mean(on_water) > 2 * np.mean(elsewhere)
-
-
-def test_mistakes_are_named(world, tmp_path):
-    with pytest.raises(ValueError, match=r"expected a level of .*'hard'.*but got 'harder'"):
-        ShapesWorld('harder')
-    with pytest.raises(ValueError, match='at least 16 pixels, but got 8'):
-        ShapesWorld('hard', size=8)
-    with pytest.raises(TypeError, match='name_color'):
-        ShapesWorld('hard', name_color=1.0)
-    with pytest.raises(ValueError, match="'ade20k' or 'cityscapes', but got 'voc'"):
-        write_evaluation(world, tmp_path, 3, 'voc')
-    with pytest.raises(ValueError, match='per_shard <= 10000'):
-        write_shards(world, tmp_path, 3, per_shard=20000)
-
-
 def test_words_spans_and_owners_are_true_to_text_and_scene(hard):
     known = {word for text in CAPTION_WORDS for word in text.split()}
     unnamed = 0
@@ -118,21 +87,6 @@ def test_words_spans_and_owners_are_true_to_text_and_scene(hard):
     assert 0.2 < unnamed / len(hard) < 0.8
 
 
-def test_relations_are_true(hard):
-    checked = 0
-    for sample in hard:
-        centre = {o.noun: np.array(o.centre) for o in sample.scene.objects}
-        words = sample.caption.words
-        for i, (word, *_rest, owner) in enumerate(words):
-            if owner is None and word in ('above', 'over', 'below', 'under', 'left'):
-                before = next(w[3] for w in reversed(words[:i]) if w[3])
-                after = next(w[3] for w in words[i:] if w[3])
-                dx, dy = centre[before] - centre[after]
-                assert {'above': dy < 0, 'over': dy < 0, 'left': dx < 0}.get(word, dy > 0)
-                checked += 1
-    assert checked > 50
-
-
 def test_an_offline_tagger_finds_exactly_the_nouns(hard):
     tagger = pytest.importorskip('textblob.en.taggers').PatternTagger()
     for sample in hard[:100]:
@@ -143,104 +97,116 @@ def test_an_offline_tagger_finds_exactly_the_nouns(hard):
     assert (ids.argmax(1) == 2).all()  # start, the word, end: nouns are single tokens
 
 
+def test_relations_are_true(hard):
+    signs = {'above': (1, -1), 'over': (1, -1), 'below': (1, 1), 'under': (1, 1), 'left': (0, -1)}
+    checked = 0
+    for sample in hard:
+        centre = {o.noun: np.array(o.centre) for o in sample.scene.objects}
+        words = sample.caption.words
+        for i, (word, *_, owner) in enumerate(words):
+            if owner is None and word in signs:
+                before = next(w[3] for w in reversed(words[:i]) if w[3])
+                after = next(w[3] for w in words[i:] if w[3])
+                axis, sign = signs[word]
+                assert sign * (centre[before] - centre[after])[axis] > 0
+                checked += 1
+    assert checked > 50
+
+
 def test_shards_have_img2datasets_layout(world, tmp_path):
-    write_shards(world, tmp_path, count=5, per_shard=3)
-    names = sorted(p.name for p in tmp_path.iterdir())
+    for folder, workers in (('one', 1), ('two', 2)):
+        write_shards(world, tmp_path / folder, count=5, per_shard=3, workers=workers)
+    names = sorted(p.name for p in (tmp_path / 'one').iterdir())
     parts = ('.parquet', '.tar', '_stats.json')
     assert names == sorted(f'{shard:05d}{part}' for shard in (0, 1) for part in parts)
-    with tarfile.open(tmp_path / '00001.tar') as tar:
+    one, two = (tmp_path / folder / '00001.tar' for folder in ('one', 'two'))
+    assert one.read_bytes() == two.read_bytes()
+    with tarfile.open(one) as tar:
         members = {m.name: tar.extractfile(m).read() for m in tar.getmembers()}
     assert list(members)[:3] == ['000010000.jpg', '000010000.json', '000010000.txt']
-    sample = world.sample('train', 3)
-    record = json.loads(members['000010000.json'])
+    sample, record = world.sample('train', 3), json.loads(members['000010000.json'])
     assert members['000010000.txt'].decode() == record['caption'] == sample.caption.text
-    assert record['nouns'] == list(sample.caption.nouns)
-    assert [w[3] for w in record['words']] == [w[3] for w in sample.caption.words]
+    assert record['words'] == [list(word) for word in sample.caption.words]
     picture = cv2.imdecode(np.frombuffer(members['000010000.jpg'], np.uint8), 1)[..., ::-1]
     assert np.abs(picture.astype(int) - sample.image).mean() < 12
-    table = pq.read_table(tmp_path / '00000.parquet').to_pylist()
-    assert [row['key'] for row in table] == ['000000000', '000000001', '000000002']
-    write_shards(world, tmp_path / 'again', count=5, per_shard=3, workers=2)
-    for name in ('00000.tar', '00001.tar'):
-        assert (tmp_path / name).read_bytes() == (tmp_path / 'again' / name).read_bytes()
-
-
-@pytest.mark.parametrize(
-    'layout, image, label',
-    [
-        ('ade20k', 'images/validation/000002.jpg', 'annotations/validation/000002.png'),
-        (
-            'cityscapes',
-            'leftImg8bit/val/shapes/shapes_000002_leftImg8bit.png',
-            'gtFine/val/shapes/shapes_000002_gtFine_labelTrainIds.png',
-        ),
-    ],
-)
-def test_evaluation_layouts(world, tmp_path, layout, image, label):
-    write_evaluation(world, tmp_path, 3, layout)
-    split = 'validation' if layout == 'ade20k' else 'val'
-    sample = world.sample(split, 2)
-    labels = cv2.imread(str(tmp_path / label), cv2.IMREAD_UNCHANGED)
-    for i, noun in enumerate(sample.object_nouns):
-        assert (labels[sample.instances == i + 1] == 1 + NOUNS.index(noun)).all()
-    assert (labels[sample.instances == 0] == 0).all()
-    assert cv2.imread(str(tmp_path / image)).shape == (32, 32, 3)
-    lines = (tmp_path / f'captions_{split}.jsonl').read_text().splitlines()
-    assert json.loads(lines[2])['image'] == image
-    assert json.loads(lines[2])['caption'] == sample.caption.text
-
-
-READINGS = {
-    'annotations': (dict(), ('background', *NOUNS), 0),
-    'annotations ': (dict(with_background=False), NOUNS, 1),
-    'annotations_with_backgrounds': (
-        dict(with_background=False, background_nouns=True),
-        (*NOUNS, *BACKGROUNDS),
-        1,
-    ),
-}
-
-
-@pytest.fixture(scope='module')
-def root(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('shapes')
-    write_evaluation(ShapesWorld('hard', 48), folder, 4)
-    return folder
 
 
 @pytest.mark.parametrize('step', [1, -2])
-@pytest.mark.parametrize('labels', READINGS)
-def test_a_data_set_of_all_or_some_classes(root, labels, step):
-    keys, everything, first = READINGS[labels]
+@pytest.mark.parametrize(
+    ('keys', 'everything', 'first'),
+    [
+        (dict(), ('background', *NOUNS), 0),
+        (dict(with_background=False), NOUNS, 1),
+        (dict(with_background=False, background_nouns=True), (*NOUNS, *BACKGROUNDS), 1),
+    ],
+)
+def test_a_data_set_of_all_or_some_classes(shapes_folder, keys, everything, first, step):
     kept = everything[::step]
-    data = DATASETS.build(
-        dict(
-            type='ShapesWorldDataset',
-            data_root=str(root),
-            data_prefix=dict(
-                img_path='images/validation', seg_map_path=f'{labels.strip()}/validation'
-            ),
-            pipeline=[dict(type='mmseg.LoadAnnotations')],
-            **(dict(metainfo=dict(classes=kept)) if step < 0 else {}),
-            **keys,
-        )
+    labels = 'annotations_with_backgrounds' if 'background_nouns' in keys else 'annotations'
+    data = ShapesWorldDataset(
+        data_root=str(shapes_folder),
+        data_prefix=dict(img_path='images/validation', seg_map_path=f'{labels}/validation'),
+        pipeline=[dict(type='mmseg.LoadAnnotations')],
+        metainfo=dict(classes=kept) if step < 0 else None,
+        **keys,
     )
     assert data.metainfo['classes'] == kept and len(data.metainfo['palette']) == len(kept)
-    seen = set()
     for i in range(len(data)):
         on_disk = cv2.imread(data.get_data_info(i)['seg_map_path'], cv2.IMREAD_UNCHANGED)
+        sample = ShapesWorld('hard').sample('validation', i)
+        for j, noun in enumerate(sample.object_nouns):
+            assert (on_disk[sample.instances == j + 1] == 1 + NOUNS.index(noun)).all()
         expected = np.full(on_disk.shape, 255)
         for j, name in enumerate(kept):
             expected[on_disk == first + everything.index(name)] = j
-        found = data[i]['gt_seg_map']
-        assert np.array_equal(found, expected)
-        seen |= set(np.unique(found))
-    assert len(seen) > 2
+        assert np.array_equal(data[i]['gt_seg_map'], expected)
 
 
-def test_data_sets_that_cannot_be(root):
-    with pytest.raises(ValueError, match='at most one of with_background and background_nouns'):
-        DATASETS.build({'type': 'ShapesWorldDataset', 'background_nouns': True})
+def test_what_cannot_be_is_named():
+    with pytest.raises(ValueError, match=r"expected a level of .*'hard'.*but got 'harder'"):
+        ShapesWorld('harder')
     with pytest.raises(ValueError, match=r"but got \['grass'\].*background_nouns"):
-        metainfo = dict(classes=['star', 'grass'])
-        DATASETS.build(dict(type='ShapesWorldDataset', data_root=str(root), metainfo=metainfo))
+        ShapesWorldDataset(metainfo=dict(classes=['star', 'grass']))
+
+
+@pytest.fixture
+def word_metric(tmp_path):
+    def make(caption):
+        row = {'caption': caption.text, 'words': caption.words}
+        (tmp_path / 'captions.jsonl').write_text(json.dumps(row))
+        return WordMaskAccuracy(str(tmp_path / 'captions.jsonl'))
+
+    return make
+
+
+def test_word_accuracy_by_hand(word_metric):
+    owners = dict(a=None, striped='star', red='star', star='star', near=None, the=None, boat='boat')
+    caption = Caption(' '.join(owners), (), tuple((w, 0, 0, owner) for w, owner in owners.items()))
+    masks = torch.full((2, 12), 0.1)  # of boat and star; every word is one token
+    # striped right, red at the wrong noun, star right, near at a noun, boat missed
+    for word, slot in {1: 1, 2: 0, 3: 1, 4: 1}.items():
+        masks[slot, word + 1] = 0.6
+    sample = dict(word_masks=masks, caption=caption.text, selected_nouns=['boat', 'star'])
+    metric = word_metric(caption)
+    metric.process(None, [sample])
+    assert metric.evaluate(1) == pytest.approx(
+        dict(word_accuracy=4 / 7, word_accuracy_none=3 / 7, attribute_accuracy=1 / 2)
+    )
+    with pytest.raises(ValueError, match=r"expected a caption of .* but got 'a dog'"):
+        metric.process(None, [{**sample, 'caption': 'a dog'}])
+
+
+def test_captions_are_tokenised_word_by_word(hard, word_metric):
+    for sample in hard[:20]:
+        caption, noun = sample.caption, sample.caption.nouns[0]
+        metric, ids = word_metric(caption), tokenize(caption.text, 60)[0]
+        masks, position = torch.zeros(1, 60), 1
+        for word, _, _, owner in caption.words:
+            own = tokenize(word, 60)[0]
+            own = own[1 : int(own.argmax())]
+            place = slice(position, position + len(own))
+            assert torch.equal(ids[place], own)
+            masks[0, place] = owner == noun
+            position = place.stop
+        metric.process(None, [dict(word_masks=masks, caption=caption.text, selected_nouns=[noun])])
+        assert metric.evaluate(1)['word_accuracy'] == 1

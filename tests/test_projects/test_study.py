@@ -2,10 +2,8 @@
 
 import argparse
 import json
-import sys
-from statistics import mean, stdev
+import math
 
-import mmcv
 import numpy as np
 import pytest
 from mmengine.config import Config
@@ -40,19 +38,6 @@ def test_a_variant_is_trained_read_and_not_done_again(tmp_path):
     for scores in readings.values():
         assert all(0 <= scores[key] <= 100 for key in SEGMENTED)
         assert 0 <= scores['word_accuracy'] <= 1
-    # an independent count of one score from the label maps
-    truth, found = (
-        np.stack([mmcv.imread(p, 'unchanged') for p in sorted(where.glob('*.png'))])
-        for where in (args.data / 'hard/annotations/validation', folder / 'label_maps')
-    )
-    ious = [
-        ((truth == c) & (found == c)).sum() / ((truth == c) | (found == c)).sum()
-        for c in range(17)
-        if ((truth == c) | (found == c)).any()
-    ]
-    expected = readings['']['miou_with_background']
-    assert 100 * np.mean(ious) == pytest.approx(expected, abs=0.006)
-
     log = (folder / 'train.log').read_text()
     assert run.do_run((args, variant, 0)) < 1
     assert (folder / 'train.log').read_text() == log
@@ -69,17 +54,6 @@ def test_one_run_is_enough_for_some_variants(tmp_path):
     assert runs.index(('nouns_3', 0)) < runs.index(('code', 1))
     asked = run.all_runs(options(tmp_path, only=['code_2x']))
     assert [seed for _, _, seed in asked] == [0, 1]
-
-
-def test_every_variant_is_a_config_that_differs_from_the_others(tmp_path):
-    texts = set()
-    for variant in VARIANTS:
-        if variant.trained:
-            path, iters = tmp_path / f'{variant.name}.py', 100 * variant.length
-            run.write_config(run.ROOT / variant.config, variant.options, iters, path)
-            cfg = Config.fromfile(path, import_custom_modules=False)
-            texts.add((variant.level, iters, cfg.pretty_text))
-    assert len(texts) == sum(variant.trained for variant in VARIANTS)
 
 
 def test_what_would_mix_runs_is_refused(tmp_path):
@@ -99,80 +73,39 @@ def test_what_would_mix_runs_is_refused(tmp_path):
         run.check_settings(options(tmp_path, iters=4))
 
 
-def test_a_failing_command_shows_its_last_lines(tmp_path):
-    with pytest.raises(RuntimeError, match='what went wrong'):
-        run.call(tmp_path / 'x.log', sys.executable, '-c', "raise SystemExit('what went wrong')")
-
-
-def made_up_study(tmp_path):
-    """Readings of three variants with known scores, two seeds where they are trained."""
-    scores = {'maskclip': [20.0], 'segmenter_only': [30.0, 32.0], 'code': [31.0, 35.0]}
-    seeds = {variant.name: [] for variant in VARIANTS}
-    for name, values in scores.items():
+def test_the_page_says_what_was_measured_here_and_elsewhere(tmp_path, monkeypatch, capsys):
+    args = options(tmp_path)
+    monkeypatch.setattr(pictures, 'draw_examples', lambda args, seeds: [np.zeros((4, 4, 3), 'u1')])
+    folders = {variant.name: [] for variant in VARIANTS}
+    for name, values in dict(maskclip=[20], segmenter_only=[30, 32], code=[31, 35]).items():
         for seed, value in enumerate(values):
             folder = tmp_path / name / str(seed)
             folder.mkdir(parents=True)
             reading = dict.fromkeys(SEGMENTED, value) | dict(auc=value / 100)
-            if name == 'code':
-                reading['word_accuracy'] = 0.5
-            pamr = reading | dict(miou_with_background=value + 10)
+            pamr = reading | dict(miou_with_background=value + 10, word_accuracy=math.nan)
             (folder / 'readings.json').write_text(json.dumps({'': reading, '_pamr': pamr}))
-            seeds[name].append((seed, folder))
-    return seeds
+            folders[name].append((seed, folder))
+    report.write_report(args, VARIANTS, folders)
 
-
-def test_the_page_says_what_was_measured(tmp_path, monkeypatch):
-    args, seeds = options(tmp_path), made_up_study(tmp_path)
-    monkeypatch.setattr(pictures, 'draw_examples', lambda args, seeds: [np.zeros((4, 4, 3), 'u1')])
-    report.write_report(args, VARIANTS, seeds)
-
-    study = json.loads((args.docs / 'study.json').read_text())['variants']
-    assert set(study) == {
-        n + s for n in ('maskclip', 'segmenter_only', 'code') for s in ('', '_pamr')
-    }
-    assert study['code']['miou_with_background'] == dict(mean=33.0, std=2.828427, raw=[31.0, 35.0])
-    assert study['maskclip']['auc'] == dict(mean=0.2, std=None, raw=[0.2])
-
+    made = json.loads((args.docs / 'study.json').read_text())
+    found = made['variants']
+    assert found['code']['miou_with_background'] == dict(mean=33.0, std=2.828427, raw=[31, 35])
+    assert found['maskclip']['auc'] == dict(mean=0.2, std=None, raw=[0.2])
+    assert found['code_pamr']['word_accuracy'] == dict(mean=None, std=None, raw=[None, None])
     text = (args.docs / 'study.md').read_text()
-    assert '| CoDe (C+W+R) | 2 | 33.0 ± 2.8 | 33.0 ± 2.8 | 0.330 ± 0.028 | 0.500 ± 0.000 |' in text
-    # seed by seed: +1 and +3; the spread of the difference is not that of the scores
-    delta = [1.0, 3.0]
-    cell = f'{mean(delta):+.1f} ± {stdev(delta):.1f}'
-    assert f'| CoDe (C+W+R) minus image segmenter only | {cell} | {cell} |' in text
-    assert 'Not run yet.' in text  # the other tables
+    assert '| CoDe (C+W+R) | 2 | 33.0 ± 2.8 | 33.0 ± 2.8 | 0.330 ± 0.028 |' in text
+    # seed by seed, +1 and +3: the spread of the difference is not that of the scores
+    assert '| CoDe (C+W+R) minus image segmenter only | +2.0 ± 1.4 | +2.0 ± 1.4 |' in text
     for name in ('main', 'hcl_weight', 'longer', 'examples'):
         assert (args.docs / 'images' / f'study_{name}.png').stat().st_size > 0
 
-
-def test_runs_made_elsewhere_stay_on_the_page(tmp_path, capsys):
-    """As in a fresh clone, whose page knows runs that its work folder does not."""
-    folders = {variant.name: [] for variant in VARIANTS}
-
-    def made(name, seed, **scores):
-        folder = tmp_path / f'{name}_{seed}'
-        folder.mkdir(exist_ok=True)
-        (folder / 'readings.json').write_text(json.dumps({'': scores}))
-        return seed, folder
-
-    first = folders | dict(
-        maskclip=[made('maskclip', 0, auc=0.5)],
-        code=[made('code', 1, auc=0.1, word_accuracy=0.6), made('code', 4, auc=float('nan'))],
-    )
-    study = json.loads(json.dumps(results.gather(options(tmp_path), VARIANTS, first)))
-    assert study['variants']['code']['auc'] == dict(mean=0.1, std=None, raw=[0.1, None])
-    assert results.gather(options(tmp_path), VARIANTS, folders, study) == study
-
-    # a further seed, and one made again
-    second = folders | dict(code=[made('code', 0, auc=0.3), made('code', 4, auc=0.2)])
-    both = results.gather(options(tmp_path), VARIANTS, second, study)
-    code = both['variants']['code']
-    assert code['seeds'] == [0, 1, 4] and code['auc']['raw'] == [0.3, 0.1, 0.2]
-    assert 'word_accuracy' not in code  # seed 0 has none
-    assert both['variants']['maskclip'] == study['variants']['maskclip']
-
-    assert capsys.readouterr().out == ''
-    other = results.gather(options(tmp_path, iters=4), VARIANTS, second, study)
-    assert list(other['variants']) == ['code'] and other['variants']['code']['seeds'] == [0, 4]
+    # a fresh clone knows runs that its work folder does not, and adds a seed
+    only = {**{name: [] for name in folders}, 'code': [(4, folders['code'][0][1])]}
+    both = results.gather(args, VARIANTS, only, made)['variants']
+    assert both['code']['seeds'] == [0, 1, 4] and both['code']['auc']['raw'] == [0.31, 0.35, 0.31]
+    assert both['maskclip'] == found['maskclip']
+    other = results.gather(options(tmp_path, iters=4), VARIANTS, only, made)['variants']
+    assert list(other) == ['code', 'code_pamr'] and other['code']['seeds'] == [4]
     assert 'they were made with iterations 3, not 4\n' in capsys.readouterr().out
 
 
@@ -181,22 +114,3 @@ def test_the_projects_page_is_what_its_json_says():
     page = (docs / 'study.md').read_text()
     study = json.loads((docs / 'study.json').read_text())
     assert report.fill(page, report.page_blocks(study, VARIANTS)) == page
-    for entry in study['variants'].values():
-        for key, value in entry.items():
-            if isinstance(value, dict):
-                assert value['mean'] == pytest.approx(mean(value['raw']), abs=1e-6), key
-                spread = stdev(value['raw']) if len(value['raw']) > 1 else None
-                assert value['std'] == pytest.approx(spread, abs=1e-6), key
-    with pytest.raises(ValueError, match='expected places'):
-        report.fill('no place', dict(a='new'))
-
-
-def test_only_runs_of_one_seed_are_subtracted():
-    first = dict(seeds=[0, 1], auc=dict(raw=[0.1, 0.25]))
-    assert results.difference(first, dict(seeds=[2], auc=dict(raw=[0.1])), 'auc') is None
-    second = dict(seeds=[1, 2], auc=dict(raw=[0.5, 0.7]))
-    assert results.difference(first, second, 'auc') == dict(mean=-0.25, std=None, raw=[-0.25])
-    assert results.difference(first, dict(seeds=[], auc=dict(raw=[0.1])), 'auc')['raw'] == [0, 0.15]
-    cell = report._difference_cell(dict(mean=0.5, std=0.6), 'miou_with_background')
-    assert cell == '+0.5 ± 0.6 (within the spread)'
-    assert report._difference_cell(dict(mean=-0.5, std=None), 'auc') == '-0.500 (one run)'

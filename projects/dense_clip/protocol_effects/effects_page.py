@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from projects.dense_clip.protocol_effects.effects import GROUPS, PLAIN
@@ -13,21 +12,6 @@ COLUMNS = {
     'object_auc': ('object AUC', 3),
 }
 NOT_APPLICABLE = '-'
-
-
-def fill(page: str, blocks: Mapping[str, str]) -> str:
-    """Put texts between ``<!-- effects:NAME -->`` and ``<!-- end -->``.
-
-    Raises:
-        ValueError: The page has no such place, or one that nothing belongs to.
-    """
-    pattern = re.compile(r'(<!-- effects:(\w+) -->\n).*?(<!-- end -->)', re.DOTALL)
-    places = [match[2] for match in pattern.finditer(page)]
-    if sorted(places) != sorted(blocks):
-        raise ValueError(
-            f'expected places for {sorted(blocks)} in the page, but it has {sorted(places)}'
-        )
-    return pattern.sub(lambda match: f'{match[1]}{blocks[match[2]]}\n{match[3]}', page)
 
 
 def blocks(results: Mapping) -> dict[str, str]:

@@ -19,7 +19,7 @@ from rich.progress import Progress
 
 import code_mm  # noqa: F401  so that projects can be imported from anywhere
 from projects.dense_clip.protocol_effects.effects import EFFECTS, Effect
-from projects.dense_clip.protocol_effects.effects_page import blocks, fill
+from projects.dense_clip.protocol_effects.effects_page import blocks
 from projects.dense_clip.protocol_effects.measure import (
     changed,
     difference_error,
@@ -27,6 +27,7 @@ from projects.dense_clip.protocol_effects.measure import (
     load_config,
     measure,
 )
+from projects.shapes_world.study.report import fill
 
 ROOT = Path(__file__).resolve().parents[3]
 NO_CHECKPOINT = 'none'
@@ -163,7 +164,9 @@ def main(words: list[str] | None = None) -> None:
         print(f'results: {path}')
         return
     args.docs.mkdir(parents=True, exist_ok=True)
-    filled = fill((ROOT / 'docs/protocol.md').read_text(encoding='utf-8'), blocks(record))
+    filled = fill(
+        (ROOT / 'docs/protocol.md').read_text(encoding='utf-8'), blocks(record), 'effects'
+    )
     (args.docs / 'protocol.md').write_text(filled, encoding='utf-8')
     (args.docs / 'protocol.json').write_text(text, encoding='utf-8')
     print(f'page: {args.docs / "protocol.md"}, results: {args.docs / "protocol.json"}')

@@ -167,16 +167,16 @@ def setting(study: dict) -> str:
     )
 
 
-def fill(page: str, blocks: dict[str, str]) -> str:
-    """Put each block between its markers ``<!-- study:NAME -->`` and ``<!-- end -->``.
+def fill(page: str, blocks: dict[str, str], mark: str = 'study') -> str:
+    """Put each block between its markers ``<!-- MARK:NAME -->`` and ``<!-- end -->``.
 
     Raises:
         ValueError: The page has no place for a block, or a place for none.
     """
-    places = set(re.findall(r'<!-- study:(\w+) -->', page))
+    places = set(re.findall(rf'<!-- {mark}:(\w+) -->', page))
     if places != set(blocks):
         raise ValueError(f'expected places for {sorted(blocks)} in the page, got {sorted(places)}')
     for name, text in blocks.items():
-        pattern = rf'(<!-- study:{name} -->\n).*?(<!-- end -->)'
+        pattern = rf'(<!-- {mark}:{name} -->\n).*?(<!-- end -->)'
         page = re.sub(pattern, lambda m, text=text: f'{m[1]}{text}\n{m[2]}', page, flags=re.S)
     return page

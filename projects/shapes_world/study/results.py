@@ -38,11 +38,11 @@ def gather(
     """Everything measured, as it goes into docs/study.json.
 
     Args:
-        args: Options of run.py.
-        variants: Those of the study.
-        folders: Variant's name -> [(seed, folder of its run)].
-        earlier: docs/study.json as it was. What it knows of runs that have no folder here stays,
-            where it was made with the same settings.
+        args (argparse.Namespace): Options of run.py.
+        variants (list[Variant]): Those of the study.
+        folders (dict): Variant's name -> [(seed, folder of its run)].
+        earlier (dict, optional): docs/study.json as it was. What it knows of runs that have no
+            folder here stays, where it was made with the same settings.
     """
     made_by = provenance(args)
     known = runs_of(earlier['variants']) if earlier and same_settings(earlier, made_by) else {}

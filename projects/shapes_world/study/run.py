@@ -43,7 +43,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--data', type=Path, default=Path('data/shapes_study'))
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/shapes_study'))
     parser.add_argument('--docs', type=Path, default=Path('docs'), help='where the page is')
-    parser.add_argument('--no-page', action='store_true', help='run only, do not write the page')
     return parser.parse_args()
 
 
@@ -209,9 +208,8 @@ def main() -> None:
     for (_, variant, seed), seconds in run_jobs(do_run, jobs, args.jobs, description='study'):
         print(f'{variant.name}, seed {seed}: {seconds:.0f} s')
     print(f'all of it: {(time.monotonic() - started) / 60:.1f} min')
-    if not args.no_page:
-        page = write_report(args, list(VARIANTS), finished_runs(args))
-        print(f'tables and pictures: {page}')
+    page = write_report(args, list(VARIANTS), finished_runs(args))
+    print(f'tables and pictures: {page}')
 
 
 if __name__ == '__main__':

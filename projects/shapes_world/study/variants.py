@@ -30,16 +30,16 @@ class Variant:
     """One row of the study.
 
     Args:
-        name: Key in ``docs/study.json``.
-        title: What the tables call it.
-        groups: Tables that it belongs to.
-        config: From the project's root.
-        options: Keys of the config that it changes.
-        level: Shapes world that it learns and is scored on.
-        trained: Whether it learns anything; then there is one run per seed.
-        length: Images that it sees, in multiples of the others'.
-        seeds: At most so many runs, unless it is asked for by name (0: only then); None: one per
-            seed.
+        name (str): Key in ``docs/study.json``.
+        title (str): What the tables call it.
+        groups (tuple[str, ...]): Tables that it belongs to.
+        config (str): From the project's root.
+        options (dict): Keys of the config that it changes.
+        level (str): Shapes world that it learns and is scored on.
+        trained (bool): Whether it learns anything; then there is one run per seed.
+        length (int): Images that it sees, in multiples of the others'.
+        seeds (int, optional): At most so many runs, unless it is asked for by name (0: only then);
+            None: one per seed.
     """
 
     name: str
