@@ -17,30 +17,9 @@ def total_variation(x: Tensor) -> Tensor:
     Returns:
         Tensor: 0-d, summed in fp32 at least.
     """
-    return _TotalVariation.apply(x)
-
-
-class _TotalVariation(torch.autograd.Function):
-    """Keeps nothing but x, where autograd would keep the differences along both axes."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        differences = (x.diff(dim=-1), x.diff(dim=-2))
-        return sum(d.abs_().sum(dtype=dtype) / max(d.numel(), 1) for d in differences)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        total = torch.zeros_like(x)
-        for dim in (-1, -2):
-            sign = x.diff(dim=dim).sign_()
-            sign *= (grad / max(sign.numel(), 1)).to(x.dtype)
-            pairs = x.shape[dim] - 1
-            total.narrow(dim, 1, pairs).add_(sign)
-            total.narrow(dim, 0, pairs).sub_(sign)
-        return total
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    differences = (x.diff(dim=-1), x.diff(dim=-2))
+    return sum(d.abs().sum(dtype=dtype) / max(d.numel(), 1) for d in differences)
 
 
 @MODELS.register_module()
