@@ -16,7 +16,7 @@ _MAX_GROUPS = 6
 class LoadReport:
     """Names that were loaded, missing and unexpected.
 
-    Attributes:
+    Args:
         source (str): The file.
         layout (str): Whose names it has, for people.
         model (str): Type of the model.
@@ -57,14 +57,15 @@ class LoadReport:
         )
 
     def require_fit(self, strict: bool = True, optional: Collection[str] = ()) -> None:
-        """Stop where the file does not fit.
+        """Stop where a file does not fit the model.
 
         Args:
-            strict (bool): Every parameter must be there; False: at least one.
-            optional (Collection[str]): Parameters that may be missing in any case.
+            strict (bool): Every parameter must be there, but for ``optional`` ones; False: at
+                least one.
+            optional (Collection[str]): Names.
 
         Raises:
-            ValueError: The file does not fit the model.
+            ValueError: It does not fit.
         """
         missing = [name for name in self.missing if name not in optional]
         if not missing and not self.wrong:
@@ -79,7 +80,6 @@ class LoadReport:
         )
 
     def log(self) -> None:
-        """Write the report to the current log."""
         print_log(str(self), logger='current')
 
     def __str__(self) -> str:

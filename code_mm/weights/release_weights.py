@@ -75,28 +75,10 @@ def release_layout(names: Iterable[str]) -> str | None:
     return 'CoDe release' if any(n.startswith(_CODE_MARKS) for n in names) else 'TCL release'
 
 
-def convert_release_name(name: str) -> str | None:
-    """Our name of a parameter of the CoDe release; None for the copies that it keeps of CLIP.
-
-    Raises:
-        KeyError: The release has no parameter of this name.
-    """
-    if _COPIES.match(name):
-        return None
-    own = _renamed(name, _RENAMES)
-    if own is None:
-        raise KeyError(f'expected a parameter name of the CoDe release, but got {name!r}')
-    return own
-
-
 def convert_release_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the ``model`` part of a CoDe or TCL release checkpoint for :class:`CoDeSegmentor`.
+    """Rename the ``model`` part of a release for :class:`CoDeSegmentor`; unknown names are kept.
 
-    Args:
-        state (dict[str, Tensor]): Tensors by the release's names.
-
-    Returns:
-        dict[str, Tensor]: Tensors by our names, fp32 where floating; unknown names are kept.
+    Floating tensors become fp32.
     """
     state = {name.removeprefix('module.'): value for name, value in state.items()}
     has_clip = any(name.startswith('frozen_clip.') for name in state)
@@ -106,15 +88,15 @@ def convert_release_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, value in state.items():
         if copies.match(name):
             continue
-        own = _renamed(name, tables) or name
+        own = next(
+            (
+                re.sub(pattern, ours, name, count=1)
+                for pattern, ours in tables
+                if re.match(pattern, name)
+            ),
+            name,
+        )
         if own.endswith('word_prompt.words'):
             value = value.squeeze(1)  # [l, 1, width]
         converted[own] = value.float() if value.is_floating_point() else value
     return converted
-
-
-def _renamed(name: str, table: Iterable[tuple[str, str]]) -> str | None:
-    for pattern, replacement in table:
-        if re.match(pattern, name):
-            return re.sub(pattern, replacement, name, count=1)
-    return None

@@ -9,9 +9,8 @@ from released_files import code_release, tcl_release
 from tiny_model import SIZES, code_config, images, openai_state, tiny_clip, tiny_code
 
 from code_mm.registry import MODELS
-from code_mm.weights.checksum import clip_checksum
 from code_mm.weights.model_weights import load_model_weights, pretrained_files
-from code_mm.weights.trained_parts import save_trained_parts
+from code_mm.weights.trained_parts import clip_checksum, save_trained_parts
 
 NAMES = ['red star', 'boat']
 # TCL: what CoDe adds is switched off by keys

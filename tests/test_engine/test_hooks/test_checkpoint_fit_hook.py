@@ -113,7 +113,9 @@ def test_version_01_is_loaded_but_not_resumed():
     state = {f'noun_prompt.{name}': torch.ones(2) for name in ('weight', 'bias')}
     state['noun_prompt.weight'] = torch.ones(2, 2)
     old = dict(state_dict=state, optimizer=dict(state={}), meta={})
-    with pytest.raises(ValueError, match=r'iter_3\.pth is of an earlier .* load_from=FILE in place'):
+    with pytest.raises(
+        ValueError, match=r'iter_3\.pth is of an earlier .* load_from=FILE in place'
+    ):
         check(own, dict(old), training=True, resume=True)
     check(own, old, training=True)
     assert old['state_dict'].keys() == own.state_dict().keys()
