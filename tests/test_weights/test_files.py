@@ -3,7 +3,6 @@
 import ast
 import hashlib
 import json
-import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
@@ -145,16 +144,6 @@ def test_files_of_another_kind_are_named_with_the_cure(tmp_path, name, content, 
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=f'{name} cannot be read as one: .*{kind}'):
         read_tensors(tmp_path / name)
-
-
-def test_other_content_is_told(tmp_path):
-    with zipfile.ZipFile(tmp_path / 'x.pt', 'w') as archive:
-        archive.writestr('x/constants.pkl', b'')
-    with pytest.raises(ValueError, match='a zip archive, but none of PyTorch'):
-        read_tensors(tmp_path / 'x.pt')
-    torch.save([torch.ones(2)], tmp_path / 'list.pth')
-    with pytest.raises(ValueError, match='no tensors by name, but a list'):
-        read_tensors(tmp_path / 'list.pth')
 
 
 def test_missing_files_are_named_with_the_nearest(tmp_path):

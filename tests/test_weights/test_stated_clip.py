@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from code_mm.models.backbones.clip import load_clip_weights
 from code_mm.registry import MODELS
-from code_mm.weights import StatedCLIP, stated_clip
+from code_mm.weights import stated_clip
 
 
 def build(**keys):
@@ -45,13 +45,6 @@ def test_the_config_beside_a_file_is_obeyed(laion, warnings):
     with pytest.raises(ValueError, match=r'text tower has 4; set text_heads=2'):
         load_clip_weights(texts, laion)
     assert not warnings
-
-
-def test_defaults_of_hugging_face(tmp_path):
-    (tmp_path / 'config.json').write_text('{"text_config": null}')
-    stated = stated_clip(tmp_path / 'x.safetensors', {'text_model.x': torch.ones(1)})
-    expected = StatedCLIP('quick_gelu', vision_heads=12, text_heads=8, where=stated.where)
-    assert stated == expected
 
 
 @pytest.mark.parametrize(('quick', 'activation'), [(None, 'gelu'), (True, 'quick_gelu')])
