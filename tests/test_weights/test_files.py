@@ -73,13 +73,6 @@ def test_every_kind_of_file(tmp_path, name):
     same(read_tensors(tmp_path / name))
 
 
-def test_safetensors_come_with_their_metadata(tmp_path):
-    save_file(STATE, tmp_path / 'x.safetensors', {'activation': 'gelu'})
-    content = read_checkpoint(tmp_path / 'x.safetensors')
-    same(content['state_dict'])
-    assert content['meta'] == {'activation': 'gelu'}
-
-
 def test_parts_that_lack_tensors_or_are_elsewhere_are_told(tmp_path):
     path = tmp_path / 'model.safetensors.index.json'
     write_parts(STATE, path, {'a.weight': 'one.safetensors', 'c': 'two.safetensors'})

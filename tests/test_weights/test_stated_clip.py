@@ -70,11 +70,6 @@ def test_a_file_that_states_nothing_is_told_of(tmp_path, warnings):
     assert any('does not state its attention heads: 5 are assumed' in text for text in warnings)
 
 
-def test_openais_archive_states_its_activation():
-    integers = dict.fromkeys(('input_resolution', 'context_length', 'vocab_size'), torch.ones(()))
-    assert stated_clip('x.pt', integers).activation == 'quick_gelu'
-
-
 def test_mixed_or_broken_configs_are_told(tmp_path):
     state = {'text_model.x': torch.ones(1)}
     config = dict(text_config=dict(hidden_act='gelu'), vision_config={})

@@ -71,16 +71,6 @@ def test_stages_follow_the_iteration(wrap):
         assert model.losses['area'].loss_weight == 1.0
 
 
-def test_frozen_clip_is_never_woken():
-    model = Model()
-    hook = TrainingStagesHook([dict(begin=0, freeze=['clip.*']), dict(begin=1)])
-    run = runner(model)
-    hook.before_train(run)
-    run.iter = 1
-    hook.before_train_iter(run, 1)
-    assert trainable(model) == BLOCK | HEAD
-
-
 def test_frozen_parameters_do_not_move_and_lose_their_gradient():
     model = Model()
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.1)

@@ -77,14 +77,6 @@ def test_a_choice_of_benchmarks_in_its_order(small):
     assert list(dict.fromkeys(names)) == ['again', 'sea', 'mean']
 
 
-def test_metrics_of_its_own(small):
-    only_accuracy = [dict(type='IoUMetric', iou_metrics=['mDice'], prefix='dice')]
-    cfg = small.config(test_cfg__benchmarks__land__evaluator=only_accuracy)
-    metrics = small.runner(cfg)[0].test()
-    assert 'land/dice/mDice' in metrics
-    assert not [key for key in metrics if key.startswith('mean/')]
-
-
 def test_label_maps_go_to_a_folder_each(small, tmp_path):
     cfg = small.config(test_evaluator__output_dir=str(tmp_path / 'out'))
     small.runner(cfg)[0].test()
