@@ -311,7 +311,7 @@ def _read_from_zoo(name: str, map_location: Any = None) -> dict:
     return mmengine_checkpoint._process_mmcls_checkpoint(content) if zoo == 'mmcls' else content
 
 
-def _refuse(name: str, map_location: Any = None) -> dict:
+def _refuse(name: str, *_) -> dict:
     raise ValueError(
         f'expected a file, an http(s) URL or a name of a zoo, but got {name!r}; '
         'download the file first'

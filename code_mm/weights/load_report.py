@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from mmengine.logging import print_log
 from torch import Tensor, nn
@@ -20,21 +20,21 @@ class LoadReport:
         source (str): The file.
         layout (str): Whose names it has, for people.
         model (str): Type of the model.
-        loaded (Sequence[str]): Names found in both.
-        missing (Sequence[str]): Parameters of the model that the file lacks.
-        unexpected (Sequence[str]): Tensors of the file that the model has no use for.
+        loaded (list[str]): Names found in both.
+        missing (list[str]): Parameters of the model that the file lacks.
+        unexpected (list[str]): Tensors of the file that the model has no use for.
         num_parameters (int): Parameters of the model, beside which it may have buffers.
-        wrong (dict): Names in both, but of another size: (the model's, the file's).
+        wrong (dict[str, tuple]): Names in both, but of another size: (the model's, the file's).
     """
 
     source: str
     layout: str
     model: str
-    loaded: Sequence[str]
-    missing: Sequence[str]
-    unexpected: Sequence[str]
+    loaded: list[str]
+    missing: list[str]
+    unexpected: list[str]
     num_parameters: int
-    wrong: dict[str, tuple[tuple, tuple]] = field(default_factory=dict)
+    wrong: dict[str, tuple[tuple, tuple]]
 
     @classmethod
     def compare(
@@ -83,18 +83,14 @@ class LoadReport:
         print_log(str(self), logger='current')
 
     def __str__(self) -> str:
-        counts = ', '.join(
-            f'{label} {_summary(names)}'
-            for label, names in (
-                ('missing', self.missing),
-                ('unexpected', self.unexpected),
-                ('of another size', list(self.wrong)),
-            )
+        return (
+            f'{self.source} ({self.layout}) -> {self.model}: loaded {len(self.loaded)}, '
+            f'missing {_summary(self.missing)}, unexpected {_summary(self.unexpected)}, '
+            f'of another size {_summary(self.wrong)}'
         )
-        return f'{self.source} ({self.layout}) -> {self.model}: loaded {len(self.loaded)}, {counts}'
 
 
-def _summary(names: Sequence[str]) -> str:
+def _summary(names: Collection[str]) -> str:
     """'3 (visual.proj, text.transformer 2)': how many, and where they belong."""
     if not names:
         return '0'

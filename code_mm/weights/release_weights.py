@@ -14,6 +14,7 @@ _COPIES = re.compile(
     r'|clip_text_encoder\.prompt_learner\.(clip_model\.|token_prefix$)'
 )
 _CONSTANTS = re.compile(r'pamr\.|clip_text_encoder\.prompt_learner\.token_prefix$|.*attn_mask$')
+_IMAGE = r'masker\.image_encoder\.'
 _RENAMES = (
     (r'learnable_image_bg$', 'co_decomposition.region_prompt.image'),
     (r'bg_text$', 'co_decomposition.word_prompt.words'),
@@ -24,20 +25,14 @@ _RENAMES = (
     (r'frozen_clip\.(visual\.|logit_scale$)', r'backbone.\1'),
     (r'frozen_clip\.', 'backbone.text.'),
     # The release keeps the block's index in the tower (11 for ViT-B/16).
+    (rf'{_IMAGE}backbone\.transformer\.resblocks\.\d+\.', 'image_segmenter.tail.block.'),
     (
-        r'masker\.image_encoder\.backbone\.transformer\.resblocks\.\d+\.',
-        'image_segmenter.tail.block.',
-    ),
-    (
-        r'masker\.image_encoder\.decoder\.decoder\.net\.(\d+)\.conv\.gate\.gate$',
+        rf'{_IMAGE}decoder\.decoder\.net\.(\d+)\.conv\.gate\.gate$',
         r'image_segmenter.decoder.\1.gate',
     ),
-    (
-        r'masker\.image_encoder\.decoder\.decoder\.net\.(\d+)\.conv\.',
-        r'image_segmenter.decoder.\1.',
-    ),
-    (r'masker\.image_encoder\.decoder\.image_proj\.ln\.', 'image_segmenter.tail.ln_post.'),
-    (r'masker\.image_encoder\.decoder\.image_proj\.proj$', 'image_segmenter.tail.proj'),
+    (rf'{_IMAGE}decoder\.decoder\.net\.(\d+)\.conv\.', r'image_segmenter.decoder.\1.'),
+    (rf'{_IMAGE}decoder\.image_proj\.ln\.', 'image_segmenter.tail.ln_post.'),
+    (rf'{_IMAGE}decoder\.image_proj\.proj$', 'image_segmenter.tail.proj'),
     (r'masker\.sim2mask\.w$', 'co_decomposition.similarity_to_mask.scale'),
     (r'masker\.sim2mask\.b$', 'co_decomposition.similarity_to_mask.bias'),
     (r'tcli_loss\.', 'co_decomposition.losses.region_image.'),

@@ -39,7 +39,7 @@ def without_validation(cfg):
 
 
 def test_contexts_that_leave_no_room_for_the_nouns(world, tmp_path):
-    cfg = without_validation(world.config(model__noun_prompt__num_contexts=10))
+    cfg = without_validation(world.config(model__co_decomposition__noun_prompt__num_contexts=10))
     runner, _ = world.runner(cfg, tmp_path)
     with pytest.raises(ValueError, match=r'noun_ids of at most 14 tokens .* but got 20'):
         runner.train()
