@@ -27,18 +27,23 @@ INSTALL_MM = 'pip install "code_mm[mm]"'
 
 
 def check_versions() -> None:
-    """Checks torch, mmengine, mmcv and mmseg; says what to install where one does not do.
+    """Check torch, mmengine, mmcv and mmseg.
 
     Raises:
-        ImportError: If a package is missing, broken, or outside the supported
-            range. The message names every such package and the command that
-            mends it.
+        ImportError: Packages are missing, broken or of another version; says how to mend each.
     """
     problems = [problem for name in SUPPORTED if (problem := _problem_of(name))]
     if problems:
         lines = '\n'.join(f'  - {problem}' for problem in problems)
         raise ImportError(f'code_mm cannot be imported:\n{lines}')
-    _warn_of_mixed_families()
+    for openmmlab, continued in FAMILIES.values():
+        if _is_installed(openmmlab) and _is_installed(continued):
+            warnings.warn(
+                f'both {openmmlab} and {continued} are installed; they write the same files, so '
+                'which one is imported is left to chance. Keep one family: pip uninstall '
+                f'{openmmlab} {continued}, then install the one you want again.',
+                stacklevel=2,
+            )
 
 
 def _problem_of(name: str) -> str | None:
@@ -59,17 +64,6 @@ def _problem_of(name: str) -> str | None:
     if not Version(first).release <= version.release < Version(beyond).release:
         return f'{name} {version} is not supported; {wanted}; {cure}'
     return None
-
-
-def _warn_of_mixed_families() -> None:
-    mixed = [pair for pair in FAMILIES.values() if all(map(_is_installed, pair))]
-    for openmmlab, continued in mixed:
-        warnings.warn(
-            f'both {openmmlab} and {continued} are installed; they write the same files, so '
-            f'which one is imported is left to chance. Keep one family: pip uninstall '
-            f'{openmmlab} {continued}, then install the one you want again.',
-            stacklevel=3,
-        )
 
 
 def _is_installed(distribution: str) -> bool:

@@ -12,7 +12,7 @@ from code_mm.registry import MODELS
 from code_mm.tokenizers import CLIPTokenizer
 from code_mm.vocabulary import get_templates
 from code_mm.weights.own_layouts import rename_own
-from code_mm.weights.release_weights import convert_release_name, convert_release_weights
+from code_mm.weights.release_weights import convert_release_weights
 
 # Our names of the release's loss terms.
 LOSS_NAMES = {
@@ -174,7 +174,9 @@ def fix_noise(model, uniform_noise, columns=0):
 def own_name(model, released_name):
     """Our name of a parameter of the release."""
     names = dict(model.named_parameters())
-    return next(iter(rename_own({convert_release_name(released_name): None}, names)))
+    return next(
+        iter(rename_own(convert_release_weights({released_name: torch.ones(1, 1, 1)}), names))
+    )
 
 
 def own_parameter(model, released_name):

@@ -19,7 +19,6 @@ MM_PACKAGES = ('mmengine', 'mmcv', 'mmsegmentation')  # as OpenMMLab names them;
 
 
 def is_installed(distribution: str) -> bool:
-    """Whether this Python has the distribution."""
     try:
         metadata.distribution(distribution)
     except metadata.PackageNotFoundError:
@@ -28,14 +27,10 @@ def is_installed(distribution: str) -> bool:
 
 
 def plan(has=is_installed) -> list[list[str]]:
-    """The pip commands that are still needed, as arguments of ``pip install``.
+    """What is still to be installed: arguments of ``pip install``, one list per call.
 
     Args:
-        has: Says of a distribution's name whether it is installed.
-
-    Raises:
-        SystemExit: If the environment has a part of OpenMMLab's own packages,
-            which can neither be completed nor replaced here.
+        has (Callable): Whether a distribution is installed, by its name.
     """
     steps = []
     if not has('torch'):
@@ -56,7 +51,7 @@ def plan(has=is_installed) -> list[list[str]]:
 
 
 def digest() -> str:
-    """Changes whenever an installation would do something else."""
+    """Of all that an installation depends on."""
     files = sorted((ROOT / 'requirements').glob('*.txt'))
     files += [ROOT / 'setup.py', ROOT / 'pyproject.toml', Path(__file__)]
     text = b''.join(file.read_bytes() for file in files)
@@ -73,7 +68,6 @@ def is_up_to_date() -> bool:
 
 
 def pip(*args: str) -> None:
-    """Runs this Python's pip."""
     subprocess.run([sys.executable, '-m', *args], check=True, stdin=subprocess.DEVNULL)
 
 

@@ -35,12 +35,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """Reads the config and merges the options; the Runner will check the keys.
-
-    Raises:
-        FileNotFoundError: If there is no such config.
-        ValueError: If an option begins with a key that nothing reads.
-    """
+    """Read the config and merge the options; the Runner will check the keys."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
 
     from code_mm.engine.config_check import check_options
@@ -60,11 +55,6 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def build_runner(cfg: Config):
-    """Builds the runner that the config asks for.
-
-    Raises:
-        ValueError: If the config has no model.
-    """
     from mmengine.runner import Runner
     from mmseg.registry import RUNNERS
 

@@ -8,56 +8,44 @@ from mmengine.runner import Runner
 
 # Keys that the Runner takes from ``cfg`` itself, or that the tools read; the rest are the
 # parameters of Runner.__init__.
-EXTRA_KEYS = frozenset(
-    [
-        'compile',
-        'custom_imports',
-        'find_unused_parameters',
-        'model_wrapper_cfg',
-        'runner_type',
-        'sync_bn',
-        'tta_model',
-        'tta_pipeline',
-        'vis_backends',
-    ]
-)
+EXTRA_KEYS = {
+    *('compile', 'custom_imports', 'find_unused_parameters', 'model_wrapper_cfg', 'runner_type'),
+    *('sync_bn', 'tta_model', 'tta_pipeline', 'vis_backends'),
+}
 # Names that configs give to values of their own and that resemble a key.
-HELPER_NAMES = frozenset(['train_pipeline', 'val_pipeline', 'test_pipeline'])
-ENV_KEYS = frozenset(['cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'])
+HELPER_NAMES = {'train_pipeline', 'val_pipeline', 'test_pipeline'}
+ENV_KEYS = {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'}
 # Keys whose value is a text; a name that resembles them but holds a dict is something else.
-TEXT_KEYS = frozenset(
-    ['default_scope', 'experiment_name', 'launcher', 'load_from', 'log_level', 'work_dir']
-)
+TEXT_KEYS = {
+    *('default_scope', 'experiment_name', 'launcher', 'load_from', 'log_level', 'work_dir'),
+}
 # difflib's ratio: one wrong, missing or swapped letter in a key of 9 letters scores .88 or more.
 # No top-level name in MMSegmentation's own 700 configs comes near it, but for HELPER_NAMES.
 SIMILARITY = 0.85
 
 
-def runner_keys() -> frozenset[str]:
+def runner_keys() -> set[str]:
     """All top-level config keys that have a meaning to the Runner or the tools."""
     parameters = inspect.signature(Runner.__init__).parameters
-    return frozenset(parameters) - {'self', 'cfg'} | EXTRA_KEYS
+    return set(parameters) - {'self', 'cfg'} | EXTRA_KEYS
 
 
 def check_config(cfg: Config) -> None:
-    """Finds misspelt top-level keys, such as ``train_dataloder``.
+    """Find misspelt top-level keys, such as ``train_dataloder``, and unknown ones of ``env_cfg``.
 
-    A config file may define variables of its own, so an unknown name is an
-    error only where it is nearly a key and its value is of that key's kind.
-
-    Args:
-        cfg: The whole config, after ``--cfg-options``.
+    A config may define variables of its own, so an unknown name is an error only where it is
+    nearly a key and its value is of that key's kind.
 
     Raises:
-        ValueError: If a top-level key (or one of ``env_cfg``) is nearly a
-            valid one. The message names the nearest valid key.
+        ValueError: Names the nearest valid key.
     """
     known = runner_keys()
     for name in cfg:
         if name in known or name in HELPER_NAMES:
             continue
         nearest = difflib.get_close_matches(name, known, n=1, cutoff=SIMILARITY)
-        if nearest and _is_of_the_kind_of(nearest[0], cfg[name]):
+        kind = str if nearest and nearest[0] in TEXT_KEYS else (dict, list, tuple)
+        if nearest and isinstance(cfg[name], kind):
             raise ValueError(
                 f'expected a key that the Runner knows, but got {name!r} in the config; '
                 f'did you mean {nearest[0]!r}? (If {name!r} is a variable of your own, give it a '
@@ -69,15 +57,10 @@ def check_config(cfg: Config) -> None:
 
 
 def check_options(cfg: Config, options: dict | None) -> None:
-    """Finds ``--cfg-options`` whose first part is no key of the config.
-
-    Args:
-        cfg: The config before the options are merged into it.
-        options: What ``--cfg-options`` gave, ``{'a.b.c': value}``.
+    """Find ``--cfg-options``, not merged yet, that would add a top-level key that nothing reads.
 
     Raises:
-        ValueError: If an option would only add a top-level key that nothing
-            reads.
+        ValueError: Names the nearest valid key.
     """
     valid = runner_keys() | set(cfg)
     for option in options or {}:
@@ -86,13 +69,7 @@ def check_options(cfg: Config, options: dict | None) -> None:
             raise ValueError(_unknown('--cfg-options', option, valid, name))
 
 
-def _unknown(where: str, given: str, valid: frozenset[str], name: str | None = None) -> str:
+def _unknown(where: str, given: str, valid: set[str], name: str | None = None) -> str:
     nearest = difflib.get_close_matches(name or given, valid, n=1, cutoff=0.6)
     advice = f'did you mean {nearest[0]!r}?' if nearest else f'valid: {sorted(valid)}'
     return f'expected a known key in {where}, but got {given!r}; {advice}'
-
-
-def _is_of_the_kind_of(key: str, value) -> bool:
-    if key in TEXT_KEYS:
-        return isinstance(value, str)
-    return isinstance(value, (dict, list, tuple))

@@ -70,17 +70,10 @@ def _register_hooks_and_ours(runner: Runner, default_hooks=None, custom_hooks=No
 
 
 def start_cpu_processes(launcher: str) -> None:
-    """Join this process to its group over gloo.
+    """Join this process to its group over gloo, as the launcher's environment variables say.
 
     MMEngine's own start (``init_dist``) selects a CUDA device; the Runner passes over it where it
     finds a group.
-
-    Args:
-        launcher (str): 'pytorch', 'slurm' or 'mpi'.
-
-    Raises:
-        RuntimeError: The launcher's environment variables are missing, or several machines are
-            used and ``MASTER_ADDR`` is not set.
     """
     names = RANK_VARIABLES[launcher]
     missing = [name for name in names if name not in os.environ]
@@ -122,8 +115,8 @@ def keep_freed_memory() -> bool:
     (docs/performance.md has the effect). The process keeps its peak memory until it ends.
 
     Returns:
-        bool: Whether it was done: not with another C library or another allocator in its place,
-        nor where the user set glibc's own variables (``MALLOC_TRIM_THRESHOLD_`` ...).
+        bool: Whether it was done: not with another C library or allocator, nor where the user set
+        glibc's own variables.
     """
     chosen = [name for name in (*_SET_BY_THE_USER, 'LD_PRELOAD') if os.environ.get(name)]
     if chosen or 'malloc' in os.environ.get('GLIBC_TUNABLES', ''):

@@ -21,12 +21,7 @@ def amp_where_available(
 
     The authors' schedule asks for mixed precision, which MMEngine refuses without a GPU; so the
     same config also runs on a CPU (a trial, the tests). ``mmengine.AmpOptimWrapper`` insists.
-
-    Args:
-        loss_scale (str | float | dict): As there, like ``dtype`` and ``use_fsdp``.
-        dtype (str, optional): 'float16', 'bfloat16' or 'float64'.
-        use_fsdp (bool): Whether the gradients' scaler is that of FSDP.
-        **keys: Those of ``OptimWrapper``.
+    The arguments are those of both.
     """
     if get_device() not in _FULL_PRECISION_ONLY:
         return AmpOptimWrapper(loss_scale, dtype, use_fsdp, **keys)

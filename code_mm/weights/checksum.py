@@ -1,4 +1,4 @@
-"""Checksums that say which weights these are."""
+"""A checksum that says which weights these are."""
 
 import hashlib
 
@@ -20,13 +20,3 @@ def weights_sha256(model: nn.Module) -> str:
         digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}\n'.encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def clip_checksum(state: dict[str, Tensor]) -> str:
-    """A short checksum of a CLIP's weights, the same for single- and half-precision copies."""
-    digest = hashlib.sha256()
-    for name in sorted(state.keys() - {'logit_scale'}):  # not used, and not in every release
-        digest.update(name.encode())
-        # adding 0 makes -0 and 0 the same bytes
-        digest.update((state[name].detach().cpu().half() + 0).contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]

@@ -57,13 +57,11 @@ _MMPRETRAIN = (
 
 
 def clip_layout(state: dict[str, Tensor]) -> str:
-    """Whose names a state dict of a CLIP has.
+    """Whose names a state dict of a CLIP has: Hugging Face's, open_clip's, OpenAI's or our own.
 
-    Returns:
-        str: 'Hugging Face', 'open_clip', 'OpenAI' or 'own'. Plain files of open_clip have OpenAI's
-        names; 'own' are this project's, which are open_clip's with a text tower of its own.
+    Plain files of open_clip have OpenAI's names; ours are open_clip's with a text tower of its own.
     """
-    names = {_unwrapped(name, _prefix(state)) for name in state}
+    names = {name.removeprefix(_prefix(state)) for name in state}
     if any(name.startswith(('text_model.', 'vision_model.')) for name in names):
         return 'Hugging Face'
     if names & {'attn_mask', 'text.attn_mask'} or _prefix(state) == 'module.':
@@ -76,38 +74,31 @@ def clip_layout(state: dict[str, Tensor]) -> str:
 def to_own_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename the tensors of a CLIP, or of one of its towers, to those of :class:`CLIP`.
 
-    Args:
-        state (dict[str, Tensor]): In the layout of OpenAI, open_clip, Hugging Face or our own.
-
-    Returns:
-        dict[str, Tensor]: ``visual.*``, ``text.*`` and ``logit_scale``; buffers that are no
-        weights are left out, unknown names are kept.
+    Buffers that are no weights are left out, unknown names are kept.
 
     Raises:
         ValueError: It is a CLIP on a ResNet.
     """
     prefix = _prefix(state)
-    state = {_unwrapped(name, prefix): value for name, value in state.items()}
+    state = {name.removeprefix(prefix): value for name, value in state.items()}
     state = {name: value for name, value in state.items() if not _NOT_WEIGHTS.match(name)}
     if any(name.startswith('visual.layer1.') for name in state):
         raise ValueError('expected a CLIP with a vision transformer, but got one on a ResNet')
     if clip_layout(state) == 'Hugging Face':
         return _from_hugging_face(state)
-    return {_from_openai(name): value for name, value in state.items()}
+    # OpenAI keeps the text tower at the top level; ours is below `text.`
+    at_top = ('visual.', 'text.', 'logit_')
+    return {n if n.startswith(at_top) else f'text.{n}': value for n, value in state.items()}
 
 
 def to_mmpretrain_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename a CLIP for a ``ZeroShotSegmentor`` around ``mmpretrain.VisionTransformer``.
 
-    The image tower becomes the backbone, its projection into the joint space the head's 1x1
-    convolution, and the rest the CLIP without an image tower that embeds class names.
+    The image tower becomes ``backbone``, its projection into the joint space the 1x1 convolution
+    ``decode_head.projection``, and the rest the ``vision_language_backbone``.
 
     Args:
         state (dict[str, Tensor]): A whole CLIP under our names, see ``to_own_names``.
-
-    Returns:
-        dict[str, Tensor]: ``backbone.*``, ``decode_head.projection.*`` and
-        ``vision_language_backbone.*``.
 
     Raises:
         ValueError: The image tower's projection is missing.
@@ -138,16 +129,6 @@ def _prefix(state: dict[str, Tensor]) -> str:
         if state and all(name.startswith(prefix) for name in state):
             return prefix
     return ''
-
-
-def _unwrapped(name: str, prefix: str) -> str:
-    return name.removeprefix(prefix)
-
-
-def _from_openai(name: str) -> str:
-    """OpenAI keeps the text tower at the top level; ours is under ``text.``."""
-    at_top = name.startswith(('visual.', 'text.')) or name.startswith('logit_')
-    return name if at_top else f'text.{name}'
 
 
 def _from_hugging_face(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -72,17 +72,12 @@ class _NumpyType:
     code: str
     order: str = '='
 
-    def dtype(self) -> np.dtype:
-        if not _NUMPY_CODE.match(self.code) or self.order not in ('=', '<', '>', '|'):
-            raise ValueError(f'an array of type {self.order}{self.code}')
-        return np.dtype(self.order + self.code)
-
 
 class DataUnpickler:
     """Reads one pickle.
 
     Args:
-        stream: Where it begins; afterwards, where it has ended.
+        stream (io.BufferedIOBase): Where it begins; afterwards, where it has ended.
         storage_of (Callable): From (dtype, key, number of elements) to a :class:`Storage`, or to
             a :class:`Placeholder` where only the keys are asked for.
         file_size (int): Bytes of the whole file, by which the memory is bounded.
@@ -110,12 +105,23 @@ class DataUnpickler:
             name = opcode.name
             if name in _CONSTANTS:
                 self._stack.append(argument)
+            elif name in _VALUES:
+                self._stack.append(_VALUES[name]())
             elif name in _PUT:
                 self._memo[len(self._memo) if argument is None else argument] = self._stack[-1]
             elif name in _GET:
                 self._stack.append(self._memo[argument])
-            else:
-                self._step(name, argument)
+            elif name == 'MARK':
+                self._marks.append(len(self._stack))
+            elif name == 'GLOBAL':
+                self._global(*argument.split(' ', 1))
+            elif name in _COUNTED:
+                count, step = _COUNTED[name]
+                step(self, self._pop(count))
+            elif name in _ABOVE_MARK:
+                _ABOVE_MARK[name](self, self._pop(len(self._stack) - self._marks.pop()))
+            elif name not in ('PROTO', 'FRAME', 'STOP'):
+                raise ValueError(f'its pickle has the opcode {name}, which no weights need')
         content = self._stack.pop()
         _check_depth(content)
         return content
@@ -132,53 +138,6 @@ class DataUnpickler:
         values = self._stack[start:]
         del self._stack[start:]
         return values
-
-    def _above_mark(self) -> list:
-        start = self._marks.pop()
-        values = self._stack[start:]
-        del self._stack[start:]
-        return values
-
-    def _step(self, name: str, argument: Any) -> None:
-        """All opcodes that are neither a constant nor a use of the memo."""
-        stack = self._stack
-        if name == 'MARK':
-            self._marks.append(len(stack))
-        elif name in _LITERALS:
-            stack.append(_LITERALS[name])
-        elif name in _EMPTY:
-            stack.append(_EMPTY[name]())
-        elif name in _TUPLES:
-            stack.append(tuple(self._pop(_TUPLES[name])))
-        elif name in ('APPEND', 'APPENDS', 'ADDITEMS'):
-            self._append(self._pop(1) if name == 'APPEND' else self._above_mark())
-        elif name in ('SETITEM', 'SETITEMS'):
-            self._set_items(self._pop(2) if name == 'SETITEM' else self._above_mark())
-        elif name == 'TUPLE':
-            stack.append(tuple(self._above_mark()))
-        elif name == 'FROZENSET':
-            stack.append(set(map(_key, self._above_mark())))
-        elif name in ('POP', 'POP_MARK'):
-            self._pop(1) if name == 'POP' else self._above_mark()
-        elif name == 'BUILD':
-            self._build(*self._pop(1))
-        elif name == 'BINPERSID':
-            self._persistent(*self._pop(1))
-        else:
-            self._name_or_call(name, argument)
-
-    def _name_or_call(self, name: str, argument: Any) -> None:
-        if name == 'GLOBAL':
-            self._global(*argument.split(' ', 1))
-        elif name == 'STACK_GLOBAL':
-            self._global(*map(str, self._pop(2)))
-        elif name in ('REDUCE', 'NEWOBJ'):
-            self._call(*self._pop(2))
-        elif name == 'NEWOBJ_EX':
-            function, args, _ = self._pop(3)
-            self._call(function, args)
-        elif name not in ('PROTO', 'FRAME', 'STOP'):
-            raise ValueError(f'its pickle has the opcode {name}, which no weights need')
 
     def _append(self, values: list) -> None:
         target = self._stack[-1]
@@ -248,7 +207,7 @@ class DataUnpickler:
     def _fill_array(self, array: np.ndarray, version, shape, kind, fortran, content) -> None:
         if isinstance(content, str):  # of Python 2
             content = content.encode('latin-1')
-        dtype = _as_dtype(kind)
+        dtype = _numpy_dtype(kind)
         sized = isinstance(content, bytes) and min(shape, default=0) >= 0
         if not sized or math.prod(shape) * dtype.itemsize != len(content):
             raise ValueError('the size of an array is not that of its content')
@@ -337,15 +296,16 @@ def _bytes(text: str, encoding: str = 'latin1') -> bytes:
     return text.encode('latin-1')
 
 
-def _as_dtype(kind: Any) -> np.dtype:
-    if not isinstance(kind, _NumpyType):
-        raise ValueError('an array without a type')
-    return kind.dtype()
+def _numpy_dtype(kind: Any) -> np.dtype:
+    known = isinstance(kind, _NumpyType) and _NUMPY_CODE.match(kind.code)
+    if not known or kind.order not in ('=', '<', '>', '|'):
+        raise ValueError('an array of a type that no weights have')
+    return np.dtype(kind.order + kind.code)
 
 
 def _numpy_scalar(kind: _NumpyType, content: bytes | str) -> np.generic:
     content = content.encode('latin-1') if isinstance(content, str) else content
-    dtype = _as_dtype(kind)
+    dtype = _numpy_dtype(kind)
     if len(content) != dtype.itemsize:
         raise ValueError('a number of the wrong size')
     return np.frombuffer(content, dtype)[0]
@@ -389,6 +349,37 @@ _CONSTANTS = {
 }
 _PUT = {'PUT', 'BINPUT', 'LONG_BINPUT', 'MEMOIZE'}
 _GET = {'GET', 'BINGET', 'LONG_BINGET'}
-_LITERALS = {'NONE': None, 'NEWTRUE': True, 'NEWFALSE': False}
-_EMPTY = {'EMPTY_LIST': list, 'EMPTY_TUPLE': tuple, 'EMPTY_DICT': dict, 'EMPTY_SET': set}
-_TUPLES = {'TUPLE1': 1, 'TUPLE2': 2, 'TUPLE3': 3}
+_VALUES = {
+    **{'NONE': lambda: None, 'NEWTRUE': lambda: True, 'NEWFALSE': lambda: False},
+    **{'EMPTY_LIST': list, 'EMPTY_TUPLE': tuple, 'EMPTY_DICT': dict, 'EMPTY_SET': set},
+}
+
+
+def _put_tuple(unpickler: DataUnpickler, values: list) -> None:
+    unpickler._stack.append(tuple(values))
+
+
+# Opcode -> how many values it takes from the stack, and what becomes of them.
+_COUNTED = {
+    'TUPLE1': (1, _put_tuple),
+    'TUPLE2': (2, _put_tuple),
+    'TUPLE3': (3, _put_tuple),
+    'POP': (1, lambda unpickler, values: None),
+    'APPEND': (1, DataUnpickler._append),
+    'SETITEM': (2, DataUnpickler._set_items),
+    'BUILD': (1, lambda unpickler, values: unpickler._build(*values)),
+    'BINPERSID': (1, lambda unpickler, values: unpickler._persistent(*values)),
+    'STACK_GLOBAL': (2, lambda unpickler, values: unpickler._global(*map(str, values))),
+    'REDUCE': (2, lambda unpickler, values: unpickler._call(*values)),
+    'NEWOBJ': (2, lambda unpickler, values: unpickler._call(*values)),
+    'NEWOBJ_EX': (3, lambda unpickler, values: unpickler._call(*values[:2])),
+}
+# Likewise of those that take all that lies above the last mark.
+_ABOVE_MARK = {
+    'TUPLE': _put_tuple,
+    'POP_MARK': lambda unpickler, values: None,
+    'APPENDS': DataUnpickler._append,
+    'ADDITEMS': DataUnpickler._append,
+    'SETITEMS': DataUnpickler._set_items,
+    'FROZENSET': lambda unpickler, values: unpickler._stack.append(set(map(_key, values))),
+}

@@ -52,8 +52,7 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict:
         dict: The content of a ``torch.save`` file; of other files ``state_dict`` and ``meta``.
 
     Raises:
-        FileNotFoundError: There is no such file; the message names the nearest one.
-        IsADirectoryError: It is a folder.
+        OSError: There is no such file.
         ValueError: The file is none of these, or is damaged.
     """
     path = require_file(path)
@@ -76,18 +75,7 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict:
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """Read the tensors of a weight file.
-
-    Args:
-        path (str | Path): See :func:`read_checkpoint`.
-
-    Returns:
-        dict[str, Tensor]: Tensors by name; of a checkpoint, those under ``state_dict`` or
-        ``model``.
-
-    Raises:
-        Exception: As :func:`read_checkpoint`.
-    """
+    """The model's tensors in a weight file, see :func:`read_checkpoint`."""
     return tensors_of(read_checkpoint(path))
 
 
@@ -101,12 +89,7 @@ def tensors_of(checkpoint: dict) -> dict[str, Tensor]:
 
 
 def require_file(path: str | Path) -> Path:
-    """The path of a weight file that is there.
-
-    Raises:
-        FileNotFoundError: There is no such file; the message names the nearest one.
-        IsADirectoryError: It is a folder.
-    """
+    """The path of a weight file, if it is there; else an error that names the nearest one."""
     path = Path(path).expanduser()
     if path.is_dir():
         raise IsADirectoryError(f'expected a weight file, but {path.absolute()} is a folder')
@@ -164,7 +147,6 @@ def _read_parts(path: Path, device: Any) -> dict:
 
 
 def _read_pickled(path: Path, device: torch.device) -> Any:
-    """A file of ``torch.save``, zipped or of the older form, or a TorchScript archive."""
     with _BoundedFile(path) as file:
         zipped = file.read(4) == b'PK\x03\x04'
         content, left_out = _read_zip(file, device) if zipped else _read_legacy(file, device)
@@ -288,7 +270,6 @@ def _tensors_of_module(module: ScriptModule) -> dict[str, Tensor]:
 
 
 def _reason(path: Path, error: Exception) -> str:
-    """Why a file cannot be read, in one line; files of other kinds are named with the cure."""
     with path.open('rb') as file:
         start = file.read(64).lstrip().lower()
     if not start:
@@ -302,7 +283,6 @@ def _reason(path: Path, error: Exception) -> str:
 
 
 def _read_url(url: str, map_location: Any = None) -> dict:
-    """Download a file to PyTorch's folder of checkpoints, unless it is there, and read it."""
     target = Path(torch.hub.get_dir(), 'checkpoints', Path(url.partition('?')[0]).name)
     rank, processes = get_dist_info()
     if rank == 0 and not target.is_file():
@@ -317,7 +297,6 @@ def _read_url(url: str, map_location: Any = None) -> dict:
 
 
 def _read_from_zoo(name: str, map_location: Any = None) -> dict:
-    """A model of torchvision's or OpenMMLab's zoo by its name, as MMEngine knows them."""
     zoo, _, model = name.partition('://')
     if zoo in ('modelzoo', 'torchvision'):
         urls = mmengine_checkpoint.get_torchvision_models()
@@ -332,7 +311,7 @@ def _read_from_zoo(name: str, map_location: Any = None) -> dict:
     return mmengine_checkpoint._process_mmcls_checkpoint(content) if zoo == 'mmcls' else content
 
 
-def _refuse(name: str, map_location: Any = None) -> dict:
+def _refuse(name: str, *_) -> dict:
     raise ValueError(
         f'expected a file, an http(s) URL or a name of a zoo, but got {name!r}; '
         'download the file first'

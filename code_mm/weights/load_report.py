@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from mmengine.logging import print_log
 from torch import Tensor, nn
@@ -16,25 +16,25 @@ _MAX_GROUPS = 6
 class LoadReport:
     """Names that were loaded, missing and unexpected.
 
-    Attributes:
+    Args:
         source (str): The file.
         layout (str): Whose names it has, for people.
         model (str): Type of the model.
-        loaded (Sequence[str]): Names found in both.
-        missing (Sequence[str]): Parameters of the model that the file lacks.
-        unexpected (Sequence[str]): Tensors of the file that the model has no use for.
+        loaded (list[str]): Names found in both.
+        missing (list[str]): Parameters of the model that the file lacks.
+        unexpected (list[str]): Tensors of the file that the model has no use for.
         num_parameters (int): Parameters of the model, beside which it may have buffers.
-        wrong (dict): Names in both, but of another size: (the model's, the file's).
+        wrong (dict[str, tuple]): Names in both, but of another size: (the model's, the file's).
     """
 
     source: str
     layout: str
     model: str
-    loaded: Sequence[str]
-    missing: Sequence[str]
-    unexpected: Sequence[str]
+    loaded: list[str]
+    missing: list[str]
+    unexpected: list[str]
     num_parameters: int
-    wrong: dict[str, tuple[tuple, tuple]] = field(default_factory=dict)
+    wrong: dict[str, tuple[tuple, tuple]]
 
     @classmethod
     def compare(
@@ -57,14 +57,15 @@ class LoadReport:
         )
 
     def require_fit(self, strict: bool = True, optional: Collection[str] = ()) -> None:
-        """Stop where the file does not fit.
+        """Stop where a file does not fit the model.
 
         Args:
-            strict (bool): Every parameter must be there; False: at least one.
-            optional (Collection[str]): Parameters that may be missing in any case.
+            strict (bool): Every parameter must be there, but for ``optional`` ones; False: at
+                least one.
+            optional (Collection[str]): Names.
 
         Raises:
-            ValueError: The file does not fit the model.
+            ValueError: It does not fit.
         """
         missing = [name for name in self.missing if name not in optional]
         if not missing and not self.wrong:
@@ -79,22 +80,17 @@ class LoadReport:
         )
 
     def log(self) -> None:
-        """Write the report to the current log."""
         print_log(str(self), logger='current')
 
     def __str__(self) -> str:
-        counts = ', '.join(
-            f'{label} {_summary(names)}'
-            for label, names in (
-                ('missing', self.missing),
-                ('unexpected', self.unexpected),
-                ('of another size', list(self.wrong)),
-            )
+        return (
+            f'{self.source} ({self.layout}) -> {self.model}: loaded {len(self.loaded)}, '
+            f'missing {_summary(self.missing)}, unexpected {_summary(self.unexpected)}, '
+            f'of another size {_summary(self.wrong)}'
         )
-        return f'{self.source} ({self.layout}) -> {self.model}: loaded {len(self.loaded)}, {counts}'
 
 
-def _summary(names: Sequence[str]) -> str:
+def _summary(names: Collection[str]) -> str:
     """'3 (visual.proj, text.transformer 2)': how many, and where they belong."""
     if not names:
         return '0'

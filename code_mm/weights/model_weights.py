@@ -51,20 +51,11 @@ class ModelWeights:
         return cls(state, layout, str(source), meta)
 
     def has_backbone(self, model: nn.Module) -> bool:
-        """Whether the file has the model's whole CLIP, so that no other file is needed for it."""
         names = {f'{FROZEN}{name}' for name, _ in model.backbone.named_parameters()}
         return names - set(_OPTIONAL) <= self.state.keys()
 
     def fitted(self, model: nn.Module, strict: bool = True) -> dict[str, Tensor]:
-        """The tensors for a model, after a report of what is loaded, missing and unexpected.
-
-        Args:
-            model (nn.Module): The segmentor, not wrapped.
-            strict (bool): Every parameter must be there; False: at least one.
-
-        Raises:
-            ValueError: The file does not fit the model.
-        """
+        """The tensors for a model (not wrapped), once their fit is checked and reported."""
         state = self.state
         if self.layout == 'trained parts':
             state = complete_with_clip(model, state, self.meta, self.source)
@@ -76,17 +67,10 @@ class ModelWeights:
 
 
 def load_model_weights(model: nn.Module, path: str | Path, strict: bool = True) -> None:
-    """Fill a segmentor from a file.
-
-    Args:
-        model (nn.Module): E.g. a ``CoDeSegmentor``.
-        path (str | Path): A checkpoint of this project, the original checkpoint of the CoDe or TCL
-            release, or trained parts (``tools/model_converters/export_trained.py``), for which the
-            CLIP is taken from the model's ``backbone.init_cfg``.
-        strict (bool): Every parameter must be there; False: at least one.
+    """Fill a segmentor from a file: a checkpoint of this project or of a release, or trained parts.
 
     Raises:
-        ValueError: The file cannot be read, or does not fit.
+        ValueError: The file cannot be read, or does not fit (``LoadReport.require_fit``).
     """
     weights = ModelWeights.of(read_checkpoint(path), path)
     model.load_state_dict(weights.fitted(model, strict), strict=False)
@@ -99,9 +83,6 @@ def init_from_files(model: BaseModule, start_copies: Callable[[], None]) -> None
         model (BaseModule): The segmentor.
         start_copies (Callable): Starts what is trained as a copy of CLIP, once CLIP is loaded.
             Neither it nor the file of CLIP is needed where the file of ``init_cfg`` has all.
-
-    Raises:
-        ValueError: ``init_cfg`` is not ``dict(type='Pretrained', checkpoint=...)``.
     """
     path = pretrained_file(model)
     weights = None if path is None else ModelWeights.of(read_checkpoint(path), path)
@@ -134,10 +115,7 @@ def pretrained_file(module: BaseModule) -> str | None:
 
 
 def pretrained_files(config: Any) -> Iterator[str]:
-    """Files of weights that the config of a model names anywhere, nested as it may be.
-
-    Those of ``init_cfg=dict(type='Pretrained', checkpoint=...)`` and of ``pretrained='...'``.
-    """
+    """Files that a model's config names anywhere, by ``Pretrained`` or ``pretrained``."""
     if isinstance(config, Mapping):
         if config.get('type') == 'Pretrained' and config.get('checkpoint'):
             yield str(config['checkpoint'])
@@ -156,23 +134,13 @@ def watch_loading(backbone: nn.Module) -> None:
 
 
 def has_weights(model: nn.Module) -> bool:
-    """Whether a model was initialised, or its backbone filled by a checkpoint.
-
-    False only for modules that can tell: of MMEngine's kind, not initialised.
-    """
+    """Whether a model was initialised or its backbone filled; other modules cannot tell."""
     filled = getattr(getattr(model, 'backbone', None), '_filled_by_checkpoint', False)
     return filled or getattr(model, 'is_init', True)
 
 
 def refuse_random_weights(backbone: nn.Module) -> None:
-    """Refuse to predict with random weights where trained ones are named.
-
-    Args:
-        backbone (nn.Module): One that :func:`watch_loading` was called with.
-
-    Raises:
-        RuntimeError: ``init_cfg`` names weights, but nothing was loaded.
-    """
+    """Raise a RuntimeError where ``init_cfg`` names weights, but none were loaded."""
     init_cfg = getattr(backbone, 'init_cfg', None)
     if not any(pretrained_files(init_cfg)) or backbone.is_init or backbone._filled_by_checkpoint:
         return

@@ -35,15 +35,10 @@ _OF_CAPTION_ALIGNED = (
 
 
 def rename_own(state: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
-    """Give a state dict of an earlier checkpoint the names of today.
+    """Give a state dict of an earlier checkpoint the names of today, in its order.
 
-    Args:
-        state (dict[str, Any]): Values by name, old or new.
-        names (Collection[str]): Those of the model's state dict. What has one of them, or is in
-            no table, stays as it is, and nothing is overwritten.
-
-    Returns:
-        dict[str, Any]: The same values in their order.
+    What has one of ``names`` (those of the model) or is in no table stays as it is, and nothing is
+    overwritten.
     """
     aligned = any(name.startswith(_ALIGNMENT) for name in state)
     table = (*_OF_ANY, *(_OF_CAPTION_ALIGNED if aligned else _OF_CODE))
@@ -63,6 +58,6 @@ def rename_own_on_loading(model: nn.Module) -> None:
 def _rename_in_place(model: nn.Module, state: dict[str, Any], prefix: str, *_) -> None:
     own = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
     renamed = rename_own(own, model.state_dict().keys())
-    for old, (new, value) in zip(own, renamed.items(), strict=True):
-        del state[prefix + old]
-        state[prefix + new] = value
+    for name in own:
+        del state[prefix + name]
+    state.update((prefix + name, value) for name, value in renamed.items())

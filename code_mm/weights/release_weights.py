@@ -14,6 +14,7 @@ _COPIES = re.compile(
     r'|clip_text_encoder\.prompt_learner\.(clip_model\.|token_prefix$)'
 )
 _CONSTANTS = re.compile(r'pamr\.|clip_text_encoder\.prompt_learner\.token_prefix$|.*attn_mask$')
+_IMAGE = r'masker\.image_encoder\.'
 _RENAMES = (
     (r'learnable_image_bg$', 'co_decomposition.region_prompt.image'),
     (r'bg_text$', 'co_decomposition.word_prompt.words'),
@@ -24,20 +25,14 @@ _RENAMES = (
     (r'frozen_clip\.(visual\.|logit_scale$)', r'backbone.\1'),
     (r'frozen_clip\.', 'backbone.text.'),
     # The release keeps the block's index in the tower (11 for ViT-B/16).
+    (rf'{_IMAGE}backbone\.transformer\.resblocks\.\d+\.', 'image_segmenter.tail.block.'),
     (
-        r'masker\.image_encoder\.backbone\.transformer\.resblocks\.\d+\.',
-        'image_segmenter.tail.block.',
-    ),
-    (
-        r'masker\.image_encoder\.decoder\.decoder\.net\.(\d+)\.conv\.gate\.gate$',
+        rf'{_IMAGE}decoder\.decoder\.net\.(\d+)\.conv\.gate\.gate$',
         r'image_segmenter.decoder.\1.gate',
     ),
-    (
-        r'masker\.image_encoder\.decoder\.decoder\.net\.(\d+)\.conv\.',
-        r'image_segmenter.decoder.\1.',
-    ),
-    (r'masker\.image_encoder\.decoder\.image_proj\.ln\.', 'image_segmenter.tail.ln_post.'),
-    (r'masker\.image_encoder\.decoder\.image_proj\.proj$', 'image_segmenter.tail.proj'),
+    (rf'{_IMAGE}decoder\.decoder\.net\.(\d+)\.conv\.', r'image_segmenter.decoder.\1.'),
+    (rf'{_IMAGE}decoder\.image_proj\.ln\.', 'image_segmenter.tail.ln_post.'),
+    (rf'{_IMAGE}decoder\.image_proj\.proj$', 'image_segmenter.tail.proj'),
     (r'masker\.sim2mask\.w$', 'co_decomposition.similarity_to_mask.scale'),
     (r'masker\.sim2mask\.b$', 'co_decomposition.similarity_to_mask.bias'),
     (r'tcli_loss\.', 'co_decomposition.losses.region_image.'),
@@ -75,28 +70,10 @@ def release_layout(names: Iterable[str]) -> str | None:
     return 'CoDe release' if any(n.startswith(_CODE_MARKS) for n in names) else 'TCL release'
 
 
-def convert_release_name(name: str) -> str | None:
-    """Our name of a parameter of the CoDe release; None for the copies that it keeps of CLIP.
-
-    Raises:
-        KeyError: The release has no parameter of this name.
-    """
-    if _COPIES.match(name):
-        return None
-    own = _renamed(name, _RENAMES)
-    if own is None:
-        raise KeyError(f'expected a parameter name of the CoDe release, but got {name!r}')
-    return own
-
-
 def convert_release_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the ``model`` part of a CoDe or TCL release checkpoint for :class:`CoDeSegmentor`.
+    """Rename the ``model`` part of a release for :class:`CoDeSegmentor`; unknown names are kept.
 
-    Args:
-        state (dict[str, Tensor]): Tensors by the release's names.
-
-    Returns:
-        dict[str, Tensor]: Tensors by our names, fp32 where floating; unknown names are kept.
+    Floating tensors become fp32.
     """
     state = {name.removeprefix('module.'): value for name, value in state.items()}
     has_clip = any(name.startswith('frozen_clip.') for name in state)
@@ -106,15 +83,15 @@ def convert_release_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, value in state.items():
         if copies.match(name):
             continue
-        own = _renamed(name, tables) or name
+        own = next(
+            (
+                re.sub(pattern, ours, name, count=1)
+                for pattern, ours in tables
+                if re.match(pattern, name)
+            ),
+            name,
+        )
         if own.endswith('word_prompt.words'):
             value = value.squeeze(1)  # [l, 1, width]
         converted[own] = value.float() if value.is_floating_point() else value
     return converted
-
-
-def _renamed(name: str, table: Iterable[tuple[str, str]]) -> str | None:
-    for pattern, replacement in table:
-        if re.match(pattern, name):
-            return re.sub(pattern, replacement, name, count=1)
-    return None

@@ -29,11 +29,10 @@ class StatedCLIP:
 
 
 def stated_clip(path: str | Path, state: dict[str, Tensor], meta: dict | None = None) -> StatedCLIP:
-    """Collect what is stated about the CLIP of a file.
+    """Collect what a file, or ``config.json`` or ``open_clip_config.json`` beside it, states.
 
     Args:
-        path (str | Path): The file; ``config.json`` (Hugging Face) or ``open_clip_config.json``
-            beside it are read.
+        path (str | Path): The file.
         state (dict[str, Tensor]): Its tensors by its own names.
         meta (dict, optional): The metadata of a safetensors file.
 
@@ -55,7 +54,6 @@ def stated_clip(path: str | Path, state: dict[str, Tensor], meta: dict | None = 
 
 
 def likely_heads(width: int) -> int:
-    """Attention heads of a published image tower of this width."""
     return _HEADS_BY_WIDTH.get(width, max(width // 64, 1))
 
 

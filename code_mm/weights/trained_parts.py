@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .checksum import clip_checksum
-
 # Value of the key 'content' in the file's metadata, by which the file is recognised.
 CONTENT = 'code_mm trained parts'
 FROZEN = 'backbone.'
+
+
+def clip_checksum(state: dict[str, Tensor]) -> str:
+    """A short checksum of a CLIP's weights, the same for single- and half-precision copies."""
+    digest = hashlib.sha256()
+    for name in sorted(state.keys() - {'logit_scale'}):  # not used, and not in every release
+        digest.update(name.encode())
+        # adding 0 makes -0 and 0 the same bytes
+        digest.update((state[name].detach().cpu().half() + 0).contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def save_trained_parts(
@@ -31,9 +40,6 @@ def save_trained_parts(
 
     Returns:
         list[str]: Names that were written.
-
-    Raises:
-        ValueError: The state dict has no frozen CLIP, or nothing beside it.
     """
     clip = {n.removeprefix(FROZEN): v for n, v in state.items() if n.startswith(FROZEN)}
     parts = {name: value for name, value in state.items() if not name.startswith(FROZEN)}
@@ -56,13 +62,7 @@ def save_trained_parts(
 def complete_with_clip(
     model: nn.Module, parts: dict[str, Tensor], meta: dict[str, str], source: str
 ) -> dict[str, Tensor]:
-    """Add the CLIP that the model's config names to trained parts.
-
-    Args:
-        model (nn.Module): Its ``backbone`` is filled from ``init_cfg`` where that is still to do.
-        parts (dict[str, Tensor]): Tensors of a file of :func:`save_trained_parts`.
-        meta (dict[str, str]): Its metadata.
-        source (str): The file, for messages.
+    """Add the CLIP that the model's config names, filled if that is still to do, to trained parts.
 
     Raises:
         ValueError: The config names no CLIP, or another one than the parts were trained on.

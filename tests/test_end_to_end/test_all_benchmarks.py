@@ -1,14 +1,12 @@
-"""All eight settings, in miniature: alone and in one run, in one process and in two."""
+"""All eight settings in miniature, in one run: in one process and in two."""
 
 import json
-import os
 import socket
 
 import numpy as np
 import pytest
 import torch
 from miniature_benchmarks import NAMES, make_miniature
-from mmengine.config import Config
 from mmseg.registry import DATASETS
 from PIL import Image
 from tiny_configs import load, shrink
@@ -19,10 +17,6 @@ from code_mm.registry import MODELS
 
 # Uneven in two processes; a benchmark with fewer images than processes among them.
 COUNTS = dict(zip(NAMES, (3, 2, 3, 1, 3, 2, 3, 3), strict=True))
-
-OF_ONE = ('ade20k', 'cityscapes')  # have a config of their own
-# Alone in two processes: one with fewer images than processes (all eight: CODE_MM_SLOW=1).
-IN_TWO = NAMES if os.environ.get('CODE_MM_SLOW') else ['voc20']
 
 
 @pytest.fixture(scope='module')
@@ -89,44 +83,6 @@ def test_scores_are_what_the_pixels_say(roots, together, name):
     assert metrics[f'{name}/mIoU'] == pytest.approx(counted(dataset, maps), abs=0.006)
 
 
-def alone_config(world, files, roots, name, suffix=''):
-    """File of a config that evaluates one benchmark: its own, or the one of all by a key."""
-    if name not in OF_ONE:
-        cfg = Config.fromfile(files / 'all.py')
-        cfg.test_cfg.only = [name]
-    else:
-        cfg = small_config(world, name)
-        cfg.test_dataloader.dataset.data_root = str(roots[name])
-    cfg.dump(files / f'{name}{suffix}.py')
-    return files / f'{name}{suffix}.py'
-
-
-def without_prefix(metrics, name):
-    own = {k.removeprefix(f'{name}/'): v for k, v in metrics.items()}
-    return {key: value for key, value in own.items() if not key.startswith('mean/')}
-
-
-@pytest.mark.parametrize('name', ['voc21', *OF_ONE])
-def test_alone_and_together(world, all_config, files, roots, run_tool, together, name):
-    folder = files / name
-    options = ('--work-dir', folder, '--out', folder / 'out')
-    config = alone_config(world, files, roots, name)
-    run_tool('test.py', config, files / 'code.pth', *options)
-    metrics, out, record = together
-    alone = without_prefix(metrics_in(folder), name)
-    assert set(alone) == {'aAcc', 'mIoU', 'mAcc'}
-    assert alone == {key: metrics[f'{name}/{key}'] for key in alone}
-    maps = label_maps(folder / 'out' if name in OF_ONE else folder / 'out' / name)
-    same = label_maps(out / name)
-    assert list(maps) == list(same)
-    assert all(np.array_equal(maps[file], same[file]) for file in maps)
-    # the two runs record the same protocol
-    (file,) = folder.glob('2*/results/test.json')
-    own = json.loads(file.read_text())
-    assert own['benchmarks'][name] == record['benchmarks'][name]
-    assert own['weights']['sha256'] == record['weights']['sha256']
-
-
 def counted(dataset_cfg, maps):
     """mIoU, counted from the predictions and the label files."""
     dataset = DATASETS.build({**dataset_cfg, 'pipeline': []})
@@ -172,14 +128,6 @@ def run_in_two(files, run_script):
         return folder
 
     return run
-
-
-@pytest.mark.parametrize('name', IN_TWO)
-def test_alone_in_two_processes(world, all_config, files, roots, run_in_two, together, name):
-    config = alone_config(world, files, roots, name, '_in_two')
-    alone = without_prefix(metrics_in(run_in_two(config, f'{name}_in_two')), name)
-    assert alone == {key: together[0][f'{name}/{key}'] for key in alone}
-    assert 'mIoU' in alone
 
 
 def test_two_processes(all_config, run_in_two, together):

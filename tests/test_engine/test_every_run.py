@@ -13,13 +13,12 @@ import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
-from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
-from mmseg.registry import MODELS, OPTIM_WRAPPERS
+from mmseg.registry import MODELS
 from torch.utils.data import Dataset
 
-from code_mm.engine import every_run, mixed_precision
-from code_mm.engine.every_run import cpu_model_wrapper, keep_freed_memory, start_cpu_processes
+from code_mm.engine import every_run
+from code_mm.engine.every_run import keep_freed_memory, start_cpu_processes
 from code_mm.registry import DATASETS
 
 
@@ -136,17 +135,6 @@ def test_mixed_precision_becomes_full_precision_without_a_gpu(config, tmp_path):
     assert 'training in full precision (OptimWrapper) instead' in log_of(tmp_path)
 
 
-def test_an_accelerator_keeps_mixed_precision(monkeypatch):
-    monkeypatch.setattr(mixed_precision, 'get_device', lambda: 'cuda')
-    init_default_scope('mmseg')
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
-    keys = dict(type='AmpOptimWrapper', optimizer=optimizer, dtype='bfloat16')
-    monkeypatch.setattr(
-        mixed_precision, 'AmpOptimWrapper', lambda *args, **kwargs: (args, kwargs['optimizer'])
-    )
-    assert OPTIM_WRAPPERS.build(keys) == (('dynamic', 'bfloat16', False), optimizer)
-
-
 # --- several processes; joining them: tests/test_tools/test_train_and_test.py
 
 RANKS = {
@@ -184,17 +172,6 @@ def test_mistakes_of_the_launch_are_told(joined, monkeypatch):
         monkeypatch.setenv(name, value)
     with pytest.raises(RuntimeError, match='export MASTER_ADDR'):
         start_cpu_processes('slurm')
-
-
-def test_the_wrapper_gets_no_devices_and_keeps_its_own_keys():
-    own = dict(detect_anomalous_params=True, device_ids=[0])
-    assert cpu_model_wrapper(Config(dict(find_unused_parameters=True, model_wrapper_cfg=own))) == {
-        'type': 'MMDistributedDataParallel',
-        'broadcast_buffers': False,
-        'find_unused_parameters': True,
-        'detect_anomalous_params': True,
-        'device_ids': None,
-    }
 
 
 # --- freed memory
@@ -241,13 +218,8 @@ def test_kept_memory_is_not_asked_for_again():
     assert page_faults('keep') < page_faults('as it is') / 2
 
 
-def test_what_the_user_set_and_other_libraries_are_left_alone(monkeypatch):
+@pytest.mark.parametrize('variable', ['MALLOC_TRIM_THRESHOLD_', 'LD_PRELOAD', 'GLIBC_TUNABLES'])
+def test_what_the_user_set_is_left_alone(monkeypatch, variable):
     monkeypatch.setattr('ctypes.CDLL', lambda name: pytest.fail('mallopt was called'))
-    monkeypatch.setenv('MALLOC_TRIM_THRESHOLD_', '131072')
-    assert keep_freed_memory() is False
-    monkeypatch.delenv('MALLOC_TRIM_THRESHOLD_')
-    monkeypatch.setenv('GLIBC_TUNABLES', 'glibc.malloc.trim_threshold=131072')
-    assert keep_freed_memory() is False
-    monkeypatch.delenv('GLIBC_TUNABLES')
-    monkeypatch.setattr(platform, 'libc_ver', lambda: ('', ''))
+    monkeypatch.setenv(variable, 'glibc.malloc.trim_threshold=131072')
     assert keep_freed_memory() is False

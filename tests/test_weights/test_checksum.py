@@ -20,21 +20,6 @@ def test_the_sum_is_that_of_names_types_shapes_and_bytes():
     assert weights_sha256(Model()) == hashlib.sha256(text).hexdigest()
 
 
-def test_any_change_changes_it():
-    model, sums = Model(), set()
-    for change in (
-        lambda: None,
-        lambda: model.b.data[0, 0].add_(1e-7),
-        lambda: model.a.add_(1),
-        lambda: setattr(model, 'b', nn.Parameter(model.b.data.T.contiguous())),
-        lambda: model.bfloat16(),
-    ):
-        change()
-        sums.add(weights_sha256(model))
-        sums.add(weights_sha256(model))
-    assert len(sums) == 5
-
-
 def test_non_contiguous_and_empty_tensors():
     model = Model()
     before = weights_sha256(model)

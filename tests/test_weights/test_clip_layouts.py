@@ -93,23 +93,6 @@ def test_layouts_are_told_from_names():
     assert clip_layout(to_own_names(plain)) == 'own'
 
 
-@pytest.mark.parametrize('model', [HuggingFace(), OpenCLIP(), OpenCLIP(text_prefix='text.')])
-def test_all_layouts_become_the_same_names(model):
-    own = MODELS.build(dict(type='CLIP', **SIZES)).state_dict()
-    renamed = to_own_names(model.state)
-    assert renamed.keys() == own.keys()
-    assert to_own_names(renamed).keys() == own.keys()
-
-
-def test_another_size_is_an_error_with_the_files_keys(tmp_path):
-    path = tmp_path / 'model.safetensors'
-    save_file(dict(HuggingFace().state), path)
-    clip = MODELS.build(dict(type='CLIP', **{**SIZES, 'vision_width': 40}))
-    match = r"but the file \(Hugging Face layout\) has .*'vision_width': 20"
-    with pytest.raises(ValueError, match=match):
-        load_clip_weights(clip, path)
-
-
 def test_a_query_without_its_key_is_missing(tmp_path):
     state = dict(HuggingFace().state)
     del state['text_model.encoder.layers.1.self_attn.k_proj.bias']

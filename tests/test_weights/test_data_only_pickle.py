@@ -10,10 +10,8 @@ import os
 import pickle
 import struct
 import subprocess
-import sys
 import time
 import tracemalloc
-import types
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,10 +77,6 @@ class Items(dict):
     """A dict of one's own, as configs are."""
 
 
-def foreign_config():
-    return Items(a=State(), b=[collections.deque([1]), collections.defaultdict(list, a=[1])])
-
-
 # --- what is read
 
 
@@ -92,8 +86,9 @@ def test_tensors_and_plain_values_are_taken_from_beside_foreign_objects(tmp_path
         model=collections.OrderedDict(WEIGHTS),
         optimizer=dict(state={0: dict(step=torch.tensor(3.0))}, param_groups=[dict(lr=0.1)]),
         step=50000,
-        config=foreign_config(),
+        config=Items(a=State(), b=[collections.deque([1]), collections.defaultdict(list, a=[1])]),
         metrics={'val/miou': np.float64(31.8), 'all': np.array([[1.0, 2.0]]), (1, 'a'): {1, 2}},
+        batch_norm=nn.BatchNorm2d(2).state_dict(),
         size=torch.Size([2, 3]),
         kind=torch.float16,
         path=Path('x'),
@@ -108,6 +103,7 @@ def test_tensors_and_plain_values_are_taken_from_beside_foreign_objects(tmp_path
     assert found['metrics']['val/miou'].dtype == 'float64'
     assert np.array_equal(found['metrics']['all'], [[1, 2]])
     assert (found['step'], found['size'], found['kind']) == (50000, (2, 3), torch.float16)
+    assert found['batch_norm']._metadata == content['batch_norm']._metadata
     assert isinstance(found['config'], Placeholder) and isinstance(found['path'], Placeholder)
     (text,) = logged
     assert 'release.pth: only tensors and plain values are read' in text and '.Items' in text
@@ -153,12 +149,6 @@ def test_histories_of_the_log_are_made_again(tmp_path, logged):
     found['a'].update(3.0)
     assert (found['a'].mean(), found['a'].max_length) == (2.0, 10)
     assert not logged
-
-
-def test_versions_of_a_state_dict_stay(tmp_path):
-    state = nn.BatchNorm2d(2).state_dict()
-    torch.save(state, tmp_path / 'x.pth')
-    assert read_checkpoint(tmp_path / 'x.pth')._metadata == state._metadata
 
 
 class Script(nn.Module):
@@ -255,21 +245,6 @@ def test_the_attacks_would_work(tmp_path):
         assert folder.exists(), name
 
 
-def test_functions_of_other_libraries_are_not_called(tmp_path, monkeypatch):
-    module, called = types.ModuleType('gadgets'), []
-
-    def run(*args):
-        called.append(args)
-        return [].append
-
-    run.__module__, run.__qualname__ = 'gadgets', 'run'
-    module.run = run
-    monkeypatch.setitem(sys.modules, 'gadgets', module)
-    torch.save(dict(model=WEIGHTS, config=[Call(run, 'import os'), run]), tmp_path / 'x.pth')
-    read_checkpoint(tmp_path / 'x.pth')
-    assert not called
-
-
 # --- files that no pickler writes
 
 
@@ -334,13 +309,6 @@ def test_hand_made_pickles_are_refused(tmp_path, monkeypatch, name):
         read_checkpoint(path)
     assert not Path('executed').exists()
     assert not hasattr(torch._utils._rebuild_tensor_v2, 'a')
-
-
-def test_a_plain_pickle_is_refused(tmp_path):
-    (tmp_path / 'x.pth').write_bytes(pickle.dumps(Call(os.mkdir, str(tmp_path / 'executed'))))
-    with pytest.raises(ValueError, match=r'x\.pth cannot be read as one: it is no file of torch'):
-        read_checkpoint(tmp_path / 'x.pth')
-    assert not (tmp_path / 'executed').exists()
 
 
 def zip_of(path, *members, **keys):

@@ -3,7 +3,6 @@
 import ast
 import hashlib
 import json
-import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
@@ -74,13 +73,6 @@ def test_every_kind_of_file(tmp_path, name):
     same(read_tensors(tmp_path / name))
 
 
-def test_safetensors_come_with_their_metadata(tmp_path):
-    save_file(STATE, tmp_path / 'x.safetensors', {'activation': 'gelu'})
-    content = read_checkpoint(tmp_path / 'x.safetensors')
-    same(content['state_dict'])
-    assert content['meta'] == {'activation': 'gelu'}
-
-
 def test_parts_that_lack_tensors_or_are_elsewhere_are_told(tmp_path):
     path = tmp_path / 'model.safetensors.index.json'
     write_parts(STATE, path, {'a.weight': 'one.safetensors', 'c': 'two.safetensors'})
@@ -145,16 +137,6 @@ def test_files_of_another_kind_are_named_with_the_cure(tmp_path, name, content, 
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=f'{name} cannot be read as one: .*{kind}'):
         read_tensors(tmp_path / name)
-
-
-def test_other_content_is_told(tmp_path):
-    with zipfile.ZipFile(tmp_path / 'x.pt', 'w') as archive:
-        archive.writestr('x/constants.pkl', b'')
-    with pytest.raises(ValueError, match='a zip archive, but none of PyTorch'):
-        read_tensors(tmp_path / 'x.pt')
-    torch.save([torch.ones(2)], tmp_path / 'list.pth')
-    with pytest.raises(ValueError, match='no tensors by name, but a list'):
-        read_tensors(tmp_path / 'list.pth')
 
 
 def test_missing_files_are_named_with_the_nearest(tmp_path):

@@ -2,12 +2,9 @@ import runpy
 import sys
 from pathlib import Path
 
-import pytest
 import torch
 from safetensors.torch import save_file
 from tiny_model import SIZES, openai_state, tiny_clip
-
-from code_mm.weights.clip_layouts import to_mmpretrain_names
 
 # Those of a transformer of mmpretrain 1.3.6; compared with the real one, where it is installed, in
 # tests/test_models/test_segmentors/test_mmpretrain_backbone.py.
@@ -61,11 +58,6 @@ def assert_converted(clip, converted):
     projected = torch.nn.functional.conv2d(features, weight, bias).permute(0, 2, 3, 1)
     torch.testing.assert_close(projected, features.permute(0, 2, 3, 1) @ clip.visual.proj)
     assert len(converted) == len(backbone) + len(text) + 2
-
-
-def test_a_tower_alone_is_refused():
-    with pytest.raises(ValueError, match=r"expected a whole CLIP with 'visual.proj', but got \["):
-        to_mmpretrain_names({'text.ln_final.bias': torch.zeros(2)})
 
 
 @torch.no_grad()

@@ -9,7 +9,6 @@ from released_files import code_release, tcl_release
 from tiny_model import SIZES, code_config, images, openai_state, tiny_clip, tiny_code
 
 from code_mm.registry import MODELS
-from code_mm.weights.checksum import clip_checksum
 from code_mm.weights.model_weights import load_model_weights, pretrained_files
 from code_mm.weights.trained_parts import save_trained_parts
 
@@ -128,17 +127,6 @@ def test_trained_parts_are_small_and_give_the_model_on_top_of_its_clip(model, ex
     assert any('parts.safetensors (trained parts) -> CoDeSegmentor: loaded' in t for t in logged)
 
 
-def test_half_precision_parts(model, exported):
-    clip, parts = exported
-    save_trained_parts(model.state_dict(), parts, torch.float16, {'iteration': '7'})
-    found = build(backbone=dict(type='CLIP', **SIZES, init_cfg=pretrained(clip)))
-    load_model_weights(found, parts)
-    assert {p.dtype for p in found.parameters()} == {torch.float32}
-    for name, value in found.state_dict().items():
-        expected = model.state_dict()[name]
-        assert torch.equal(value, expected if 'backbone.' in name else expected.half().float())
-
-
 def test_parts_on_another_clip_or_on_none_are_refused(model, exported, tmp_path):
     _, parts = exported
     with pytest.raises(ValueError, match=r'trained parts only: .*set model\.backbone\.init_cfg'):
@@ -148,26 +136,6 @@ def test_parts_on_another_clip_or_on_none_are_refused(model, exported, tmp_path)
     found = build(backbone=dict(type='CLIP', **SIZES, init_cfg=pretrained(tmp_path / 'other.pt')))
     with pytest.raises(ValueError, match=r'expected the CLIP that .* was trained on'):
         load_model_weights(found, parts)
-
-
-def test_the_checksum_is_of_the_values(model):
-    clip = model.backbone.state_dict()
-    checksum = clip_checksum(clip)
-    assert clip_checksum({k: v.half() for k, v in reversed(clip.items())}) == checksum
-    changed = {k: v.clone() for k, v in clip.items()}
-    changed['visual.proj'][0, 0] += 1
-    assert clip_checksum(changed) != checksum
-
-
-@pytest.mark.parametrize('lacking', ['backbone.', 'trained'])
-def test_nothing_but_a_whole_model_is_exported(model, tmp_path, lacking):
-    keep = {
-        k: v
-        for k, v in model.state_dict().items()
-        if ('backbone.' in k) == (lacking != 'backbone.')
-    }
-    with pytest.raises(ValueError, match='expected the state dict of a CoDeSegmentor'):
-        save_trained_parts(keep, tmp_path / 'x.safetensors')
 
 
 def test_a_checkpoint_of_another_model_is_refused(model, tmp_path):
@@ -185,11 +153,6 @@ def test_a_checkpoint_of_another_model_is_refused(model, tmp_path):
     match = r'1 of another size \[.\w+.similarity_to_mask.scale \(3,\) for \(\)'
     with pytest.raises(ValueError, match=match):
         load_model_weights(build(), tmp_path / 'x.pth')
-
-
-def test_init_cfg_of_another_form_is_refused():
-    with pytest.raises(ValueError, match='for CoDeSegmentor, but got'):
-        build(init_cfg=dict(type='Pretrained', checkpoint='x', prefix='y')).init_weights()
 
 
 def test_files_that_a_config_names():

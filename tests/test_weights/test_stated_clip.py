@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from code_mm.models.backbones.clip import load_clip_weights
 from code_mm.registry import MODELS
-from code_mm.weights import StatedCLIP, stated_clip
+from code_mm.weights import stated_clip
 
 
 def build(**keys):
@@ -47,13 +47,6 @@ def test_the_config_beside_a_file_is_obeyed(laion, warnings):
     assert not warnings
 
 
-def test_defaults_of_hugging_face(tmp_path):
-    (tmp_path / 'config.json').write_text('{"text_config": null}')
-    stated = stated_clip(tmp_path / 'x.safetensors', {'text_model.x': torch.ones(1)})
-    expected = StatedCLIP('quick_gelu', vision_heads=12, text_heads=8, where=stated.where)
-    assert stated == expected
-
-
 @pytest.mark.parametrize(('quick', 'activation'), [(None, 'gelu'), (True, 'quick_gelu')])
 def test_open_clips_config(tmp_path, quick, activation):
     model = OpenCLIP(activation)
@@ -75,11 +68,6 @@ def test_a_file_that_states_nothing_is_told_of(tmp_path, warnings):
     assert any("set activation='gelu'" in text for text in warnings)
     # 5 heads at width 20, where 64 channels a head are usual
     assert any('does not state its attention heads: 5 are assumed' in text for text in warnings)
-
-
-def test_openais_archive_states_its_activation():
-    integers = dict.fromkeys(('input_resolution', 'context_length', 'vocab_size'), torch.ones(()))
-    assert stated_clip('x.pt', integers).activation == 'quick_gelu'
 
 
 def test_mixed_or_broken_configs_are_told(tmp_path):

@@ -10,6 +10,7 @@ from mmengine.runner import BaseLoop
 
 from code_mm.registry import HOOKS
 from code_mm.weights.model_weights import ModelWeights, has_weights, pretrained_files
+from code_mm.weights.own_layouts import rename_own
 
 from .class_names_hook import unwrapped_model
 
@@ -24,6 +25,9 @@ class CheckpointFitHook(Hook):
     unexpected is logged. An evaluation without any checkpoint takes the weights that ``init_cfg``
     names in the model's config. Every run has this hook (``prepare_every_run``).
 
+    Training is not resumed from checkpoints with the parameter names of this project's version 0.1:
+    its optimizers kept the parameters in another order, so their moments would land on others.
+
     Args:
         strict (bool, optional): Every parameter must be in the checkpoint, in its size. False: at
             least one must. Default: strict, but for training that starts from other weights.
@@ -36,7 +40,6 @@ class CheckpointFitHook(Hook):
         self.strict = strict
 
     def before_run(self, runner) -> None:
-        """Start an evaluation of a model that nothing has filled from its ``init_cfg``."""
         model = unwrapped_model(runner.model)
         if _is_training(runner) or runner._load_from or runner._resume or has_weights(model):
             return
@@ -49,12 +52,20 @@ class CheckpointFitHook(Hook):
             model.init_weights()
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Compare names and sizes before the weights are taken over."""
         source = getattr(runner, '_load_from', None) or 'the newest one of the work folder'
         strict = self.strict
         if strict is None:
             strict = runner._resume or not _is_training(runner)
-        state = ModelWeights.of(checkpoint, source).fitted(unwrapped_model(runner.model), strict)
+        model, weights = unwrapped_model(runner.model), ModelWeights.of(checkpoint, source)
+        names = model.state_dict().keys()
+        former = rename_own(weights.state, names).keys() != weights.state.keys()
+        if former and runner._resume and 'optimizer' in checkpoint:
+            raise ValueError(
+                f'expected to resume from a checkpoint of this version, but {source} is of an '
+                'earlier one, whose optimizer had its parameters in another order; start from its '
+                'weights: --cfg-options load_from=FILE in place of --resume'
+            )
+        state = weights.fitted(model, strict)
         if state.keys() != checkpoint.get('state_dict', checkpoint).keys():
             checkpoint['state_dict'] = state
 

@@ -22,16 +22,7 @@ def unwrapped_model(model: nn.Module) -> nn.Module:
 def read_class_names(
     class_names: str | Sequence[str] | None,
 ) -> tuple[list[str] | None, ClassNameFile | None]:
-    """The class names that a config gives, and the file that they come from, if any.
-
-    Args:
-        class_names (str | Sequence[str], optional): A list of names, or a file of them, see
-            ``ClassNameFile.read``; None stays None.
-
-    Raises:
-        TypeError: It is neither a string nor a list of strings.
-        ValueError: The file cannot be read.
-    """
+    """The class names that a config gives as a list or as a ``ClassNameFile``, and that file."""
     if class_names is None:
         return None, None
     if isinstance(class_names, str):
@@ -46,18 +37,7 @@ def read_class_names(
 
 
 def dataset_class_names(dataset) -> list[str] | None:
-    """Find the class names of a dataset, through wrappers and concatenations.
-
-    Args:
-        dataset: Anything with ``metainfo['classes']``, or a wrapper of such a
-            dataset (``.dataset`` or ``.datasets``).
-
-    Returns:
-        list[str] | None: The names in label order, None where no dataset has any.
-
-    Raises:
-        ValueError: If concatenated datasets have different names.
-    """
+    """Class names of a dataset in label order, found through wrappers; None where it has none."""
     classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
     if classes is not None:
         return list(classes)
@@ -84,14 +64,14 @@ def hand_over_class_names(
         model (nn.Module): A zero-shot model, wrapped or not.
         dataset: The data set under evaluation.
         class_names (Sequence[str], optional): Names in place of the data set's own.
-        **threshold: ``background_threshold``, where it is to be set too.
+        **threshold (float | None): ``background_threshold``, where it is to be set too.
 
     Raises:
-        TypeError: If the model takes no class names, or no threshold.
-        ValueError: If there are no names, or another number than the data set has.
+        TypeError: The model takes no class names, or no threshold.
+        ValueError: There are no names, or another number than the data set has.
     """
     model = unwrapped_model(model)
-    _require_method(model, 'set_class_names')
+    require_method(model, 'set_class_names')
     of_dataset = dataset_class_names(dataset)
     names = class_names if class_names is not None else of_dataset
     if names is None:
@@ -105,16 +85,16 @@ def hand_over_class_names(
             f'{type(dataset).__name__} {of_dataset}, but got {len(names)}: {names}'
         )
     if threshold:
-        _require_method(model, 'set_background_threshold')
+        require_method(model, 'set_background_threshold')
         model.set_background_threshold(threshold['background_threshold'])
     model.set_class_names(names)
 
 
-def _require_method(model, name: str) -> None:
+def require_method(model, name: str) -> None:
     if not callable(getattr(model, name, None)):
         raise TypeError(
             f'expected a model with a method {name}, but got {type(model).__name__}; use a '
-            'zero-shot model, or remove ClassNamesHook and evaluate on one data set'
+            'zero-shot model, or leave out what asks for it: ClassNamesHook, or keys of benchmarks'
         )
 
 
@@ -122,37 +102,25 @@ def _require_method(model, name: str) -> None:
 class ClassNamesHook(Hook):
     """Before every validation and test run, tell the model which classes to look for.
 
-    A zero-shot model knows no classes; those of the dataset under evaluation are
-    its queries (thesis §4.1). ``model.set_class_names(names)`` is called at the
-    start of *every* run, also when the names did not change: the embeddings of
-    the names depend on the learnt contexts of the noun prompt, and these move
-    between two validations. The priority is low so that an ``EMAHook`` has put
-    its averaged weights in place before. Loops over several data sets hand the
-    names over by themselves.
+    A zero-shot model knows no classes; those of the data set under evaluation are its queries
+    (thesis §4.1). ``model.set_class_names(names)`` is called before *every* run, also with the same
+    names: their embeddings depend on the contexts of the noun prompt, which are still learnt.
+    Loops over several data sets hand the names over by themselves.
 
     Args:
-        class_names (str | Sequence[str], optional): Names to use instead of the
-            dataset's, in the order of its labels (synonyms, another language),
-            or a file of them (see ``ClassNameFile``).
-            Default: None, the dataset's own.
-
-    Raises:
-        TypeError: If the model has no ``set_class_names``.
-        ValueError: If neither key nor dataset gives names, or the number of
-            names differs from the dataset's.
+        class_names (str | Sequence[str], optional): Names in place of the data set's, in the order
+            of its labels, or a file of them (see ``ClassNameFile``).
     """
 
-    priority = 'LOW'
+    priority = 'LOW'  # an EMAHook has put its averaged weights in place
 
     def __init__(self, class_names: str | Sequence[str] | None = None) -> None:
         self.class_names, self.class_name_file = read_class_names(class_names)
 
     def before_val_epoch(self, runner) -> None:
-        """Give the names of the validation dataset to the model."""
         self._hand_over(runner, runner.val_loop)
 
     def before_test_epoch(self, runner) -> None:
-        """Give the names of the test dataset to the model."""
         self._hand_over(runner, runner.test_loop)
 
     def _hand_over(self, runner, loop) -> None:

@@ -30,10 +30,6 @@ class NonFiniteLossHook(Hook):
         action (str): What follows the report: 'skip' the iteration and go on, or 'stop' with an
             error, at parameters that are still good.
         max_skips (int): Further skipped iterations in a row after which 'skip' stops, too.
-
-    Raises:
-        ValueError: Unknown ``action`` or negative ``max_skips``.
-        FloatingPointError: In training, as ``action`` and ``max_skips`` say.
     """
 
     priority = 'VERY_LOW'  # the losses have been logged
@@ -50,7 +46,6 @@ class NonFiniteLossHook(Hook):
         self._handles: list = []
 
     def before_train(self, runner) -> None:
-        """Look at gradients before every optimizer step."""
         wrapper = runner.optim_wrapper
         wrappers = wrapper.values() if isinstance(wrapper, Mapping) else [wrapper]
         self._handles = [
@@ -58,7 +53,6 @@ class NonFiniteLossHook(Hook):
         ]
 
     def after_train(self, runner) -> None:
-        """Leave the optimizer as it was; say how much was skipped."""
         for handle in self._handles:
             handle.remove()
         self._handles = []
@@ -68,7 +62,6 @@ class NonFiniteLossHook(Hook):
     def after_train_iter(
         self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None
     ) -> None:
-        """Report the batch; stop where that was asked for."""
         losses = {k: torch.as_tensor(v).detach() for k, v in (outputs or {}).items() if 'loss' in k}
         bad = {name: float(value) for name, value in losses.items() if not value.isfinite()}
         dropped, self._dropped = self._dropped, False
@@ -106,26 +99,23 @@ class NonFiniteLossHook(Hook):
 
 
 def sample_keys(data_batch) -> list[str]:
-    """What names the samples of a batch: their ``sample_key``, or else the path of the image."""
     samples = data_batch.get('data_samples', []) if isinstance(data_batch, Mapping) else []
     metas = [getattr(sample, 'metainfo', {}) for sample in samples]
     return [str(meta.get('sample_key', meta.get('img_path', '?'))) for meta in metas]
 
 
 def _report(iteration: int, bad: dict[str, float], keys: list[str]) -> str:
+    batch = ', '.join(keys[:_KEYS_PER_LINE]) or 'samples without key'
+    if len(keys) > _KEYS_PER_LINE:
+        batch += f', … ({len(keys)} in all)'
     if not bad:
         return (
             f'Iteration {iteration}: gradients are not finite, though the loss of this process is '
             '(another process, an earlier accumulated batch, or an overflow in the backward '
-            f'pass). Batch of this process: {_names(keys)}'
+            f'pass). Batch of this process: {batch}'
         )
     values = ', '.join(f'{name} {value}' for name, value in bad.items())
-    return f'Iteration {iteration}: expected finite losses, but got {values}. Batch: {_names(keys)}'
-
-
-def _names(keys: list[str]) -> str:
-    more = f', … ({len(keys)} in all)' if len(keys) > _KEYS_PER_LINE else ''
-    return (', '.join(keys[:_KEYS_PER_LINE]) or 'samples without key') + more
+    return f'Iteration {iteration}: expected finite losses, but got {values}. Batch: {batch}'
 
 
 def _warn(text: str) -> None:

@@ -19,7 +19,6 @@ class PlainCheckpointHook(Hook):
     priority = 'VERY_LOW'  # after the hooks that put something into the checkpoint
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Convert what the message hub and the meta data hold, at any depth."""
         for part in ('message_hub', 'meta'):
             if part in checkpoint:
                 checkpoint[part] = _plain(checkpoint[part])

@@ -51,27 +51,22 @@ class ProtocolHook(Hook):
         self._several = False
 
     def before_val_epoch(self, runner) -> None:
-        """Note which weights are evaluated."""
         self._begin(runner, runner.val_loop, runner.iter)
 
     def before_test_epoch(self, runner) -> None:
-        """Note which weights are evaluated."""
         # runner.iter would build the training loop, whose data a test does not need
         self._begin(runner, runner.test_loop, iteration=None)
 
     def before_benchmark(self, runner, benchmark) -> None:
-        """Note what one of several benchmarks is evaluated with (``MultiDatasetLoop``)."""
         dataset = benchmark.dataloader.dataset
         self._note(
             runner, benchmark.name, dataset, benchmark.class_names, benchmark.class_name_file
         )
 
     def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
-        """Log and write the scores of this validation."""
         self._finish(runner, metrics or {}, f'val_iter_{runner.iter}')
 
     def after_test_epoch(self, runner, metrics: dict | None = None) -> None:
-        """Log and write the scores of this test."""
         self._finish(runner, metrics or {}, 'test')
 
     def _begin(self, runner, loop, iteration: int | None) -> None:
@@ -90,7 +85,10 @@ class ProtocolHook(Hook):
             self._datasets[name] = dataset_protocol(dataset)
             self._models[name] = model_protocol(unwrapped_model(runner.model))
             if 'class_names' in self._models[name]:
-                self._models[name]['class_names_from'] = _origin(class_names, file)
+                origin = 'data set' if class_names is None else 'config'
+                if file is not None:
+                    origin = dict(file=file.source, sha256=file.sha256)
+                self._models[name]['class_names_from'] = origin
 
     def _finish(self, runner, metrics: Mapping, stem: str) -> None:
         if not is_main_process() or not metrics:
@@ -135,6 +133,9 @@ class ProtocolHook(Hook):
         return {k.removeprefix(start): v for k, v in metrics.items() if k.startswith(start)}
 
 
+_OF_CLASSES = {'class_names', 'class_names_sha256', 'class_names_from', 'background_threshold'}
+
+
 def _run_protocol(runner, loop, iteration: int | None) -> dict:
     model = unwrapped_model(runner.model)
     return dict(
@@ -154,23 +155,10 @@ def _run_protocol(runner, loop, iteration: int | None) -> dict:
 
 
 def _class_names_of_hook(runner) -> tuple:
-    """Class names, and their file, that a ``ClassNamesHook`` puts in place of the data set's."""
     for hook in runner.hooks:
         if isinstance(hook, ClassNamesHook) and hook.class_names is not None:
             return hook.class_names, hook.class_name_file
     return None, None
-
-
-def _origin(class_names, file) -> str | dict:
-    if file is not None:
-        return dict(file=file.source, sha256=file.sha256)
-    return 'data set' if class_names is None else 'config'
-
-
-def _from(origin: str | Mapping) -> str:
-    if isinstance(origin, Mapping):
-        return f'file {origin["file"]} (sha256 {origin["sha256"]})'
-    return f'the {origin}'
 
 
 def _summary(record: Mapping) -> Iterator[str]:
@@ -188,7 +176,10 @@ def _summary(record: Mapping) -> Iterator[str]:
     yield f'- config: {record["config"]}'
     yield '- versions: ' + ', '.join(f'{k} {v}' for k, v in record['versions'].items())
     of_all = [
-        {**_without_classes(parts['model']), 'resize': parts['dataset']['resize']}
+        {
+            **{k: v for k, v in parts['model'].items() if k not in _OF_CLASSES},
+            'resize': parts['dataset']['resize'],
+        }
         for parts in record['benchmarks'].values()
     ]
     common = {k: v for k, v in of_all[0].items() if all(one.get(k) == v for one in of_all)}
@@ -196,23 +187,19 @@ def _summary(record: Mapping) -> Iterator[str]:
         yield f'- {key}: {_short(value)}'
     for (name, parts), settings in zip(record['benchmarks'].items(), of_all, strict=True):
         dataset, model = parts['dataset'], parts['model']
-        line = f'- {name}: {dataset["type"]}, {dataset["images"]} images in {_place(dataset)}'
+        roots = [str(part.get('data_root')) for part in dataset.get('datasets') or [dataset]]
+        line = f'- {name}: {dataset["type"]}, {dataset["images"]} images in {", ".join(roots)}'
         if 'class_names' in model:
+            origin = model['class_names_from']
+            if isinstance(origin, Mapping):
+                origin = f'file {origin["file"]} (sha256 {origin["sha256"]})'
+            else:
+                origin = f'the {origin}'
             line += f', {len(model["class_names"])} class names (sha256 '
-            line += f'{model["class_names_sha256"]}) from {_from(model["class_names_from"])}'
+            line += f'{model["class_names_sha256"]}) from {origin}'
             line += f', background {model["background_threshold"]}'
         own = {key: value for key, value in settings.items() if key not in common}
         yield line + ''.join(f', {key} {_short(value)}' for key, value in own.items())
-
-
-def _without_classes(model: Mapping) -> dict:
-    of_classes = {'class_names', 'class_names_sha256', 'class_names_from', 'background_threshold'}
-    return {key: value for key, value in model.items() if key not in of_classes}
-
-
-def _place(dataset: Mapping) -> str:
-    parts = dataset.get('datasets') or [dataset]
-    return ', '.join(str(part.get('data_root')) for part in parts)
 
 
 def _short(value) -> str:

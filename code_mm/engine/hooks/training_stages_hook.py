@@ -19,36 +19,27 @@ _STAGE_KEYS = {'begin', 'freeze', 'loss_weights'}
 class TrainingStagesHook(Hook):
     """Train in stages: which parameters learn, and which losses count, from when on.
 
-    CoDe keeps its copy of CLIP's last image block frozen for the first 30 000
-    iterations and trains it from then on (the authors' release; the thesis does
-    not mention it)::
+    CoDe keeps its copy of CLIP's last image block frozen for the first 30 000 iterations (the
+    authors' release; the thesis does not mention it)::
 
         dict(type='TrainingStagesHook', stages=[
             dict(begin=0, freeze=['*.block.*']),
             dict(begin=30000)])
 
-    A stage describes the whole state from its first iteration on: parameters it
-    does not name are trained, losses it does not name have their configured
-    weight. Only parameters that were trainable when training began are ever
-    switched, so a pattern can never wake the frozen CLIP. The stage follows from
-    the iteration alone and nothing is stored: resuming anywhere is correct.
-
-    Under ``MMDistributedDataParallel`` set ``find_unused_parameters=True`` (and
-    no ``static_graph``): the wrapper waits for the gradient of every parameter
-    that was trainable when it was made.
+    A stage describes the whole state from its first iteration on: parameters it does not name are
+    trained, losses it does not name have their configured weight. Only what was trainable when
+    training began is ever switched, so no pattern can wake the frozen CLIP. The stage follows from
+    the iteration alone: resuming anywhere is correct. Under ``MMDistributedDataParallel``, which
+    waits for the gradients of what was trainable when it was made, set
+    ``find_unused_parameters=True`` and no ``static_graph``.
 
     Args:
         stages (Sequence[dict]): In order of ``begin``, each with
 
             - ``begin`` (int): first iteration (0-based); 0 for the first stage,
             - ``freeze`` (list[str]): patterns (``fnmatch``) of parameter names,
-              as in ``model.named_parameters()`` without a leading ``module.``,
-            - ``loss_weights`` (dict[str, float]): values for ``loss_weight`` of
-              the model's ``losses[name]``, or those of its co-decomposition.
-
-    Raises:
-        ValueError: If stages are malformed, a pattern or loss name matches
-            nothing, or the distributed wrapper does not allow freezing.
+            - ``loss_weights`` (dict[str, float]): values for ``loss_weight`` of the model's
+              ``losses[name]``, or those of its co-decomposition.
     """
 
     priority = 'HIGH'
@@ -66,7 +57,6 @@ class TrainingStagesHook(Hook):
         self._losses: dict[str, tuple[nn.Module, float]] = {}  # and their configured weights
 
     def before_train(self, runner) -> None:
-        """Remember what is trainable, check all names, enter the stage of this iteration."""
         model = unwrapped_model(runner.model)
         if self._current is None:
             self._trainable = {n: p for n, p in model.named_parameters() if p.requires_grad}
@@ -81,7 +71,6 @@ class TrainingStagesHook(Hook):
         self._enter(runner, self._stage_at(runner.iter))
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
-        """Enter the next stage when its first iteration has come."""
         stage = self._stage_at(runner.iter)
         if stage != self._current:
             self._enter(runner, stage)
@@ -136,7 +125,6 @@ def _checked(stage: dict) -> dict:
 
 
 def _weighted_losses(model: nn.Module, names: Sequence[str]) -> dict[str, tuple[nn.Module, float]]:
-    """The losses of these names with their weights as built from the config."""
     losses = getattr(getattr(model, 'co_decomposition', model), 'losses', None)
     if losses is None:
         raise ValueError(

@@ -26,7 +26,7 @@ AS_THE_MODEL = 'as the model'  # a setting that a benchmark does not give
 class Benchmark:
     """A data set, its metrics, and the class names and threshold it is evaluated with.
 
-    Attributes:
+    Args:
         name (str): Prefix of its metrics, ``voc21`` in ``voc21/mIoU``.
         dataloader (DataLoader): Its images and labels.
         evaluator (Evaluator): Its metrics.
@@ -48,12 +48,7 @@ class Benchmark:
 
 
 def choose_benchmarks(benchmarks: Mapping, only: str | Sequence[str] | None = None) -> dict:
-    """Check names and keys; leave out benchmarks set to None, and those not in ``only``.
-
-    Raises:
-        TypeError: It is not a dict of dicts.
-        ValueError: A key or a name is unknown, a key is missing, or nothing is left.
-    """
+    """Check names and keys; leave out benchmarks set to None, and those not in ``only``."""
     if not isinstance(benchmarks, Mapping):
         raise TypeError(
             'expected benchmarks as a dict, name=dict(dataset=...), but got '
@@ -78,14 +73,9 @@ def choose_benchmarks(benchmarks: Mapping, only: str | Sequence[str] | None = No
 def build_benchmarks(
     runner, benchmarks: Mapping, dataloader: Mapping, evaluator: Mapping | Sequence
 ) -> list[Benchmark]:
-    """Build data sets and metrics; no loader worker starts before a benchmark's turn.
+    """Build data sets and metrics of what :func:`choose_benchmarks` gave.
 
-    Args:
-        runner (Runner): Builds them.
-        benchmarks (Mapping): Of :func:`choose_benchmarks`.
-        dataloader (Mapping): Loader keys that all benchmarks share; of its ``dataset`` the
-            pipeline.
-        evaluator (Mapping | Sequence): Metrics of benchmarks without their own.
+    No loader worker starts before a benchmark's turn.
 
     Raises:
         RuntimeError: A data set cannot be built or is empty; says of which benchmark.

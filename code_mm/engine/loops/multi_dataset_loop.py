@@ -14,7 +14,7 @@ from torch import nn
 
 from code_mm.registry import LOOPS
 
-from ..hooks.class_names_hook import hand_over_class_names, unwrapped_model
+from ..hooks.class_names_hook import hand_over_class_names, require_method, unwrapped_model
 from .benchmark import AS_THE_MODEL, Benchmark, build_benchmarks, choose_benchmarks
 
 
@@ -103,7 +103,8 @@ class MultiDatasetLoop:
         threshold = benchmark.background_threshold
         try:
             if benchmark.name_scores != AS_THE_MODEL:
-                set_name_scores(model, benchmark.name_scores)
+                require_method(model, 'set_name_scores')
+                model.set_name_scores(benchmark.name_scores)
             hand_over_class_names(
                 model,
                 dataset,
@@ -150,20 +151,6 @@ class MultiDatasetTestLoop(MultiDatasetLoop, TestLoop):
     """Test on several benchmarks; see :class:`MultiDatasetLoop`."""
 
     stage = 'test'
-
-
-def set_name_scores(model: nn.Module, name_scores: Mapping | None) -> None:
-    """Set how a model turns cosines into class scores.
-
-    Raises:
-        TypeError: It cannot.
-    """
-    if not callable(getattr(model, 'set_name_scores', None)):
-        raise TypeError(
-            f'expected a model with a method set_name_scores, but got {type(model).__name__}; '
-            'leave the key name_scores out of the benchmarks, or use a zero-shot model'
-        )
-    model.set_name_scores(name_scores)
 
 
 def mean_metrics(by_benchmark: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

@@ -107,6 +107,21 @@ def test_an_evaluation_without_checkpoint_takes_the_weights_that_the_config_name
     assert own.is_init is filled
 
 
+def test_version_01_is_loaded_but_not_resumed():
+    """The order of the parameters was another one, and moments are kept by order."""
+    own = nn.ModuleDict(dict(co_decomposition=nn.ModuleDict(dict(noun_prompt=nn.Linear(2, 2)))))
+    state = {f'noun_prompt.{name}': torch.ones(2) for name in ('weight', 'bias')}
+    state['noun_prompt.weight'] = torch.ones(2, 2)
+    old = dict(state_dict=state, optimizer=dict(state={}), meta={})
+    with pytest.raises(
+        ValueError, match=r'iter_3\.pth is of an earlier .* load_from=FILE in place'
+    ):
+        check(own, dict(old), training=True, resume=True)
+    check(own, old, training=True)
+    assert old['state_dict'].keys() == own.state_dict().keys()
+    check(own, dict(state_dict=own.state_dict(), optimizer={}), training=True, resume=True)
+
+
 def test_weights_that_a_user_loaded_stay():
     own = Filled()
     own.backbone = Filled()

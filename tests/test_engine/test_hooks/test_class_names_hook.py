@@ -67,28 +67,6 @@ def test_class_names_override_those_of_the_dataset():
     assert model.calls == [['kitten', 'puppy']] * 2
 
 
-def test_wrong_number_of_names():
-    hook = ClassNamesHook(class_names=['cat'])
-    with pytest.raises(ValueError, match=r"expected 2 class_names.*\['cat', 'dog'\].*got 1"):
-        hook.before_val_epoch(runner(Model(), dataset('cat', 'dog')))
-
-
-def test_no_names_anywhere():
-    with pytest.raises(ValueError, match='object has none; give the key class_names'):
-        ClassNamesHook().before_val_epoch(runner(Model(), object()))
-
-
-def test_a_model_that_knows_no_names():
-    with pytest.raises(TypeError, match=r'set_class_names.*but got Linear'):
-        ClassNamesHook().before_val_epoch(runner(torch.nn.Linear(1, 1), dataset('cat')))
-
-
-def test_class_names_must_be_strings():
-    for names in (3, ['cat', 3]):
-        with pytest.raises(TypeError, match='list of strings'):
-            ClassNamesHook(class_names=names)
-
-
 def test_class_names_of_a_file(tmp_path):
     (tmp_path / 'pets.txt').write_text('# ours\ncat|kitten\ndog\n')
     model = Model()
@@ -98,3 +76,17 @@ def test_class_names_of_a_file(tmp_path):
     assert hook.class_name_file.source == str(tmp_path / 'pets.txt')
     with pytest.raises(ValueError, match="the path of a file with class names, but got 'cat'"):
         ClassNamesHook(class_names='cat')
+
+
+@pytest.mark.parametrize(
+    ('names', 'model', 'data', 'error', 'match'),
+    [
+        (['cat'], Model(), dataset('cat', 'dog'), ValueError, r'expected 2 class_names.*but got 1'),
+        (None, Model(), object(), ValueError, 'object has none; give the key class_names'),
+        (None, torch.nn.Linear(1, 1), dataset('cat'), TypeError, 'set_class_names.*got Linear'),
+        (['cat', 3], Model(), object(), TypeError, 'list of strings'),
+    ],
+)
+def test_mistakes_are_named(names, model, data, error, match):
+    with pytest.raises(error, match=match):
+        ClassNamesHook(names).before_val_epoch(runner(model, data))

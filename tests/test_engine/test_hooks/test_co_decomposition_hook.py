@@ -121,23 +121,3 @@ def test_model_that_cannot_decompose(tmp_path):
     runner = make_runner(nn.Linear(1, 1), tmp_path)
     with pytest.raises(TypeError, match=r'decompose\(inputs, data_samples\), but got Linear'):
         CoDecompositionHook(Pairs()).after_val_epoch(runner)
-
-
-@pytest.mark.parametrize('name', ['region_masks', 'caption', 'selected_nouns'])
-def test_result_without(name, tmp_path, monkeypatch):
-    data = Pairs()
-    bare = pair(0)
-    if name in bare['data_samples']:
-        bare['data_samples'].set_metainfo({name: None})
-    monkeypatch.setattr(Pairs, '__getitem__', lambda self, index: bare)
-    with pytest.raises(ValueError, match=f"has no '{name}'"):
-        CoDecompositionHook(data).after_val_epoch(make_runner(Model(**{name: None}), tmp_path))
-
-
-def test_model_without_text_segmenter(tmp_path):
-    CoDecompositionHook(Pairs(), num_pairs=1).after_val_epoch(
-        make_runner(Model(word_masks=None), tmp_path)
-    )
-    written = cv2.imread(str(tmp_path / 'vis_data/vis_image/co_decomposition_0_7.png'))[..., ::-1]
-    words = written[320:350, -384:]  # below the regions: text on plain ground
-    assert (words.max(-1) - words.min(-1) == 0).all()

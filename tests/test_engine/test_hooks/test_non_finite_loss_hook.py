@@ -100,15 +100,6 @@ def test_skipped_iteration_leaves_no_trace(tmp_path):
     assert '1 iterations were skipped' in log
 
 
-def test_accumulated_gradients_are_dropped_together(tmp_path):
-    runner = _train(tmp_path, dict(type='code_mm.NonFiniteLossHook'), accumulate=2)
-    # pairs (1, 2), (NaN, 4), (5, 6), each averaged
-    assert runner.model.weight.item() == pytest.approx(_sgd([1.5, 5.5]), rel=1e-5)
-    log = _log(tmp_path)
-    assert '00000.tar/0002' in log
-    assert 'Iteration 4: gradients are not finite' in log
-
-
 def test_stop_names_the_samples(tmp_path):
     with pytest.raises(FloatingPointError, match=r'Iteration 3: .*nan.*00000\.tar/0002'):
         _train(tmp_path, dict(type='code_mm.NonFiniteLossHook', action='stop'))

@@ -1,5 +1,3 @@
-import pickle
-
 import numpy as np
 import pytest
 import torch
@@ -63,20 +61,3 @@ def test_the_best_score_does_not_spoil_the_checkpoint(tmp_path):
     info = _load_as_others_do(path)['message_hub']['runtime_info']
     assert type(info['best_score']) is float
     assert info['best_score'] == pytest.approx(0.1)
-
-
-def test_without_the_hook_the_checkpoint_is_refused(tmp_path):
-    path = _best_checkpoint(tmp_path, [])
-    with pytest.raises(pickle.UnpicklingError, match='Weights only load failed'):
-        _load_as_others_do(path)
-
-
-def test_every_depth_is_converted_and_tensors_are_left():
-    tensor = torch.ones(2)
-    checkpoint = dict(
-        state_dict=dict(w=tensor), meta=dict(a=[np.int64(3), (np.float32(0.5),)], t=tensor)
-    )
-    PlainCheckpointHook().before_save_checkpoint(None, checkpoint)
-    assert checkpoint['meta']['a'] == [3, (0.5,)]
-    assert type(checkpoint['meta']['a'][0]) is int
-    assert checkpoint['meta']['t'] is tensor

@@ -10,7 +10,6 @@ from tiny_configs import load, shrink
 from tiny_model import openai_state, tiny_clip
 
 from code_mm.datasets.benchmarks.table import BENCHMARKS
-from code_mm.engine.hooks import ProtocolHook
 from code_mm.evaluation.protocol import class_names_sha256
 from code_mm.vocabulary import ClassNameFile
 from code_mm.weights import weights_sha256
@@ -159,22 +158,3 @@ def test_class_name_files_and_their_checksums(files, tmp_path):
     ]
     assert record['benchmarks']['cityscapes']['departures'][0].startswith('resize.scale [64, 32]')
     assert runner.model.decode_head.name_scores.scale == 40.0  # that of the model again
-
-
-def test_names_of_a_hook_and_an_unnamed_protocol(files, tmp_path):
-    names = ['background', *(f'thing {i}' for i in range(20))]
-    keys = {'custom_hooks.0.class_names': names, 'protocol': None}
-    _, _, record, text = run(files, tmp_path, 'voc21', ['voc21'], **keys)
-    assert record['benchmarks']['voc21']['model']['class_names_from'] == 'config'
-    assert (record['protocol'], record['benchmarks']['voc21']['departures']) == (None, [])
-    assert '- protocol: none that has a name\n' in text
-
-
-def test_a_misspelt_protocol_is_refused(files, tmp_path):
-    with pytest.raises(ValueError, match="but got 'sclp'; did you mean 'sclip'"):
-        run(files, tmp_path, 'voc21', ['voc21'], protocol='sclp')
-
-
-def test_unknown_methods_are_refused():
-    with pytest.raises(ValueError, match=r"published among \['GroupViT', .*but got \['CoDE'\]"):
-        ProtocolHook(published=['CoDE'])

@@ -4,13 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.config import Config
-from mmengine.runner import Runner
 from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from code_mm.engine.hooks import TrainingStagesHook
-from code_mm.registry import HOOKS, MODELS
+from code_mm.registry import HOOKS
 
 STAGES = [
     dict(begin=0, freeze=['block.*'], loss_weights=dict(region_word=0.0)),
@@ -71,16 +69,6 @@ def test_stages_follow_the_iteration(wrap):
         assert trainable(model) == names
         assert model.losses['region_word'].loss_weight == weight
         assert model.losses['area'].loss_weight == 1.0
-
-
-def test_frozen_clip_is_never_woken():
-    model = Model()
-    hook = TrainingStagesHook([dict(begin=0, freeze=['clip.*']), dict(begin=1)])
-    run = runner(model)
-    hook.before_train(run)
-    run.iter = 1
-    hook.before_train_iter(run, 1)
-    assert trainable(model) == BLOCK | HEAD
 
 
 def test_frozen_parameters_do_not_move_and_lose_their_gradient():
@@ -165,57 +153,3 @@ def test_two_processes_equal_one(run_in_two_processes):
     for rank in run_in_two_processes(_two_processes):
         for ours, theirs in rank:
             torch.testing.assert_close(ours, theirs)
-
-
-@MODELS.register_module(force=True)
-class StagesToyModel(Model):
-    """Trains in a Runner; counts what moves."""
-
-    def train_step(self, data, optim_wrapper):
-        loss = self(torch.stack(data)).square().mean()
-        optim_wrapper.update_params(loss)
-        return dict(loss=loss)
-
-
-def _run(work_dir, iters, **kwargs):
-    return Runner(
-        model=dict(type='code_mm.StagesToyModel'),
-        work_dir=str(work_dir),
-        train_dataloader=dict(
-            dataset=[torch.ones(2), torch.zeros(2)],
-            sampler=dict(type='InfiniteSampler'),
-            batch_size=2,
-        ),
-        train_cfg=dict(by_epoch=False, max_iters=iters),
-        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.1)),
-        custom_hooks=[
-            dict(
-                type='code_mm.TrainingStagesHook',
-                stages=[dict(begin=0, freeze=['block.*']), dict(begin=2)],
-            )
-        ],
-        default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=1)),
-        randomness=dict(seed=1),
-        default_scope='mmseg',
-        experiment_name=f'{work_dir.name}_{iters}',
-        cfg=Config(dict(randomness=dict(seed=1))),
-        **kwargs,
-    )
-
-
-def test_in_a_runner_and_after_resume(tmp_path):
-    whole = _run(tmp_path, 4)
-    whole.train()
-    weights = [
-        torch.load(tmp_path / f'iter_{i}.pth', weights_only=False)['state_dict']['block.weight']
-        for i in (1, 2, 3, 4)
-    ]
-    assert torch.equal(weights[0], weights[1])
-    assert not torch.equal(weights[1], weights[2])
-    for k in (1, 2, 3):
-        resumed = _run(
-            tmp_path / f'at_{k}', 4, load_from=str(tmp_path / f'iter_{k}.pth'), resume=True
-        )
-        resumed.train()
-        for ours, theirs in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
-            assert torch.equal(ours, theirs)

@@ -1,5 +1,3 @@
-import multiprocessing
-
 import pytest
 import torch
 
@@ -72,13 +70,6 @@ def test_class_names_of_a_file_and_scores_of_names(small, tmp_path):
         small.runner(cfg)[0].test()
 
 
-def test_a_model_without_name_scores(small):
-    cfg = small.config()
-    cfg.test_cfg.benchmarks.sea.name_scores = dict(scale=3.0)
-    with pytest.raises(TypeError, match='a method set_name_scores, but got TellTale'):
-        small.runner(cfg)[0].test()
-
-
 def test_a_choice_of_benchmarks_in_its_order(small):
     land = small.config().test_cfg.benchmarks.land
     cfg = small.config(test_cfg__only=['again', 'sea'], test_cfg__benchmarks__again=land)
@@ -86,35 +77,11 @@ def test_a_choice_of_benchmarks_in_its_order(small):
     assert list(dict.fromkeys(names)) == ['again', 'sea', 'mean']
 
 
-def test_metrics_of_its_own(small):
-    only_accuracy = [dict(type='IoUMetric', iou_metrics=['mDice'], prefix='dice')]
-    cfg = small.config(test_cfg__benchmarks__land__evaluator=only_accuracy)
-    metrics = small.runner(cfg)[0].test()
-    assert 'land/dice/mDice' in metrics
-    assert not [key for key in metrics if key.startswith('mean/')]
-
-
 def test_label_maps_go_to_a_folder_each(small, tmp_path):
     cfg = small.config(test_evaluator__output_dir=str(tmp_path / 'out'))
     small.runner(cfg)[0].test()
     files = sorted(str(p.relative_to(tmp_path / 'out')) for p in (tmp_path / 'out').rglob('*.png'))
     assert files == [f'land/{i}.png' for i in range(5)] + [f'sea/{i}.png' for i in range(3)]
-
-
-def test_workers_end_with_their_benchmark(small):
-    cfg = small.config(test_dataloader__num_workers=2, test_dataloader__persistent_workers=True)
-    runner, _ = small.runner(cfg)
-    alive = []
-    enter = runner.model.set_class_names
-    runner.model.set_class_names = lambda names: (
-        alive.append(len(multiprocessing.active_children())),
-        enter(names),
-    )
-    metrics = runner.test()
-    assert alive == [0, 0]
-    assert not multiprocessing.active_children()
-    sea, _ = expected(small)
-    assert metrics['sea/mIoU'] == pytest.approx(sea['mIoU'], abs=0.006)
 
 
 def training(small, **keys):

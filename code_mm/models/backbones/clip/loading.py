@@ -14,16 +14,20 @@ from code_mm.weights.files import read_checkpoint, tensors_of
 from code_mm.weights.model_weights import pretrained_file
 from code_mm.weights.stated_clip import likely_heads
 
+# Constructor key -> the tensor that shows it, and its axis.
+_SIZES = (
+    ('vision_width', 'visual.conv1.weight', 0),
+    ('patch_size', 'visual.conv1.weight', 2),
+    ('embed_dim', 'text.text_projection', 1),
+    ('embed_dim', 'visual.proj', 1),
+    ('text_width', 'text.positional_embedding', 1),
+    ('context_length', 'text.positional_embedding', 0),
+    ('vocab_size', 'text.token_embedding.weight', 0),
+)
+
 
 def init_from_clip_file(clip: BaseModule) -> None:
-    """Fill a CLIP from the file that its ``init_cfg`` names.
-
-    Args:
-        clip (CLIP): The model to fill; random weights, said aloud, without ``init_cfg``.
-
-    Raises:
-        ValueError: ``init_cfg`` is not ``dict(type='Pretrained', checkpoint=...)``.
-    """
+    """Fill a CLIP from the file of its ``init_cfg``; without one it stays random, said aloud."""
     path = pretrained_file(clip)
     if path is not None:
         load_clip_weights(clip, path)
@@ -35,19 +39,10 @@ def init_from_clip_file(clip: BaseModule) -> None:
 
 
 def load_clip_weights(clip: BaseModule, path: str | Path) -> LoadReport:
-    """Load the file of a CLIP.
-
-    Args:
-        clip (CLIP): The model to fill; one without an image tower takes the rest of the file.
-        path (str | Path): See :func:`read_checkpoint`; in the layout of OpenAI, open_clip, Hugging
-            Face or our own.
-
-    Returns:
-        LoadReport: What was loaded.
+    """Fill a CLIP from a file in the layout of OpenAI, open_clip, Hugging Face or our own.
 
     Raises:
-        ValueError: Names, sizes, heads or activation do not fit; the message says what the file
-            has.
+        ValueError: Names, sizes, heads or activation do not fit; says what the file has.
     """
     checkpoint = read_checkpoint(path)
     theirs = tensors_of(checkpoint)
@@ -74,19 +69,7 @@ def load_clip_weights(clip: BaseModule, path: str | Path) -> LoadReport:
 
 def clip_sizes(state: dict[str, Tensor]) -> dict[str, int]:
     """Constructor sizes of :class:`CLIP` that can be told from a state dict with our names."""
-    sizes = {}
-
-    def tell(name: str, key: str, axis: int) -> None:
-        if key in state:
-            sizes[name] = state[key].shape[axis]
-
-    tell('vision_width', 'visual.conv1.weight', 0)
-    tell('patch_size', 'visual.conv1.weight', 2)
-    tell('embed_dim', 'text.text_projection', 1)
-    tell('embed_dim', 'visual.proj', 1)
-    tell('text_width', 'text.positional_embedding', 1)
-    tell('context_length', 'text.positional_embedding', 0)
-    tell('vocab_size', 'text.token_embedding.weight', 0)
+    sizes = {name: state[key].shape[axis] for name, key, axis in _SIZES if key in state}
     if 'visual.positional_embedding' in state and 'patch_size' in sizes:
         grid = round((len(state['visual.positional_embedding']) - 1) ** 0.5)
         sizes['image_size'] = grid * sizes['patch_size']
@@ -98,12 +81,7 @@ def clip_sizes(state: dict[str, Tensor]) -> dict[str, int]:
 
 
 def clip_keys(state: dict[str, Tensor], stated: StatedCLIP) -> dict[str, int | str | None]:
-    """All keys of :class:`CLIP` for a file: its sizes, and what is stated about it.
-
-    Args:
-        state (dict[str, Tensor]): Tensors by our names.
-        stated (StatedCLIP): Heads that it does not state are those of the published towers.
-    """
+    """All keys of :class:`CLIP` for tensors by our names; heads not stated are the published."""
     sizes = clip_sizes(state)
     if 'vision_width' in sizes:
         sizes['vision_heads'] = stated.vision_heads or likely_heads(sizes['vision_width'])
