@@ -26,10 +26,9 @@ def parse_args() -> argparse.Namespace:
 
 
 def print_confusion(inferencer, words, quantile: float) -> None:
+    from class_advice import confusable_class_names
     from rich import print as rich_print
     from rich.table import Table
-
-    from code_mm.apis import confusable_class_names
 
     confusion = confusable_class_names(inferencer.model, words, quantile)
     table = Table('class', 'class', 'similarity')
@@ -45,9 +44,9 @@ def print_confusion(inferencer, words, quantile: float) -> None:
 
 
 def print_threshold(inferencer, words, args) -> None:
+    from class_advice import suggest_background_threshold
     from rich.progress import track
 
-    from code_mm.apis import suggest_background_threshold
     from code_mm.apis.input_images import list_images
 
     images = list_images(args.images)

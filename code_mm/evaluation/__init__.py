@@ -1,7 +1,7 @@
 """Metrics for MMEngine's Evaluator, and tables of results."""
 
 from .background_metrics import BestThresholdIoU, ForegroundIoUMetric, ObjectBackgroundAUC
-from .per_image_iou import PerImageIoU
+from .per_image_iou import PerImageIoU, class_ious, confusion_counts
 from .result_table import result_table, write_result_table
 
 __all__ = [
@@ -9,6 +9,8 @@ __all__ = [
     'ForegroundIoUMetric',
     'ObjectBackgroundAUC',
     'PerImageIoU',
+    'class_ious',
+    'confusion_counts',
     'result_table',
     'write_result_table',
 ]

@@ -1,4 +1,4 @@
-"""The IoU of every single image: where a model is good and where it fails."""
+"""Pixels by truth and prediction, and the IoU of every single image."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from mmengine.logging import MMLogger, print_log
 
 from code_mm.registry import METRICS
 
-from .confusion_matrix import class_ious, confusion_counts
-
 FILE_NAME = 'per_image_iou.jsonl'
 
 
@@ -26,6 +24,59 @@ class ImageIoU(NamedTuple):
     """Over the classes in truth or prediction; None where no pixel counts."""
     classes: dict[str, float]
     """Name -> IoU of the classes in truth or prediction."""
+
+
+def confusion_counts(
+    prediction: np.ndarray, truth: np.ndarray, num_classes: int, ignore_index: int = 255
+) -> np.ndarray:
+    """Count the pixels of an image by true and by predicted class.
+
+    Counts of images add up: :func:`class_ious` of the sum over a data set are mmseg's.
+
+    Args:
+        prediction (np.ndarray): (H, W) labels in [0, num_classes).
+        truth (np.ndarray): (H, W) labels, ``ignore_index`` where nothing counts.
+        num_classes (int): Number of classes n.
+        ignore_index (int): Label of the truth whose pixels are left out.
+
+    Returns:
+        np.ndarray: (n, n) int64, row = truth, column = prediction.
+
+    Raises:
+        ValueError: If the maps differ in size or a counted label is no class.
+    """
+    if prediction.shape != truth.shape:
+        raise ValueError(
+            f'expected prediction and truth of one size, but got {prediction.shape} and '
+            f'{truth.shape}; predictions are compared at the size of the annotation'
+        )
+    counted = truth != ignore_index
+    rows, columns = truth[counted].astype(np.int64), prediction[counted].astype(np.int64)
+    for name, labels in (('truth', rows), ('prediction', columns)):
+        wrong = np.unique(labels[(labels < 0) | (labels >= num_classes)])
+        if wrong.size:
+            raise ValueError(
+                f'expected labels of the {name} in 0..{num_classes - 1}, but got '
+                f'{wrong[:5].tolist()}; were they made for another data set, or with another '
+                'reduce_zero_label?'
+            )
+    flat = np.bincount(rows * num_classes + columns, minlength=num_classes**2)
+    return flat.reshape(num_classes, num_classes)
+
+
+def class_ious(counts: np.ndarray) -> np.ndarray:
+    """Intersection over union of every class.
+
+    Args:
+        counts (np.ndarray): (n, n) pixels, row = truth, column = prediction.
+
+    Returns:
+        np.ndarray: (n,) in [0, 1]; NaN for classes in neither truth nor prediction, which mmseg's
+        mIoU leaves out (``np.nanmean``).
+    """
+    hits = np.diag(counts).astype(np.float64)
+    union = counts.sum(axis=0) + counts.sum(axis=1) - hits
+    return np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)
 
 
 def image_iou(
@@ -104,31 +155,6 @@ class PerImageIoU(BaseMetric):
         return {'mIoU': float(np.mean(means)) if means else float('nan')}
 
 
-def rank_images(scores: Sequence[ImageIoU], num: int) -> tuple[list[int], list[int]]:
-    """The worst and the best images; those without a counted pixel take no part.
-
-    Args:
-        scores (Sequence[ImageIoU]): In data set order.
-        num (int): How many of either kind; no image is in both.
-
-    Returns:
-        tuple[list[int], list[int]]: Indices of the worst (worst first) and of the best (best
-        first). Equal scores keep the data set's order.
-
-    Raises:
-        ValueError: If no image has a score, or ``num`` < 1.
-    """
-    scored = [i for i, score in enumerate(scores) if score.mean is not None]
-    if not scored or num < 1:
-        raise ValueError(
-            f'expected images with a score and num >= 1, but got {len(scored)} scored images and '
-            f'num={num}'
-        )
-    rising = sorted(scored, key=lambda i: scores[i].mean)
-    best = sorted(scored, key=lambda i: -scores[i].mean)[: min(num, len(scored) // 2)]
-    return [i for i in rising if i not in best][:num], best
-
-
 def write_per_image_iou(results: Sequence[ImageIoU], path: str | Path) -> None:
     """Write one JSON object per image and line; the folder is made."""
     path = Path(path)
@@ -138,17 +164,3 @@ def write_per_image_iou(results: Sequence[ImageIoU], path: str | Path) -> None:
         for r in results
     ]
     path.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
-
-
-def read_per_image_iou(path: str | Path) -> list[ImageIoU]:
-    """Read what :class:`PerImageIoU` wrote; a ValueError gives the number of a wrong line."""
-    results = []
-    for number, line in enumerate(Path(path).read_text(encoding='utf-8').splitlines(), 1):
-        try:
-            row = json.loads(line)
-            results.append(ImageIoU(row['image'], row['mIoU'], row['IoU']))
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f'expected lines of PerImageIoU, but line {number} of {path} is {line[:80]!r}'
-            ) from error
-    return results

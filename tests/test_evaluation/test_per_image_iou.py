@@ -5,9 +5,10 @@ import pytest
 import torch
 from mmengine.logging import MMLogger
 from mmengine.structures import PixelData
+from mmseg.evaluation import IoUMetric
 from mmseg.structures import SegDataSample
 
-from code_mm.evaluation.per_image_iou import ImageIoU, rank_images, read_per_image_iou
+from code_mm.evaluation import class_ious, confusion_counts
 from code_mm.registry import METRICS
 
 CLASSES = ('cat', 'dog', 'cow')
@@ -22,7 +23,7 @@ IMAGES = {
 def sample(name, prediction, truth):
     one = SegDataSample(metainfo=dict(img_path=name))
     for key, value in dict(pred_sem_seg=prediction, gt_sem_seg=truth).items():
-        one.set_data({key: PixelData(data=torch.tensor([value]))})
+        one.set_data({key: PixelData(data=torch.tensor(np.array([value])))})
     return one.to_dict()
 
 
@@ -34,18 +35,20 @@ def evaluate(names, size, **keys):
     return metric.evaluate(size)
 
 
+def lines_of(file):
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
 def expected(names):
     means = {name: np.mean(list(IMAGES[name][2].values())) for name in names if IMAGES[name][2]}
-    return [ImageIoU(name, means.get(name), IMAGES[name][2]) for name in names]
+    return [dict(image=name, mIoU=means.get(name), IoU=IMAGES[name][2]) for name in names]
 
 
 def test_the_metric_writes_every_image_and_averages(tmp_path):
     file = tmp_path / 'new' / 'per_image_iou.jsonl'
     result = evaluate(list(IMAGES), 3, output_dir=str(file.parent))
     assert result == {'per_image/mIoU': pytest.approx((50 + 25) / 2)}
-    assert read_per_image_iou(file) == expected(list(IMAGES))
-    first = json.loads(file.read_text().splitlines()[0])
-    assert first == {'image': 'a.jpg', 'mIoU': 50.0, 'IoU': {'cat': 50.0, 'dog': 50.0}}
+    assert lines_of(file) == expected(list(IMAGES))
 
 
 def test_a_relative_path_lies_beside_the_log(tmp_path):
@@ -54,7 +57,7 @@ def test_a_relative_path_lies_beside_the_log(tmp_path):
         evaluate(['a.jpg'], 1, output_dir='scores')
     finally:
         MMLogger._instance_dict.pop('per_image_iou_test')
-    assert read_per_image_iou(tmp_path / 'scores/per_image_iou.jsonl') == expected(['a.jpg'])
+    assert lines_of(tmp_path / 'scores/per_image_iou.jsonl') == expected(['a.jpg'])
 
 
 def _one_process(folder):
@@ -69,23 +72,28 @@ def _one_process(folder):
 def test_two_processes_write_one_file_in_data_set_order(run_in_two_processes, tmp_path):
     results = run_in_two_processes(_one_process, str(tmp_path))
     assert results[0] == results[1] == {'per_image/mIoU': pytest.approx((50 + 25) / 2)}
-    written = read_per_image_iou(tmp_path / 'per_image_iou.jsonl')
+    written = lines_of(tmp_path / 'per_image_iou.jsonl')
     assert written == expected(['a.jpg', 'b.jpg', 'c.jpg'])
 
 
-def test_worst_and_best_images():
-    scores = [ImageIoU(str(i), mean, {}) for i, mean in enumerate([50.0, None, 10.0, 90.0, 10.0])]
-    assert rank_images(scores, 1) == ([2], [3])
-    assert rank_images(scores, 2) == ([2, 4], [3, 0])
-    assert rank_images(scores, 9) == ([2, 4], [3, 0])  # no image is both
-    assert rank_images(scores[:1], 2) == ([0], [])
+def test_class_ious_equal_mmsegs():
+    metric, counts = IoUMetric(iou_metrics=['mIoU']), 0
+    metric.dataset_meta = dict(classes=(*CLASSES, 'owl'))  # no owl anywhere
+    for prediction, truth in np.random.default_rng(0).integers(0, 3, (3, 2, 9, 7)):
+        truth[0, :3] = 255
+        metric.process({}, [sample('', prediction, truth)])
+        counts = counts + confusion_counts(prediction, truth, 4)
+    ious = class_ious(counts)
+    assert np.isnan(ious).tolist() == [False, False, False, True]
+    # mmseg rounds to two digits
+    assert metric.evaluate(3)['mIoU'] == pytest.approx(100 * np.nanmean(ious), abs=0.0051)
 
 
-def test_wrong_input_is_named(tmp_path):
-    with pytest.raises(ValueError, match='got 0 scored images'):
-        rank_images([ImageIoU('a', None, {})], 1)
-    with pytest.raises(ValueError, match='num=0'):
-        rank_images([ImageIoU('a', 1.0, {})], 0)
-    (tmp_path / 'bad.jsonl').write_text('{"image": "a", "mIoU": 1, "IoU": {}}\n{"image": "b"}\n')
-    with pytest.raises(ValueError, match=r'line 2 of .*bad.jsonl'):
-        read_per_image_iou(tmp_path / 'bad.jsonl')
+def test_maps_that_do_not_fit_are_named():
+    labels = np.array([[0, 1]])
+    with pytest.raises(ValueError, match=r'of one size, but got \(1, 2\) and \(2, 1\)'):
+        confusion_counts(labels, labels.T, 2)
+    with pytest.raises(ValueError, match=r'of the prediction in 0\.\.1, but got \[2\]'):
+        confusion_counts(labels + 1, labels, 2)
+    with pytest.raises(ValueError, match=r'of the truth in 0\.\.1, but got \[-1\]'):
+        confusion_counts(labels, labels - 1, 2)

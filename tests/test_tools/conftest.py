@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
+# what stands beside the tools is imported from there
+sys.path += [str(ROOT / 'tools' / folder) for folder in ('', 'analysis', 'dataset_converters')]
 CONFIG = """
 _base_ = {base!r}
 data_root = {data!r}

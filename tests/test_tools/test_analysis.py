@@ -15,9 +15,9 @@ from PIL import Image
 from safetensors.torch import save_file
 from tiny_configs import load, shrink
 from tiny_model import openai_state, tiny_clip, tiny_code
+from worst_and_best import rank_images
 
-from code_mm.evaluation.confusion_matrix import class_ious
-from code_mm.evaluation.per_image_iou import read_per_image_iou
+from code_mm.evaluation import class_ious
 from code_mm.visualization import ComparisonRow, draw_comparison
 from projects.shapes_world import ShapesWorld, ShapesWorldDataset, write_evaluation
 
@@ -73,7 +73,6 @@ def run(place, monkeypatch, capsys):
 
     def run_tool(name, *args):
         monkeypatch.chdir(place)
-        monkeypatch.syspath_prepend(ROOT / 'tools/analysis')
         for variable in ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'LOCAL_RANK'):
             monkeypatch.setenv(variable, '0')  # what load_config sets is undone afterwards
         monkeypatch.setattr(sys, 'argv', [name, *map(str, args)])
@@ -81,8 +80,7 @@ def run(place, monkeypatch, capsys):
         try:
             runpy.run_path(str(ROOT / f'tools/analysis/{name}.py'), run_name='__main__')
         finally:
-            for module in ('analysis_options', 'runner_options'):
-                sys.modules.pop(module, None)
+            sys.modules.pop('runner_options', None)
         return capsys.readouterr().out
 
     return run_tool
@@ -115,7 +113,7 @@ def test_class_iou(place, run, tmp_path):
     assert found == sorted(found, reverse=True)
     assert found == pytest.approx(sorted(good[~np.isnan(good)], reverse=True))
     assert sum(row['Noise'] for row in rows) == pytest.approx(np.nansum(bad[~np.isnan(good)]))
-    assert picture(tmp_path / 'class_iou.png').shape[2] == 3
+    assert picture(tmp_path / 'class_iou.png').ndim == 3
 
 
 def test_confusion_matrix(place, run, tmp_path):
@@ -134,20 +132,32 @@ def test_confusion_matrix(place, run, tmp_path):
 def test_worst_and_best(place, run, tmp_path):
     options = ['--num', 1, '--panel', 64, '--out', tmp_path]
     run('worst_and_best', 'code_shapes-hard.py', 'good', 'bad', *options)
-    scores = read_per_image_iou(tmp_path / 'per_image_iou.jsonl')
-    assert [Path(score.image).stem for score in scores] == [t.stem for t in truths(place)]
-    assert scores[1].mean == 100
-    assert max(scores[i].mean for i in (0, 2, 3)) < 100
+    file = tmp_path / 'per_image_iou.jsonl'
+    scores = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [Path(score['image']).stem for score in scores] == [t.stem for t in truths(place)]
+    means = [score['mIoU'] for score in scores]
+    assert means[1] == 100 and max(means[:1] + means[2:]) < 100
     assert picture(tmp_path / 'best.png').shape[1] == 4 * 64 + 3 * 8  # image, truth, two runs
     # the same from the file, but drawn again
     written = (tmp_path / 'worst.png').read_bytes()
     (tmp_path / 'worst.png').unlink()
-    options += ['--scores', tmp_path / 'per_image_iou.jsonl']
+    options += ['--scores', file]
     run('worst_and_best', 'code_shapes-hard.py', 'good', 'bad', *options)
     assert (tmp_path / 'worst.png').read_bytes() == written
-    (tmp_path / 'per_image_iou.jsonl').write_text('')
+    file.write_text('')
     with pytest.raises(ValueError, match='4 have none'):
         run('worst_and_best', 'code_shapes-hard.py', 'good', *options)
+    file.write_text('{"image": "b"}\n')
+    with pytest.raises(ValueError, match=r'line 1 of .*jsonl'):
+        run('worst_and_best', 'code_shapes-hard.py', 'good', *options)
+
+
+def test_worst_and_best_images():
+    means = [50.0, None, 10.0, 90.0, 10.0]
+    assert rank_images(means, 1) == ([2], [3])
+    assert rank_images(means, 9) == ([2, 4], [3, 0])  # no image is both
+    with pytest.raises(ValueError, match='num=0'):
+        rank_images(means, 0)
 
 
 def test_compare_models(place, run, tmp_path):

@@ -6,12 +6,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import data_report
 import numpy as np
 import pytest
 from miniature_benchmarks import make_miniature
 from PIL import Image
 
-from code_mm.datasets.benchmarks import data_check
 from code_mm.datasets.benchmarks.table import BENCHMARKS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,7 +68,7 @@ def test_check_eval_data(run_converter, tmp_path, monkeypatch):
     assert Image.open(out / 'voc21.png').size[0] > 480
     # the same data, were they published with three images
     changed = dict(voc21=replace(BENCHMARKS['voc21'], num_images=(3,)))
-    monkeypatch.setattr(data_check, 'BENCHMARKS', changed)
+    monkeypatch.setattr(data_report, 'BENCHMARKS', changed)
     code, output = run_converter('check_eval_data.py', CONFIG, *options)
     assert code == 0
     assert 'voc21: right: 3 images, 3 labels (3 read)' in output

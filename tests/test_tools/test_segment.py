@@ -9,9 +9,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from class_advice import otsu_threshold
 from mmengine.config import Config
 from PIL import Image
 from tiny_model import code_config, tiny_code
+
+from code_mm.apis import CoDeInferencer
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = 'cat, grey sofa'
@@ -90,8 +93,6 @@ def test_a_folder_and_what_is_written(run, place, tmp_path):
 
 
 def test_the_same_as_the_inferencer_and_goes_on_where_it_was(run, place, tmp_path):
-    from code_mm.apis import CoDeInferencer
-
     options = ('--classes', CLASSES, '--no-background', '--out', tmp_path)
     assert run('segment', 'photos/a.png', *options)[0] == 0
     inferencer = CoDeInferencer(place / 'tiny.py', place / 'tiny.pth', 'cpu', show_progress=False)
@@ -189,18 +190,21 @@ def test_the_demos_model_is_found_here_and_after_a_move(run, tmp_path, monkeypat
     assert model_options.find_demo() == folder / 'iter_600.pth'
 
 
-def test_class_names_are_compared_and_a_threshold_is_suggested(run):
+def test_class_names_are_compared_and_a_threshold_is_suggested(run, place):
     status, said = run(
         'check_classes', '--classes', 'boat, cat, Cat', '--images', 'photos', '--quantile', 0.9
     )
     assert status == 0, said
     assert '1 of 3 pairs' in said and 'Cat' in said and '"cat|Cat"' in said
-    assert 'suggested: --background-threshold 0.' in said and '2 images' in said
-    assert (
-        '1 images'
-        in run('check_classes', '--classes', 'boat, cat', '--images', 'photos', '--max-images', 1)[
-            1
-        ]
+    inferencer = CoDeInferencer(place / 'tiny.py', place / 'tiny.pth', 'cpu', show_progress=False)
+    found = inferencer(
+        'photos', classes='boat, cat, Cat', background_threshold=0.9, return_scores=True
     )
+    best = np.stack([scores[1:].max(0) for scores in found['scores']])
+    threshold, separability = otsu_threshold(np.histogram(best, 256, (0, 1))[0])
+    assert f'suggested: --background-threshold {threshold:.2f} (2 images' in said
+    assert f'separability {separability:.2f}' in said
+    options = ('--classes', 'boat, cat', '--images', 'photos', '--max-images')
+    assert '1 images' in run('check_classes', *options, 1)[1]
     status, said = run('check_classes', '--classes', 'boat, cat', '--max-images', 0)
     assert status == 2 and 'max-images >= 1' in said

@@ -106,10 +106,10 @@ def test_dataset(cfg, name: str | None = None):
 
 def count_pixels(dataset, runs: dict[str, Path]) -> dict:
     """Title -> pixels (n, n) by true and by predicted class, of the label maps of each run."""
+    from label_maps import SavedPredictions
     from rich.progress import track
 
-    from code_mm.evaluation.confusion_matrix import confusion_counts
-    from code_mm.evaluation.label_maps import SavedPredictions
+    from code_mm.evaluation import confusion_counts
 
     number, ignored = len(dataset.metainfo['classes']), dataset.ignore_index
     predictions = {title: SavedPredictions(dataset, folder) for title, folder in runs.items()}
@@ -163,4 +163,11 @@ def save_picture(picture, path: Path) -> None:
     import mmcv
 
     mmcv.imwrite(picture[..., ::-1], str(path))
+    print(f'picture: {path}')
+
+
+def save_figure(figure, path: Path) -> None:
+    """Write a figure of matplotlib and say where it is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
     print(f'picture: {path}')

@@ -54,8 +54,7 @@ def parse_args() -> argparse.Namespace:
 def choose_samples(args: argparse.Namespace, dataset) -> list[dict]:
     """What is known of each image, as the data set's pipeline takes it, and its truth."""
     import numpy as np
-
-    from code_mm.evaluation.label_maps import find_images, image_paths, load_truth
+    from label_maps import find_images, image_paths, load_truth
 
     if args.images:
         chosen = find_images(image_paths(dataset), args.images)
@@ -105,9 +104,8 @@ def name_classes(segmentor, cfg, args: argparse.Namespace, meta: dict) -> int:
 
 def predict(args: argparse.Namespace, model: list[str], infos: list[dict], meta: dict) -> list:
     """Label maps of one model on all images."""
+    from label_maps import predict_label_maps
     from rich.progress import track
-
-    from code_mm.evaluation.label_maps import predict_label_maps
 
     title, config, checkpoint = model
     cfg = load_config(config, args.cfg_options)

@@ -6,17 +6,20 @@ Example:
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from analysis_options import (
     OUT,
     add_run_options,
     count_pixels,
     load_config,
     parse_runs,
-    save_picture,
+    save_figure,
     test_dataset,
 )
+from matplotlib.figure import Figure
 
 
 def parse_args() -> argparse.Namespace:
@@ -41,24 +44,97 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def shares_of_rows(counts: np.ndarray) -> np.ndarray:
+    """Shares (n, m) in [0, 1] of the true class, of pixels (n, m); rows without a pixel stay 0."""
+    total = counts.sum(axis=1, keepdims=True)
+    return np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
+
+
+def most_confused(counts: np.ndarray, by: str = 'share') -> list[tuple[int, int]]:
+    """Pairs of labels (truth, prediction) that are mixed up, worst first.
+
+    Args:
+        counts (np.ndarray): (n, n) pixels, row = truth, column = prediction.
+        by (str): ``'share'`` of the true class' pixels, which counts every class alike as mIoU
+            does, or ``'pixels'``.
+    """
+    rank = (shares_of_rows(counts) if by == 'share' else counts).astype(np.float64)
+    np.fill_diagonal(rank, 0)
+    order = np.argsort(-rank, axis=None, kind='stable')
+    return [divmod(int(cell), len(counts)) for cell in order if rank.flat[cell] > 0]
+
+
+def classes_to_show(counts: np.ndarray, limit: int, by: str = 'share') -> list[int]:
+    """Labels of the most confused pairs, in rising order: as many as a picture can name."""
+    if limit < 2:
+        raise ValueError(f'expected at least 2 classes to show, but got {limit}')
+    if len(counts) <= limit:
+        return list(range(len(counts)))
+    shown: set[int] = set()
+    for pair in most_confused(counts, by):
+        if len(shown.union(pair)) > limit:
+            break
+        shown.update(pair)
+    return sorted(shown) or list(range(limit))
+
+
+def draw_confusion(
+    counts: np.ndarray, classes: Sequence[str], shown: Sequence[int], title: str = ''
+) -> Figure:
+    """Draw shares of the true class, in percent; every row sums to 100.
+
+    Args:
+        counts (np.ndarray): (n, n) pixels, row = truth, column = prediction.
+        classes (Sequence[str]): The n names.
+        shown (Sequence[int]): Labels to draw, in order; predictions of the other classes are put
+            together in a last column.
+        title (str): Line above the picture.
+    """
+    table = counts[np.ix_(shown, shown)]
+    names = [classes[i] for i in shown]
+    columns = names
+    if len(shown) < len(classes):
+        others = counts[shown].sum(axis=1) - table.sum(axis=1)
+        table, columns = np.column_stack([table, others]), [*names, '(all others)']
+    percent = 100 * shares_of_rows(table)
+    rows = [
+        name if pixels else f'{name} (no pixels)'
+        for name, pixels in zip(names, table.sum(axis=1), strict=True)
+    ]
+
+    side = 0.36 * len(columns)
+    figure = Figure(figsize=(max(4.5, side + 2.6), max(3, side + 1.8)), layout='constrained')
+    axes = figure.subplots()
+    image = axes.imshow(percent, cmap='Blues', vmin=0, vmax=100)
+    slanted = dict(rotation=60, ha='right', rotation_mode='anchor')
+    axes.set_xticks(range(len(columns)), columns, parse_math=False, **slanted)
+    axes.set_yticks(range(len(rows)), rows, parse_math=False)
+    axes.set_xlabel('prediction')
+    axes.set_ylabel('truth')
+    axes.set_title(title, fontsize=10)
+    axes.tick_params(labelsize=8)
+    for (i, j), value in np.ndenumerate(percent):
+        if value >= 0.5:
+            colour = 'white' if value > 55 else 'black'
+            axes.text(j, i, f'{value:.0f}', ha='center', va='center', fontsize=7, color=colour)
+    figure.colorbar(image, ax=axes, shrink=0.6, label='percent of the true class')
+    return figure
+
+
 def report(title: str, counts, classes, out: Path, args: argparse.Namespace) -> None:
     """Table, counts and picture of one run."""
-    import numpy as np
-
-    from code_mm.evaluation import write_result_table
-    from code_mm.evaluation.confusion_matrix import class_ious, classes_to_show, most_confused
-    from code_mm.visualization import draw_confusion
+    from code_mm.evaluation import class_ious, write_result_table
 
     miou = 100 * np.nanmean(class_ious(counts))
-    pairs = most_confused(counts, classes, args.pairs, args.by)
+    shares = shares_of_rows(counts)
     rows = [
         {
-            'truth': pair.truth,
-            'predicted as': pair.prediction,
-            'share in %': 100 * pair.share,
-            'pixels': pair.pixels,
+            'truth': classes[i],
+            'predicted as': classes[j],
+            'share in %': 100 * shares[i, j],
+            'pixels': int(counts[i, j]),
         }
-        for pair in pairs
+        for i, j in most_confused(counts, args.by)[: args.pairs]
     ]
     out.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(out / 'counts.npz', counts=counts, classes=np.array(classes))
@@ -66,11 +142,11 @@ def report(title: str, counts, classes, out: Path, args: argparse.Namespace) -> 
     if rows:
         print(write_result_table(rows, out / 'most_confused', digits={'pixels': 0}))
         print(f'table: {out / "most_confused.md"} and .json')
-    shown = classes_to_show(counts, classes, args.max_classes, args.by)
+    shown = classes_to_show(counts, args.max_classes, args.by)
     heading = f'{title}, mIoU {miou:.1f}'
     if len(shown) < len(classes):
         heading += f' (the {len(shown)} most confused of {len(classes)} classes)'
-    save_picture(draw_confusion(counts, classes, shown, heading), out / 'confusion_matrix.png')
+    save_figure(draw_confusion(counts, classes, shown, heading), out / 'confusion_matrix.png')
 
 
 def main() -> None:

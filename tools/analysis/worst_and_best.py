@@ -6,6 +6,7 @@ Example:
 """
 
 import argparse
+import json
 from pathlib import Path
 
 from analysis_options import (
@@ -50,9 +51,17 @@ def score_images(predictions, classes, ignore_index: int) -> list:
 
 def read_scores(path: str, predictions) -> list:
     """The same from a file, brought into data set order by the images' paths."""
-    from code_mm.evaluation.per_image_iou import read_per_image_iou
+    from code_mm.evaluation.per_image_iou import ImageIoU
 
-    scores = {score.image: score for score in read_per_image_iou(path)}
+    scores = {}
+    for number, line in enumerate(Path(path).read_text(encoding='utf-8').splitlines(), 1):
+        try:
+            row = json.loads(line)
+            scores[row['image']] = ImageIoU(row['image'], row['mIoU'], row['IoU'])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f'expected lines of PerImageIoU, but line {number} of {path} is {line[:80]!r}'
+            ) from error
     missing = [image for image in predictions.images if image not in scores]
     if missing:
         raise ValueError(
@@ -60,6 +69,22 @@ def read_scores(path: str, predictions) -> list:
             f'{len(missing)} have none, {missing[:3]}; was it written for another data set?'
         )
     return [scores[image] for image in predictions.images]
+
+
+def rank_images(means: list[float | None], num: int) -> tuple[list[int], list[int]]:
+    """Indices of the worst images (worst first) and of the best (best first); none is in both.
+
+    Images without a counted pixel (None) take no part; equal scores keep the data set's order.
+    """
+    scored = [i for i, mean in enumerate(means) if mean is not None]
+    if not scored or num < 1:
+        raise ValueError(
+            f'expected images with a score and num >= 1, but got {len(scored)} scored images and '
+            f'num={num}'
+        )
+    best = sorted(scored, key=lambda i: -means[i])[: min(num, len(scored) // 2)]
+    rising = sorted(scored, key=lambda i: means[i])
+    return [i for i in rising if i not in best][:num], best
 
 
 def score_text(score, true_classes: set[str]) -> str:
@@ -94,8 +119,9 @@ def comparison_row(index: int, runs: dict, classes, ignore_index: int):
 def main() -> None:
     args = parse_args()
     folders = parse_runs(args.runs)
-    from code_mm.evaluation.label_maps import SavedPredictions
-    from code_mm.evaluation.per_image_iou import rank_images, write_per_image_iou
+    from label_maps import SavedPredictions
+
+    from code_mm.evaluation.per_image_iou import write_per_image_iou
 
     dataset = test_dataset(load_config(args.config, args.cfg_options), args.dataset)
     meta, ignore_index = dataset.metainfo, dataset.ignore_index
@@ -107,7 +133,7 @@ def main() -> None:
         scores = score_images(first, meta['classes'], ignore_index)
         write_per_image_iou(scores, args.out / 'per_image_iou.jsonl')
         print(f'scores: {args.out / "per_image_iou.jsonl"}')
-    worst, best = rank_images(scores, args.num)
+    worst, best = rank_images([score.mean for score in scores], args.num)
     for kind, indices in (('worst', worst), ('best', best)):
         if not indices:
             continue

@@ -109,10 +109,10 @@ def show(report, console, folder: Path) -> None:
 def main() -> None:
     args = parse_args()
     cfg = load(args)
+    from data_report import check_benchmark
     from rich.console import Console
     from rich.progress import track
 
-    from code_mm.datasets.benchmarks.data_check import check_benchmark
     from code_mm.datasets.benchmarks.table import evaluated_datasets
 
     console = Console(soft_wrap=True)

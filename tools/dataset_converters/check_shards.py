@@ -14,6 +14,9 @@ import os
 import sys
 from pathlib import Path
 
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -76,12 +79,36 @@ def check_all(args: argparse.Namespace, allowed: list[str]):
     return report
 
 
+def draw_noun_frequencies(counts: dict[str, int], num_captions: int, number: int) -> Figure:
+    """Bars of the nouns that most captions name, the most frequent one on top.
+
+    Args:
+        counts (dict[str, int]): Noun -> captions that name it.
+        num_captions (int): All captions, for the shares.
+        number (int): Bars at most.
+    """
+    top = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:number]
+    names, values = [name for name, _ in top], [value for _, value in top]
+    figure = Figure(figsize=(7, 1.3 + 0.22 * len(top)), dpi=120, layout='constrained')
+    axes = figure.subplots()
+    # by position, since two nouns may look the same to matplotlib
+    bars = axes.barh(range(len(top)), values, color='#3b6ea8')
+    labels = [name if len(name) <= 30 else f'{name[:29]}…' for name in names]
+    axes.set_yticks(range(len(top)), labels, fontsize=9, parse_math=False)
+    shares = [f' {value:,} ({value / num_captions:.1%})' for value in values]
+    axes.bar_label(bars, shares, fontsize=8)
+    axes.set_xlim(0, max(values) * 1.25)  # room for the labels
+    axes.set_ylim(len(top) - 0.4, -0.6)  # the first bar on top
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.spines[['top', 'right']].set_visible(False)
+    axes.set_xlabel(f'captions that name it, of {num_captions:,}')
+    axes.set_title(f'Most frequent of {len(counts):,} nouns', loc='left', fontsize=11)
+    return figure
+
+
 def write_report(report, out: Path, top: int) -> dict:
     """Write all files of the report; the summary."""
-    from PIL import Image
-
     from code_mm.datasets.preparation.shard_check import report_page
-    from code_mm.visualization import draw_noun_frequencies
 
     summary = report.summary(top)
     with open(out / 'problems.jsonl', 'w', encoding='utf-8') as file:
@@ -93,7 +120,7 @@ def write_report(report, out: Path, top: int) -> dict:
     picture = out / 'nouns.png'
     picture.unlink(missing_ok=True)
     if report.nouns:
-        Image.fromarray(draw_noun_frequencies(report.nouns, summary['captions'], top)).save(picture)
+        draw_noun_frequencies(report.nouns, summary['captions'], top).savefig(picture)
     page = report_page(summary, picture.name if report.nouns else None)
     (out / 'summary.md').write_text(page)
     print(page)

@@ -5,12 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
+from data_report import check_benchmark
 from miniature_benchmarks import NAMES, make_miniature, true_labels
 from mmengine.config import Config
 from PIL import Image
 from tiny_configs import CONFIGS
 
-from code_mm.datasets.benchmarks.data_check import check_benchmark
 from code_mm.datasets.benchmarks.table import BENCHMARKS
 
 COUNTS = dict(

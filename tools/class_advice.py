@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from .class_query import ClassQuery
-from .code_inferencer import CoDeInferencer
+from code_mm.apis import CoDeInferencer
+from code_mm.apis.class_query import ClassQuery
 
 _BINS = 256
 # A single bell-shaped group has 0.64, evenly spread scores have 0.75.

@@ -1,18 +1,17 @@
 import numpy as np
 import pytest
 import torch
-from mmengine.structures import PixelData
-from mmseg.datasets import BaseSegDataset
-from mmseg.evaluation import IoUMetric
-from mmseg.structures import SegDataSample
-from PIL import Image
-
-from code_mm.evaluation.label_maps import (
+from label_maps import (
     SavedPredictions,
     find_images,
     load_truth,
     predict_label_maps,
 )
+from mmengine.structures import PixelData
+from mmseg.datasets import BaseSegDataset
+from mmseg.evaluation import IoUMetric
+from mmseg.structures import SegDataSample
+from PIL import Image
 
 NAMES = ('b_leftImg8bit', 'a')
 CLASSES = ('cat', 'dog', 'cow')

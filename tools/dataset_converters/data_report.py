@@ -13,7 +13,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
 from PIL import Image
 
-from .table import BENCHMARKS, KnownBenchmark, benchmark_of
+from code_mm.datasets.benchmarks.table import BENCHMARKS, KnownBenchmark, benchmark_of
 
 _VALUES = 256
 _SHOWN = 3
