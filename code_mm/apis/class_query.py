@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
 from code_mm.visualization.colours import distinct_palette
@@ -51,8 +50,6 @@ class ClassQuery:
         if asked != (self.names, self.background_threshold):
             model.set_background_threshold(self.background_threshold)
             model.set_class_names(self.names)
-            with torch.no_grad():
-                _ = model.vocabulary  # embedded now, before anything is read or written
 
 
 def parse_class_names(classes: str | Sequence[str]) -> list[str]:

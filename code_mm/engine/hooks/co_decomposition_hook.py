@@ -20,7 +20,8 @@ from .class_names_hook import unwrapped_model
 
 
 @contextmanager
-def _fixed_draws() -> Iterator[None]:
+def fixed_draws() -> Iterator[None]:
+    """Let NumPy and ``random`` draw as from seed 0, and go on as before afterwards."""
     numpy_state, python_state = np.random.get_state(), random.getstate()
     np.random.seed(0)
     random.seed(0)
@@ -95,7 +96,7 @@ class CoDecompositionHook(Hook):
         dataset = self.dataset
         if isinstance(dataset, dict):
             dataset = DATASETS.build(dataset)
-        with _fixed_draws():
+        with fixed_draws():
             if isinstance(dataset, IterableDataset):
                 return list(islice(dataset, self.num_pairs))
             count = min(self.num_pairs, len(dataset))
