@@ -1,6 +1,5 @@
 """CLIP's byte-pair tokenizer, on the vocabulary and the merging of ``mmseg.utils.tokenizer``."""
 
-from collections.abc import Sequence
 from functools import lru_cache
 
 import regex
@@ -86,13 +85,6 @@ class CLIPTokenizer(Tokenizer):
     def text_lengths(self, ids: Tensor) -> Tensor:
         # The highest id, also in a vocabulary that was cut to the tokens in use.
         return ids.argmax(-1) + 1
-
-    def token_texts(self, ids: Tensor | Sequence[int]) -> list[str]:
-        """Joined, the strings give the cleaned text back, but for characters of several tokens."""
-        pairs = _byte_pairs()
-        special = (*self.start_ids, self.end_id)
-        ids = ids.tolist() if isinstance(ids, Tensor) else ids
-        return [pairs.decoder[i] if i in special else pairs.decode([i]) for i in ids]
 
 
 def clean_text(text: str) -> str:

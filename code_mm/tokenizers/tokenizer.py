@@ -28,10 +28,6 @@ class Tokenizer(ABC):
     def encode(self, text: str) -> list[int]:
         """Token ids of a text without start, end and padding; empty for a blank text."""
 
-    @abstractmethod
-    def token_texts(self, ids: Tensor | Sequence[int]) -> list[str]:
-        """What each of the ids [l] of a text stands for, for reading token by token."""
-
     def tokenize(
         self, texts: str | Sequence[str], length: int = 77, truncate: bool = True
     ) -> Tensor:

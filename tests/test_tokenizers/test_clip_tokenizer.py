@@ -53,14 +53,6 @@ def test_special_words_are_special_only_in_clip_s_spelling(tokenizer):
     assert tokenizer.encode('start_of_text') == tokenizer.encode('start _ of _ text')
 
 
-def test_token_texts_joins_to_the_clean_text(tokenizer):
-    pieces = tokenizer.token_texts(tokenizer.encode('A Sheepdog &amp; café'))
-    assert ''.join(pieces) == 'a sheepdog & café '
-    assert pieces[1:3] == ['sheep', 'dog ']
-    pieces = tokenizer.token_texts(tokenizer.tokenize('dog', 4)[0])
-    assert pieces[:3] == ['<|startoftext|>', 'dog ', '<|endoftext|>']
-
-
 def test_what_is_remembered_is_bounded_and_not_the_callers_to_change(monkeypatch, tokenizer):
     monkeypatch.setattr(module, '_MAX_CACHED_WORDS', 5)
     pairs = module._BytePairs()

@@ -36,9 +36,6 @@ class WordTokenizer(Tokenizer):
         known = {word: i for i, word in enumerate(WORDS)}
         return [known.get(word, UNKNOWN) for word in re.findall(r'\w+', text.lower())]
 
-    def token_texts(self, ids):
-        return [WORDS[i] for i in ids]
-
 
 class ConvolutionTail(ImageTail):
     width = 20
