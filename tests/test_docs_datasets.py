@@ -69,5 +69,5 @@ def test_the_commands_in_their_order(tmp_path, monkeypatch, capsys):
             assert not stop.code, (command, capsys.readouterr().out[-2000:])
     assert (tmp_path / 'data/mine/00000.tar').is_file()
     assert (tmp_path / 'data/mine/00000.nouns.arrow').is_file()
-    assert (tmp_path / 'work_dirs/check/summary.md').is_file()
+    assert (tmp_path / 'work_dirs/check/summary.json').is_file()
     assert 'decoding and cropping alone' in capsys.readouterr().out

@@ -1,5 +1,4 @@
-from .benchmarks.coco_object import COCOObjectDataset  # noqa: F401
-from .benchmarks.pascal_voc20 import PascalVOC20Dataset  # noqa: F401
+from .benchmarks import COCOObjectDataset, PascalVOC20Dataset  # noqa: F401
 from .captions.caption_dataset import CaptionDataset  # noqa: F401
 from .captions.caption_list import CaptionListDataset  # noqa: F401
 from .captions.caption_shards import CaptionShardsDataset  # noqa: F401

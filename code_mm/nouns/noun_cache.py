@@ -35,7 +35,6 @@ class NounSettings(NamedTuple):
 
     tagger: str | dict  # name or config, never 'auto'
     word_type: str  # 'noun' or 'noun_phrase'
-    versions: dict[str, str]  # of the packages that tagged
     source: list  # what tells a changed shard or list from the one that was tagged
 
 
@@ -71,14 +70,10 @@ def write_nouns(
         checksums (Sequence[int]): Of each caption, see :func:`caption_checksum`.
         settings (NounSettings): How they were made.
     """
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    columns = [[column[row] for row in order] for column in (keys, nouns, checksums)]
     schema = _SCHEMA.with_metadata({_METADATA: json.dumps(settings._asdict())})
-    batch = pa.record_batch(
-        [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema
-    )
+    table = pa.table([keys, nouns, checksums], schema).sort_by('key').combine_chunks()
     with atomic_write(file) as temporary, pa.ipc.new_file(temporary, schema) as writer:
-        writer.write_batch(batch)
+        writer.write_table(table)
 
 
 class NounTable:
@@ -91,7 +86,8 @@ class NounTable:
             batch.validate(full=True)  # wrong offsets would read beyond the map
             if batch.schema != _SCHEMA:
                 raise ValueError(f'its columns are {batch.schema.names}')
-            self.settings = NounSettings(**json.loads(batch.schema.metadata[_METADATA]))
+            settings = json.loads(batch.schema.metadata[_METADATA])
+            self.settings = NounSettings(*(settings[name] for name in NounSettings._fields))
         except FileNotFoundError:
             raise
         except (pa.ArrowException, OSError, LookupError, TypeError, ValueError) as error:
@@ -148,16 +144,19 @@ class NounCache:
             key (str): Its name in the shard without extension, or its key in the list.
             caption (str): As it was read; surrounding blanks do not count.
         """
-        table = self._table(source)
+        if source not in self._tables:
+            if len(self._tables) >= _MAX_OPEN:
+                del self._tables[next(iter(self._tables))]
+            self._tables[source] = self._open(nouns_file(source, self.folder))
+        table = self._tables[source]
         nouns, checksum = (table and table.find(key)) or (None, None)
+        outcome = 'found'
         if nouns is None:
             outcome = 'missing'
             self._warn(outcome, f'{source}/{key} has no nouns')
         elif checksum != caption_checksum(caption):
             nouns, outcome = None, 'changed'
             self._warn(outcome, f'the caption of {source}/{key} is not the one that was tagged')
-        else:
-            outcome = 'found'
         # each loader worker writes its own row; a tensor takes ten times as long
         self._counts.numpy()[worker_row(), _OUTCOMES.index(outcome)] += 1
         return nouns
@@ -166,29 +165,20 @@ class NounCache:
         """Look-ups so far in all loader workers: ``found``, ``missing``, ``changed``."""
         return dict(zip(_OUTCOMES, self._counts.sum(0).tolist(), strict=True))
 
-    def _table(self, source: str) -> NounTable | None:
-        if source not in self._tables:
-            while len(self._tables) >= _MAX_OPEN:
-                del self._tables[next(iter(self._tables))]
-            self._tables[source] = self._open(nouns_file(source, self.folder))
-        return self._tables[source]
-
     def _open(self, file: str) -> NounTable | None:
         try:
             table = NounTable(file)
-        except FileNotFoundError as error:
-            if not glob(os.path.join(escape(os.path.dirname(file)), f'*{SUFFIX}')):
+        except (FileNotFoundError, ValueError) as error:
+            others = glob(os.path.join(escape(os.path.dirname(file)), f'*{SUFFIX}'))
+            if not others:
                 raise FileNotFoundError(
                     f'noun cache: expected {file!r} to exist; {_HOW_TO_BUILD}'
                 ) from error
-            self._warn('no file', f'{file!r} does not exist')
-            return None
-        except ValueError as error:
-            self._warn(file, str(error))
+            self._warn(file if file in others else 'no file', str(error))
             return None
         for name, wanted in self._wanted.items():
             found = getattr(table.settings, name)
-            if wanted is not None and wanted != found:
+            if wanted not in (None, found):
                 raise ValueError(
                     f'noun cache: expected nouns made with {name}={wanted!r}, as LoadNouns has it, '
                     f'but {file!r} was made with {name}={found!r}; set {name}={found!r} in '

@@ -23,8 +23,6 @@ Tagger = Callable[[str], TaggedWords]
 class NLTKTagger:
     """NLTK's word tokenizer and averaged perceptron, as the thesis uses them."""
 
-    packages = ('nltk',)  # whose versions the noun cache records
-
     def __init__(self) -> None:
         try:
             self('a dog')
@@ -43,8 +41,6 @@ class NLTKTagger:
 @TAGGERS.register_module('textblob')
 class TextBlobTagger:
     """TextBlob's PatternTagger: a lexicon and rules that ship with the package, for use offline."""
-
-    packages = ('textblob',)
 
     def __init__(self) -> None:
         # TextBlob takes a second to import, which users of NLTK need not wait for.

@@ -25,9 +25,6 @@ class ClassNameFile:
     def read(cls, source: str | Path) -> ClassNameFile:
         """Read class names, a class a line; lines that begin with '#' are comments.
 
-        Args:
-            source (str | Path): A path.
-
         Raises:
             ValueError: There is no such file, it is not UTF-8, or a line is empty or without name.
         """
@@ -36,25 +33,22 @@ class ClassNameFile:
             raise ValueError(f'expected the path of a file with class names, but got {source!r}')
         content = path.read_bytes()
         try:
-            lines = content.decode('utf-8').splitlines()
+            lines = content.decode('utf-8').rstrip().splitlines()
         except UnicodeDecodeError as error:
             raise ValueError(
                 f'expected class names in UTF-8, but {path} is not: {error}'
             ) from error
-        while lines and not lines[-1].strip():
-            lines.pop()
-        numbered = [(i, line) for i, line in enumerate(lines, 1) if not line.startswith('#')]
-        names = [tuple(name.strip() for name in line.split('|')) for _, line in numbered]
-        for (number, line), of_class in zip(numbered, names, strict=True):
-            if not all(of_class):
+        classes = []
+        for number, line in enumerate(lines, start=1):
+            if line.startswith('#'):
+                continue
+            names = [name.strip() for name in line.split('|')]
+            if not all(names):
                 raise ValueError(
                     f"expected a class a line, its names separated by '|', but line {number} of "
                     f'{path} is {line!r}'
                 )
-        if not names:
+            classes.append('|'.join(names))
+        if not classes:
             raise ValueError(f'expected class names in {path}, but it has none')
-        return cls(
-            tuple('|'.join(of_class) for of_class in names),
-            str(source),
-            hashlib.sha256(content).hexdigest(),
-        )
+        return cls(tuple(classes), str(source), hashlib.sha256(content).hexdigest())

@@ -83,7 +83,7 @@ def _map(function, items, workers: int) -> None:
 def write_shards(
     world: ShapesWorld, root, count: int, per_shard: int = 1000, workers: int = 1
 ) -> None:
-    """Write the training part as img2dataset writes it (``00000.tar``, parquet and stats beside).
+    """Write the training part as img2dataset writes it (``00000.tar``, stats beside).
 
     Args:
         world (ShapesWorld): Where the samples come from (split ``train``).

@@ -9,7 +9,7 @@ from PIL import Image
 
 from code_mm.apis.input_images import InputImage
 from code_mm.apis.results import ResultFolders, Segmentation, claim_folder, label_image
-from code_mm.datasets.benchmarks.coco_masks import decode_mask
+from code_mm.datasets.preparation.coco_object_labels import decode_mask
 
 LABELS = np.array([[0, 0, 2], [0, 2, 2]])
 CLASSES = ('background', 'cat', 'grüne Katze')

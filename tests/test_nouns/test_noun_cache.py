@@ -14,7 +14,7 @@ from code_mm.nouns.noun_cache import (
     write_nouns,
 )
 
-SETTINGS = NounSettings('textblob', 'noun', {'textblob': '1'}, [1, 2])
+SETTINGS = NounSettings('textblob', 'noun', [1, 2])
 CAPTIONS = ['a dog', 'Café / 犬', 'running', 'a red car']
 # Not what a tagger would find, so that a test can tell where nouns came from.
 NOUNS = [['hound', 'leash'], ['犬', 'coffee house'], [], ['vehicle']]

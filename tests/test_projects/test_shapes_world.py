@@ -117,7 +117,7 @@ def test_shards_have_img2datasets_layout(world, tmp_path):
     for folder, workers in (('one', 1), ('two', 2)):
         write_shards(world, tmp_path / folder, count=5, per_shard=3, workers=workers)
     names = sorted(p.name for p in (tmp_path / 'one').iterdir())
-    parts = ('.parquet', '.tar', '_stats.json')
+    parts = ('.tar', '_stats.json')
     assert names == sorted(f'{shard:05d}{part}' for shard in (0, 1) for part in parts)
     one, two = (tmp_path / folder / '00001.tar' for folder in ('one', 'two'))
     assert one.read_bytes() == two.read_bytes()

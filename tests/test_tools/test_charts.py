@@ -3,7 +3,6 @@
 import matplotlib
 import numpy as np
 import pytest
-from check_shards import draw_noun_frequencies
 from class_iou import class_order, draw_class_ious
 from confusion_matrix import classes_to_show, draw_confusion, most_confused
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -74,9 +73,3 @@ def test_the_most_confused_pairs_and_their_classes():
     assert classes_to_show(counts, 10) == list(range(10))
     with pytest.raises(ValueError, match='at least 2 classes'):
         classes_to_show(counts, 1)
-
-
-def test_nouns_are_in_proportion_and_in_order():
-    nouns = {'cat': 20, '$x^': 40, '犬' * 50: 10, 'bee': 1}
-    lengths = bar_lengths(draw_noun_frequencies(nouns, 100, 3), np.array([0x3B, 0x6E, 0xA8]))
-    np.testing.assert_allclose(np.divide(lengths, lengths[0]), [1, 0.5, 0.25], atol=0.02)

@@ -82,11 +82,6 @@ def as_city_ids(root):
         shutil.copy(path, path.with_name(path.name.replace('labelIds', 'labelTrainIds')))
 
 
-def as_stuff_ids(root):
-    for path in (root / 'annotations').rglob('*_labelTrainIds.png'):
-        shutil.copy(path.with_name(path.name.replace('_labelTrainIds', '')), path)
-
-
 @pytest.mark.parametrize('name', NAMES)
 def test_whole_data_are_right_but_for_their_number(whole, name):
     cfg = dataset_config(name, whole[name])
@@ -106,48 +101,33 @@ def test_whole_data_are_right_but_for_their_number(whole, name):
     assert report.images.tolist() == [sum((m == c).any() for m in maps) for c in range(len(pixels))]
     total = sum(m.size for m in maps)
     assert report.ignored == pytest.approx(sum((m == 255).sum() for m in maps) / total)
-    assert report.shares.sum() == pytest.approx(1)
     kinds = [len(set(np.unique(m).tolist()) - {255}) for m in maps]
     assert len(set(np.unique(report.example['labels']).tolist()) - {255}) == max(kinds)
     (note,) = report.notes
-    assert note.startswith(f'{pixels.count(0)} classes are in none of the 3 label files')
+    assert note.startswith(f'{pixels.count(0)} classes are in no label file read')
 
 
 @pytest.mark.parametrize(
     ('name', 'change', 'message'),
     [
-        ('context60', each('*Context/*.png', set_corner(144)), "converted by mmseg's pascal_cont"),
-        ('context59', each('*Context/*.png', set_corner(60)), "converted by mmseg's pascal_cont"),
+        ('context60', each('*Context/*.png', set_corner(144)), 'values above 59'),
         ('context59', each('*Context/*.png', lambda m: m - 1), 'coded by another tool'),
-        (
-            'context60',
-            remove('SegmentationClassContext'),
-            'SegmentationClassContext does not exist',
-        ),
+        ('context60', remove('SegmentationClassContext'), 'ClassContext does not exist'),
         ('context60', remove('SegmentationContext'), r'val\.txt does not exist'),
-        ('cityscapes', remove('*TrainIds.png'), r'_labelIds\.png as published'),
-        ('cityscapes', as_city_ids, r'label ids \(0 to 33\) instead'),
-        ('ade20k', each('annotations/*/*.png', set_corner(151)), 'labels of the full ADE20K'),
-        ('ade20k', rename('annotations/*/*.png', '.png', '_seg.png'), 'this is the full ADE20K'),
+        ('cityscapes', remove('*TrainIds.png'), r'_labelIds\.png\), but not .*TrainIds\.png'),
+        ('cityscapes', as_city_ids, 'values above 18'),
+        ('ade20k', rename('annotations/*/*.png', '.png', '_seg.png'), r'there \(.*_seg\.png\)'),
         ('voc21', each('*Class/*.png', lambda m: np.stack([m] * 3, -1)), 'colour pictures'),
-        ('voc20', each('*Class/*.png', lambda m: np.where(m == 255, 0, m)), 'SegmentationClassAug'),
-        ('voc21', each('*Class/*.png', set_corner(21)), 'values above 20'),
-        ('coco_stuff', remove('*_labelTrainIds.png'), "mmseg's coco_stuff164k.py makes of them"),
-        ('coco_stuff', as_stuff_ids, '182 ids instead of the 171'),
-        ('coco_object', rename('*.png', 'instance', 'label'), 'are not yet made'),
-        ('coco_object', each('*.png', set_corner(255)), 'another tool made these labels'),
-        ('coco_object', each('*.png', set_corner(90)), r"COCO's category ids \(up to 90\)"),
+        ('voc20', each('*Class/*.png', lambda m: np.where(m == 255, 0, m)), 'no pixel is 255'),
+        ('coco_stuff', remove('*_labelTrainIds.png'), r'there \(.*139\.png\), but not'),
+        ('coco_object', rename('*.png', 'instance', 'label'), r'there \(.*_labelTrainIds\.png\)'),
         ('coco_object', remove('*.png', 1), '1 labels do not exist: .*139_instanceTrainIds'),
         ('voc21', remove('*Images/2007_000042.jpg'), '1 images do not exist: .*2007_000042.jpg'),
         ('ade20k', remove('*.jpg', 1), '1 labels without image: ADE_val_00000001.png'),
         ('ade20k', each('annotations/*/*.png', np.zeros_like), 'every pixel is ignored'),
         ('voc21', each('*Class/*.png', np.zeros_like), "every pixel is 'background' or ignored"),
-        (
-            'ade20k',
-            each('*/*2.png', lambda m: m[:, 1:]),
-            r'in size: ADE_val_00000002.png: label 71',
-        ),
-        ('voc21', lambda root: shutil.rmtree(root), 'copy does not exist; data_root of the config'),
+        ('ade20k', each('*/*2.png', lambda m: m[:, 1:]), r'in size: .*0002\.png: label \(71'),
+        ('voc21', shutil.rmtree, 'copy does not exist; data_root of the config'),
     ],
 )
 def test_a_mistake_is_named(spoilt, name, change, message):
@@ -177,15 +157,8 @@ def test_values_beyond_8_bits_are_not_taken_for_others(spoilt):
 
 
 def test_a_limit_reads_few_files_and_counts_all(whole):
-    shown = []
-
-    def track(done, total):
-        shown.append(total)
-        return done
-
-    cfg = dataset_config('ade20k', whole['ade20k'])
-    report = check_benchmark('ade20k', cfg, limit=2, track=track)
-    assert (report.num_images, report.num_labels, report.num_read, shown) == (3, 3, 2, [2])
+    report = check_benchmark('ade20k', dataset_config('ade20k', whole['ade20k']), limit=2)
+    assert (report.num_images, report.num_labels, report.num_read) == (3, 3, 2)
 
 
 def test_other_data_sets_are_refused_or_checked_by_themselves(whole):

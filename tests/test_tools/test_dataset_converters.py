@@ -7,7 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-import cv2
 import pytest
 
 from code_mm.datasets.captions import CaptionListDataset, CaptionShardsDataset
@@ -46,12 +45,12 @@ def shards(write_pairs, tmp_path):
 
 def test_nouns_are_extracted_once(run, shards, write_pairs, tmp_path):
     out = tmp_path / 'nouns'
-    options = ('--out', out, '--tagger', 'textblob', '--workers', 2, '--project', 1000, 4)
+    options = ('--out', out, '--tagger', 'textblob', '--workers', 2)
     code, text = run('extract_nouns', shards / '{00000..00006}.tar', *options)
     assert code == 0
     assert '7 shards: 1 missing, 0 done before, 6 to tag' in text
     assert '18 captions tagged; 6 name nothing, 0 unreadable' in text
-    assert '1,000 captions would take' in text and 'on 4 cores' in text
+    assert '12,423,374 of CC12M would take' in text
     assert 'Nothing was left to tag' in run('extract_nouns', shards, *options)[1]
     load = dict(type='LoadNouns', cache=str(out), tagger='textblob')
     dataset = CaptionShardsDataset(str(shards), pipeline=[load])
@@ -130,14 +129,12 @@ def test_check(run, shards, tmp_path):
     options = (shards, '--out', out, '--workers', 2, '--tagger', 'textblob', '--num-nouns', 1)
     code, text = run('check_shards', *options)
     assert code == 0
-    assert '| few_nouns | 6 | no |' in text
     summary = json.loads((out / 'summary.json').read_text())
+    assert '"few_nouns": 6' in text
     assert (summary['pairs'], summary['usable'], summary['broken']) == (18, 12, 0)
     # pictures and captions of all six shards are the same, but for the first caption of each
     assert summary['problems'] == dict(duplicate_pair=10, few_nouns=6)
     assert summary['most_frequent_nouns'] == dict(car=6, cat=6, dog=6)
-    assert cv2.imread(str(out / 'nouns.png')).shape[2] == 3
-    assert (out / 'summary.md').read_text() in text
 
     (shards / '00002.tar').write_bytes((shards / '00002.tar').read_bytes()[:4000])
     code, text = run('check_shards', *options)

@@ -29,11 +29,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--shuffle', type=int, metavar='SEED', help='default: keep the order')
     parser.add_argument(
         '--captions',
-        choices=('all', 'first', 'random'),
+        choices=('all', 'first'),
         default='all',
         help='of an image of COCO: a pair for each caption (the image is repeated), or one',
     )
-    parser.add_argument('--seed', type=int, default=0, help='of --captions random')
     parser.add_argument('--image-key', default='image', help='column of a list')
     parser.add_argument('--caption-key', default='caption', help='column of a list')
     parser.add_argument('--columns', nargs='+', help='of csv and tsv without a header line')
@@ -50,7 +49,7 @@ def read_pairs(args: argparse.Namespace, skips: list) -> list:
     if not os.path.isfile(args.source):
         raise SystemExit(f'expected {args.source} to be a file or a folder, but it is not there')
     if conversion.is_coco(args.source):
-        return conversion.read_coco_pairs(args.source, args.images, args.captions, args.seed)
+        return conversion.read_coco_pairs(args.source, args.images, args.captions)
     return conversion.read_list_pairs(
         args.source, args.images, args.image_key, args.caption_key, args.columns, skips
     )
@@ -59,37 +58,30 @@ def read_pairs(args: argparse.Namespace, skips: list) -> list:
 def main() -> None:
     args = parse_args()
     from code_mm.datasets.preparation.parallel_jobs import run_jobs
-    from code_mm.datasets.preparation.shard_conversion import ShardConversion
+    from code_mm.datasets.preparation.shard_conversion import convert, shard_jobs
 
     skips: list = []
-    conversion = ShardConversion(args.out, args.samples_per_shard, args.min_size)
-    jobs = conversion.jobs(read_pairs(args, skips), args.shuffle)
+    pairs = read_pairs(args, skips)
+    jobs = shard_jobs(pairs, args.out, args.samples_per_shard, args.min_size, args.shuffle)
     args.out.mkdir(parents=True, exist_ok=True)
     extra = {path.name for path in args.out.glob('*.tar')} - {f'{j.number:05d}.tar' for j in jobs}
     if extra:
         raise SystemExit(f'{args.out} holds shards of something else ({min(extra)}); use another')
-    todo = [job for job in jobs if not conversion.is_done(job)]
+    todo = [job for job in jobs if job.finished_stats() is None]
     print(f'{len(jobs)} shards: {len(jobs) - len(todo)} written before, {len(todo)} to write')
     options = dict(description='writing', unit='pairs', count=lambda stats: stats['count'])
-    for _ in run_jobs(conversion.write, todo, args.workers, **options):
+    for _ in run_jobs(convert, todo, args.workers, **options):
         pass
-    sys.exit(report(args, conversion, jobs, skips))
-
-
-def report(args: argparse.Namespace, conversion, jobs: list, skips: list) -> int:
-    """Say what was written and what not; the exit code."""
-    left_out = [dict(reason=s.reason, key=s.key, detail=s.detail) for s in skips]
-    left_out += conversion.failures(jobs)
-    total = sum(len(job.pairs) for job in jobs) + len(skips)
+    left_out = [skip._asdict() for skip in skips]
+    left_out += [row for job in jobs for row in job.finished_stats()['left_out']]
+    total = len(pairs) + len(skips)
     print(f'{total - len(left_out)} of {total} pairs are in {args.out}')
     file = args.out / 'left_out.jsonl'
-    file.unlink(missing_ok=True)
-    if not left_out:
-        return 0
     file.write_text(''.join(json.dumps(row, ensure_ascii=False) + '\n' for row in left_out))
-    reasons = Counter(row['reason'].split(' ')[0] for row in left_out)
-    print(f'{len(left_out)} left out, see {file}: {dict(reasons)}')
-    return int(len(left_out) > args.max_bad_fraction * total)
+    if left_out:
+        reasons = Counter(row['reason'] for row in left_out)
+        print(f'{len(left_out)} left out, see {file}: {dict(reasons)}')
+    sys.exit(int(len(left_out) > args.max_bad_fraction * total))
 
 
 if __name__ == '__main__':

@@ -18,7 +18,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--limit', type=int, help='read at most so many label files of each benchmark: a quick look'
     )
-    parser.add_argument('--workers', type=int, default=4, help='threads that read files')
+    parser.add_argument('--workers', type=int, default=4, help='processes that read files')
     parser.add_argument(
         '--out',
         type=Path,
@@ -50,83 +50,55 @@ def load(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def write(report, folder: Path) -> list[Path]:
-    """Class shares as markdown and json, and the example; returns what was written."""
+def write(report, folder: Path) -> None:
+    """Class shares as markdown and json, and the example."""
     import mmcv
 
     from code_mm.evaluation.result_table import write_result_table
     from code_mm.visualization import draw_side_by_side
 
-    written = []
     if report.num_read:
-        rows = [
-            {'class': name, 'pixels %': 100 * share, 'images': int(images)}
-            for name, share, images in zip(
-                report.classes, report.shares, report.images, strict=True
-            )
-        ]
+        shares = 100 * report.pixels / max(report.pixels.sum(), 1)
+        columns = zip(report.classes, shares, report.images, strict=True)
+        rows = [{'class': c, 'pixels %': float(s), 'images': int(i)} for c, s, i in columns]
         digits = {'pixels %': 3, 'images': 0}
         write_result_table(rows, folder / f'{report.name}_classes', digits=digits)
-        written.append(folder / f'{report.name}_classes.md')
     if report.example:
         image = mmcv.imread(report.example['img_path'], channel_order='rgb')
         labels, palette = report.example['labels'], [tuple(c) for c in report.palette]
-        try:
-            picture = draw_side_by_side(image, labels, {}, report.classes, palette, panel=480)
-        except ValueError as error:  # labels without class: reported as a problem already
-            print(f'{report.name}: no example drawn: {error}')
-            return written
-        path = folder / f'{report.name}.png'
-        mmcv.imwrite(picture[..., ::-1], str(path))
-        written.append(path)
-    return written
+        picture = draw_side_by_side(image, labels, {}, report.classes, palette, panel=480)
+        mmcv.imwrite(picture[..., ::-1], str(folder / f'{report.name}.png'))
 
 
-def show(report, console, folder: Path) -> None:
-    from rich.markup import escape
-
-    verdict = '[red]WRONG[/red]' if report.problems else '[green]right[/green]'
+def show(report) -> None:
     found = (
-        'no data'
-        if not report.classes
-        else (
-            f'{report.num_images} images, {report.num_labels} labels ({report.num_read} read), '
-            f'{100 * report.ignored:.1f} % of the pixels ignored, '
-            f'{int((report.pixels > 0).sum())} of {len(report.classes)} classes seen'
-        )
+        f'{report.num_images} images, {report.num_labels} labels ({report.num_read} read), '
+        f'{100 * report.ignored:.1f} % of the pixels ignored, '
+        f'{int((report.pixels > 0).sum())} of {len(report.classes)} classes seen'
     )
-    console.print(f'[bold]{report.name}[/bold]: {verdict}: {found}')
+    print(f'{report.name}: {"WRONG" if report.problems else "right"}: {found}')
     for problem in report.problems:
-        console.print(f'  [red]wrong[/red]: {escape(problem)}')
+        print(f'  wrong: {problem}')
     for note in report.notes:
-        console.print(f'  note: {escape(note)}')
+        print(f'  note: {note}')
     if report.problems and report.preparation:
-        console.print(f'  to prepare: {escape(report.preparation)} (docs/benchmarks.md)')
-    for path in write(report, folder):
-        console.print(f'  {path}')
+        print(f'  to prepare: {report.preparation} (docs/benchmarks.md)')
 
 
 def main() -> None:
     args = parse_args()
     cfg = load(args)
     from data_report import check_benchmark
-    from rich.console import Console
-    from rich.progress import track
 
     from code_mm.datasets.benchmarks.table import evaluated_datasets
 
-    console = Console(soft_wrap=True)
     wrong = 0
     for name, dataset in evaluated_datasets(cfg).items():
-        report = check_benchmark(
-            name,
-            dataset,
-            args.limit,
-            args.workers,
-            lambda done, total, name=name: track(done, name, total, console=console),
-        )
-        show(report, console, args.out)
+        report = check_benchmark(name, dataset, args.limit, args.workers)
+        show(report)
+        write(report, args.out)
         wrong += bool(report.problems)
+    print(f'Examples and shares of the classes are in {args.out}')
     sys.exit(1 if wrong else 0)
 
 

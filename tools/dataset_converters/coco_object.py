@@ -11,11 +11,7 @@ from pathlib import Path
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('root', type=Path, help='folder with images/val2017')
-    parser.add_argument(
-        '--instances',
-        type=Path,
-        help='default: ROOT/annotations/instances_SPLIT.json',
-    )
+    parser.add_argument('--instances', help='default: ROOT/annotations/instances_SPLIT.json')
     parser.add_argument('--split', default='val2017', help='val2017 or train2017')
     parser.add_argument('--out', type=Path, help='default: ROOT/annotations/SPLIT')
     parser.add_argument('--workers', type=int, default=2, help='processes that paint')
@@ -29,12 +25,8 @@ def main() -> None:
 
     annotations = args.root / 'annotations'
     out = args.out or annotations / args.split
-    written, there = write_coco_object_labels(
-        args.instances or annotations / f'instances_{args.split}.json',
-        out,
-        args.workers,
-        args.overwrite,
-    )
+    instances = args.instances or annotations / f'instances_{args.split}.json'
+    written, there = write_coco_object_labels(instances, out, args.workers, args.overwrite)
     print(f'{written} label maps written, {there} were there: {out}')
     print('Look at them: tools/dataset_converters/check_eval_data.py')
 

@@ -1,10 +1,8 @@
 """Is a benchmark's data what it is published to be? Wrong labels give useless scores in silence."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +12,8 @@ from mmseg.registry import DATASETS
 from PIL import Image
 
 from code_mm.datasets.benchmarks.table import BENCHMARKS, KnownBenchmark, benchmark_of
+from code_mm.datasets.preparation.parallel_jobs import run_jobs
 
-_VALUES = 256
 _SHOWN = 3
 
 
@@ -24,55 +22,27 @@ class DataReport:
     """What was found in the data of one benchmark."""
 
     name: str
-    data_root: str
-    num_images: int = 0
-    num_labels: int = 0
-    """Images whose label file exists."""
-    num_read: int = 0
-    """Label files that were counted."""
-    classes: tuple[str, ...] = ()
-    palette: list = field(default_factory=list)
-    """RGB colours in label order."""
-    pixels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    """[classes] pixels of each class in the files read."""
-    images: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    """[classes] images with each class."""
-    ignored: float = 0.0
-    """Share of ignored pixels, in [0, 1]."""
-    problems: list[str] = field(default_factory=list)
-    """What is wrong; scores on these data mean nothing."""
-    notes: list[str] = field(default_factory=list)
-    """What may be as it should be."""
     preparation: str = ''
-    example: dict | None = None
-    """``img_path`` and ``labels`` (H, W) of the image with the most labels."""
+    problems: list[str] = field(default_factory=list)  # scores on these data mean nothing
+    notes: list[str] = field(default_factory=list)  # what may be as it should be
+    num_images: int = 0
+    num_labels: int = 0  # images whose label file exists
+    num_read: int = 0  # label files that were counted
+    classes: tuple[str, ...] = ()
+    palette: list = field(default_factory=list)  # RGB colours in label order
+    pixels: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))  # of each label
+    images: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))  # with each label
+    ignored: float = 0.0  # share of the pixels, in [0, 1]
+    example: dict | None = None  # img_path and labels (H, W) of the image with the most labels
 
-    @property
-    def shares(self) -> np.ndarray:
-        """Share [classes] of every class among the pixels that count."""
-        return self.pixels / max(int(self.pixels.sum()), 1)
-
-
-@dataclass
-class _Counts:
-    """What is in the label files: labels after loading, values as they are in the files."""
-
-    pixels: np.ndarray = field(default_factory=lambda: np.zeros(_VALUES, np.int64))
-    images: np.ndarray = field(default_factory=lambda: np.zeros(_VALUES, np.int64))
-    values: set[int] = field(default_factory=set)
-    colour_files: list[Path] = field(default_factory=list)
-    other_sizes: list[str] = field(default_factory=list)
-    unreadable: list[str] = field(default_factory=list)
-    num_read: int = 0
-    most_varied: Mapping | None = None
+    def add(self, what: str, found: list) -> None:
+        """Note a problem of several files, of which the first are shown."""
+        if found:
+            self.problems.append(f'{len(found)} {what}: {", ".join(map(str, found[:_SHOWN]))}')
 
 
 def check_benchmark(
-    name: str,
-    dataset: Mapping,
-    limit: int | None = None,
-    num_threads: int = 2,
-    track: Callable[[Iterable, int], Iterable] | None = None,
+    name: str, dataset: Mapping, limit: int | None = None, workers: int = 1
 ) -> DataReport:
     """Compare a benchmark's files with what is published, and with themselves.
 
@@ -80,8 +50,7 @@ def check_benchmark(
         name (str): How to call it.
         dataset (Mapping): Config of a mmseg data set with ``data_prefix`` and a pipeline.
         limit (int, optional): Read at most so many label files, evenly spread. All are counted.
-        num_threads (int): How many files are read at a time.
-        track (Callable, optional): Wraps the iterable of finished files, given with their number.
+        workers (int): Processes that read files.
 
     Raises:
         ValueError: If the config is of no single data set with image and label folders, or its
@@ -94,10 +63,13 @@ def check_benchmark(
             f'but got {dataset["type"]} with {dict(prefix)}'
         )
     known = BENCHMARKS.get(benchmark_of(dataset['type']))
-    report = DataReport(name, str(dataset.get('data_root') or '.'))
-    report.preparation = known.preparation if known else ''
-    report.problems += _absent_places(dataset)
-    if report.problems:
+    report = DataReport(name, known.preparation if known else '')
+    root = Path(dataset.get('data_root') or '.')
+    places = [root / place for place in ('', *prefix.values(), dataset.get('ann_file') or '')]
+    if absent := [place for place in places if not place.exists()]:
+        report.problems.append(
+            f'{absent[0]} does not exist; data_root of the config says where the data is'
+        )
         return report
     built = DATASETS.build(dict(dataset, test_mode=True))
     loaders = [t for t in built.pipeline.transforms if isinstance(t, LoadAnnotations)]
@@ -105,32 +77,14 @@ def check_benchmark(
         raise ValueError(f'{name}: expected LoadAnnotations in the pipeline, but got none')
     items = [built.get_data_info(number) for number in range(len(built))]
     missing = _check_files(report, items, built, known)
-    there = [i for i in items if _exists(i['img_path']) and _exists(i['seg_map_path'])]
+    there = [i for i in items if all(Path(i[k]).is_file() for k in ('img_path', 'seg_map_path'))]
     if limit is not None and limit < len(there):
-        there = [there[i] for i in np.linspace(0, len(there) - 1, max(1, limit)).astype(int)]
-    counts = _count_labels(there, loaders[0], num_threads, track)
-    _check_labels(report, counts, built.ignore_index, known, missing)
-    if counts.most_varied is not None:
-        labels = _load_labels(counts.most_varied, loaders[0])
-        report.example = dict(img_path=counts.most_varied['img_path'], labels=labels)
+        there = [there[i] for i in np.linspace(0, len(there) - 1, limit).astype(int)]
+    values = _read_labels(report, there, loaders[0], workers)
+    if known:
+        report.problems += _usual_mistakes(known, values, missing)
+    _check_labels(report, values, built.ignore_index)
     return report
-
-
-def _exists(path: str) -> bool:
-    return Path(path).is_file()
-
-
-def _load_labels(item: Mapping, load: LoadAnnotations) -> np.ndarray:
-    return load(dict(item, seg_fields=[]))['gt_seg_map']
-
-
-def _absent_places(dataset: Mapping) -> list[str]:
-    """Folders and lists of the config that do not exist."""
-    root = Path(dataset.get('data_root') or '.')
-    if not root.exists():
-        return [f'the folder {root} does not exist; data_root of the config says where the data is']
-    below = [*dataset['data_prefix'].values(), dataset.get('ann_file') or '']
-    return [f'{root / place} does not exist' for place in below if not (root / place).exists()]
 
 
 def _check_files(
@@ -139,123 +93,108 @@ def _check_files(
     """Numbers of files and pairs; returns the labels that are missing."""
     report.classes = tuple(dataset.metainfo['classes'])
     report.palette = dataset.metainfo['palette']
-    report.num_images = len(items)
-    images = [i['img_path'] for i in items if not _exists(i['img_path'])]
-    missing = [Path(i['seg_map_path']) for i in items if not _exists(i['seg_map_path'])]
-    report.num_labels = len(items) - len(missing)
-    if known and len(items) not in known.num_images:
-        expected = ' or '.join(map(str, known.num_images))
-        report.problems.append(f'expected {expected} images, but got {len(items)}')
-    elif not items:
-        report.problems.append('there are no images')
-    alone = []
+    images, labels = ([Path(item[key]) for item in items] for key in ('img_path', 'seg_map_path'))
+    missing = [path for path in labels if not path.is_file()]
+    report.num_images, report.num_labels = len(items), len(items) - len(missing)
+    expected = known.num_images if known else ()
+    if (expected and len(items) not in expected) or not items:
+        numbers = ' or '.join(map(str, expected)) or 'some'
+        report.problems.append(f'expected {numbers} images, but got {len(items)}')
+    report.add('images do not exist', [path for path in images if not path.is_file()])
+    report.add('labels do not exist', missing)
     if not dataset.ann_file:
-        folder = Path(dataset.data_prefix['seg_map_path'])
-        labels = set(folder.rglob(f'*{dataset.seg_map_suffix}'))
-        alone = sorted(path.name for path in labels - {Path(i['seg_map_path']) for i in items})
-    for what, paths in (
-        ('images do not exist', images),
-        ('labels do not exist', missing),
-        ('labels without image', alone),
-    ):
-        if paths:
-            shown = ', '.join(map(str, paths[:_SHOWN]))
-            report.problems.append(f'{len(paths)} {what}: {shown}')
+        there = Path(dataset.data_prefix['seg_map_path']).rglob(f'*{dataset.seg_map_suffix}')
+        report.add('labels without image', sorted(path.name for path in {*there} - {*labels}))
     return missing
 
 
-def _count_labels(
-    items: Sequence[Mapping],
-    load: LoadAnnotations,
-    num_threads: int,
-    track: Callable[[Iterable, int], Iterable] | None,
-) -> _Counts:
-    counts, most = _Counts(), 0
-    with ThreadPoolExecutor(max(1, num_threads)) as pool:
-        done = pool.map(lambda item: _read(item, load), items)
-        done = track(done, len(items)) if track else done
-        for item, (error, same_size, values, pixels) in zip(items, done, strict=True):
-            path = Path(item['seg_map_path'])
-            if error:
-                counts.unreadable.append(f'{path}: {error}')
-                continue
-            if same_size is not True:
-                counts.other_sizes.append(f'{path.name}: {same_size}')
-            if values is None:
-                counts.colour_files.append(path)
-                continue
-            counts.pixels += pixels
-            counts.images += pixels > 0
-            counts.values |= set(values.tolist())
-            counts.num_read += 1
-            labels = np.count_nonzero(pixels[: _VALUES - 1])
-            if labels > most and same_size is True:
-                most, counts.most_varied = labels, item
-    return counts
+def _read_labels(report: DataReport, items: list, load: LoadAnnotations, workers: int) -> set[int]:
+    """Count labels; returns all pixel values in the files as they are."""
+    values, most, colour, sizes, unreadable = set(), 0, [], [], []
+    options = dict(description=report.name, unit='images')
+    for item, (error, size, found, labels) in run_jobs(
+        partial(_read, load), items, workers, **options
+    ):
+        name = Path(item['seg_map_path']).name
+        if error:
+            unreadable.append(f'{name}: {error}')
+            continue
+        if size:
+            sizes.append(f'{name}: {size}')
+        if found is None:
+            colour.append(name)
+            continue
+        report.num_read += 1
+        pixels = np.bincount(labels.ravel(), minlength=256)
+        report.pixels += pixels
+        report.images += pixels > 0
+        values |= found
+        kinds = np.count_nonzero(pixels[:255])
+        if kinds > most and not size:
+            most = kinds
+            report.example = dict(img_path=item['img_path'], labels=labels)
+    report.add(
+        'label files are colour pictures; pixel values must be the classes: use the published '
+        'files, which no program has converted to RGB',
+        colour,
+    )
+    report.add('labels differ from their image in size', sizes)
+    report.add('files cannot be read', unreadable)
+    return values
 
 
-def _read(item: Mapping, load: LoadAnnotations) -> tuple:
-    """Why a pair cannot be read; True or both sizes; values in the file; [256] labels loaded."""
+def _read(load: LoadAnnotations, item: Mapping) -> tuple:
+    """Why a pair cannot be read; both sizes if they differ; values in the file; labels loaded."""
     try:
         with Image.open(item['img_path']) as image, Image.open(item['seg_map_path']) as labels:
-            same_size = labels.size == image.size or 'label {} x {}, image {} x {}'.format(
-                *labels.size, *image.size
-            )
+            differ = labels.size != image.size
+            size = f'label {labels.size}, image {image.size}' if differ else ''
             if len(labels.getbands()) > 1:
-                return None, same_size, None, None
-            values = np.unique(np.asarray(labels))
-        loaded = _load_labels(item, load)
+                return None, size, None, None
+            values = set(np.unique(np.asarray(labels)).tolist())
+        return None, size, values, load(dict(item, seg_fields=[]))['gt_seg_map']
     except (OSError, SyntaxError, ValueError) as error:  # SyntaxError: Pillow's for broken png
         return str(error), None, None, None
-    return None, same_size, values, np.bincount(loaded.ravel(), minlength=_VALUES)
 
 
-def _check_labels(
-    report: DataReport,
-    counts: _Counts,
-    ignore: int,
-    known: KnownBenchmark | None,
-    missing: list[Path],
-) -> None:
-    number, problems = len(report.classes), report.problems
-    report.num_read = counts.num_read
-    report.pixels, report.images = counts.pixels[:number], counts.images[:number]
-    report.ignored = float(counts.pixels[ignore] / max(int(counts.pixels.sum()), 1))
-    mistakes = known.mistakes if known else ()
-    problems += [m.message for m in mistakes if m.shows(counts.values, missing)]
-    if counts.colour_files:
-        problems.append(
-            f'{len(counts.colour_files)} label files are colour pictures with several channels '
-            f'({counts.colour_files[0].name}); pixel values must be the classes: use the '
-            'published files, which no program has converted to RGB'
+def _usual_mistakes(known: KnownBenchmark, values: set[int], missing: list[Path]) -> list[str]:
+    """How the values and names of label files differ from the published ones."""
+    found = []
+    if any(known.max_value < value != 255 for value in values):
+        found.append(f'values above {known.max_value}: labels that were not converted, or others')
+    if known.has_255 and values and 255 not in values:
+        found.append('no pixel is 255, as some of every published label file are')
+    if known.has_255 is False and 255 in values:
+        found.append(
+            'value 255, which the published labels do not have: they are coded by another tool, '
+            'and every class may be taken for its neighbour'
         )
-    beyond = [v for v in np.flatnonzero(counts.pixels).tolist() if number <= v != ignore]
+    if known.taken_for:
+        others = [path.with_name(path.name.replace(*known.taken_for)) for path in missing[:20]]
+        if there := [path.name for path in others if path.is_file()]:
+            found.append(f'other label files are there ({there[0]}), but not {missing[0].name}')
+    return found
+
+
+def _check_labels(report: DataReport, values: set[int], ignore: int) -> None:
+    pixels, number = report.pixels, len(report.classes)
+    report.ignored = float(pixels[ignore] / max(int(pixels.sum()), 1))
+    beyond = [v for v in np.flatnonzero(pixels).tolist() if number <= v != ignore]
+    report.pixels, report.images = pixels[:number], report.images[:number]
     if beyond:
-        problems.append(
+        report.problems.append(
             f'labels {beyond[0]} ... {beyond[-1]} after loading, but there are only {number} '
             f'classes (0 ... {number - 1}, {ignore} is ignored)'
         )
-    if max(counts.values, default=0) > 255:
-        problems.append(
-            f'values up to {max(counts.values)} in the files: mmseg reads labels in 8 bits'
+        report.example = None
+    if max(values, default=0) > 255:
+        report.problems.append(
+            f'values up to {max(values)} in the files: mmseg reads labels in 8 bits'
         )
-    for what, files in (
-        ('labels differ from their image in size', counts.other_sizes),
-        ('files cannot be read', counts.unreadable),
-    ):
-        if files:
-            problems.append(f'{len(files)} {what}: ' + '; '.join(files[:_SHOWN]))
-    if not counts.num_read:
-        return
-    seen = [name for name, pixels in zip(report.classes, report.pixels, strict=True) if pixels]
-    if not seen:
-        problems.append('every pixel is ignored')
-    elif len(seen) == 1 < counts.num_read:
-        problems.append(f'every pixel is {seen[0]!r} or ignored')
+    seen = [name for name, count in zip(report.classes, report.pixels, strict=True) if count]
+    if report.num_read and len(seen) <= min(1, report.num_read - 1):
+        report.problems.append(f'every pixel is {" or ".join([*map(repr, seen), "ignored"])}')
     never = [name for name in report.classes if name not in seen]
-    if never:
-        report.notes.append(
-            f'{len(never)} classes are in none of the {counts.num_read} label files read: '
-            + ', '.join(never[:8])
-            + (' ...' if len(never) > 8 else '')
-        )
+    if report.num_read and never:
+        some = ', '.join(never[:8]) + (' ...' if len(never) > 8 else '')
+        report.notes.append(f'{len(never)} classes are in no label file read: {some}')

@@ -12,6 +12,7 @@ import argparse
 import os
 
 LISTS = ('.json', '.jsonl', '.csv', '.tsv')
+CC12M, CORES = 12_423_374, 16  # what the time at the end is projected to
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,29 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--caption-field', help='field of the json member with the caption')
     parser.add_argument('--caption-key', default='caption', help='column of lists')
     parser.add_argument('--columns', nargs='+', help='of csv and tsv without a header line')
-    parser.add_argument(
-        '--project',
-        nargs=2,
-        type=int,
-        default=(12_423_374, 16),
-        metavar=('CAPTIONS', 'CORES'),
-        help='what the time at the end is projected to (default: CC12M on 16 cores)',
-    )
     return parser.parse_args()
-
-
-def check_targets(sources: list[str], folder: str | None) -> None:
-    """Two sources must not write one file."""
-    from code_mm.nouns.noun_cache import nouns_file
-
-    seen: dict[str, str] = {}
-    for source in sources:
-        other = seen.setdefault(nouns_file(source, folder), source)
-        if other != source:
-            raise SystemExit(
-                f'{other} and {source} would both write {nouns_file(source, folder)}; run the '
-                'tool once per data set, with an --out folder each'
-            )
 
 
 def tag_all(extraction, shards: list[str], lists: list[str], workers: int) -> list:
@@ -84,17 +63,16 @@ def tag_all(extraction, shards: list[str], lists: list[str], workers: int) -> li
     return results
 
 
-def report(results: list, project: tuple[int, int]) -> None:
+def report(results: list) -> None:
     captions, empty, unreadable, seconds = map(sum, zip(*results, strict=True))
     if not captions:
         print('Nothing was left to tag')
         return
-    print(f'{captions:,} captions tagged; {empty:,} name nothing, {unreadable:,} unreadable')
     rate = captions / max(seconds, 1e-9)
-    total, cores = project
     print(
-        f'{rate:,.0f} captions/s per core (CPU time of tagging, reading and writing); '
-        f'{total:,} captions would take {total / rate / cores / 60:.1f} minutes on {cores} cores'
+        f'{captions:,} captions tagged; {empty:,} name nothing, {unreadable:,} unreadable\n'
+        f'{rate:,.0f} captions/s per core (CPU time of tagging, reading and writing); the '
+        f'{CC12M:,} of CC12M would take {CC12M / rate / CORES / 60:.1f} minutes on {CORES} cores'
     )
 
 
@@ -104,12 +82,20 @@ def main() -> None:
     from code_mm.datasets.shards.shard_index import ShardLayout
     from code_mm.datasets.shards.shard_paths import expand_shard_paths
     from code_mm.nouns import build_tagger
+    from code_mm.nouns.noun_cache import nouns_file
 
     build_tagger(args.tagger)  # once, before the processes start
     lists = [s for s in args.sources if s.endswith(LISTS)]
     patterns = [s for s in args.sources if not s.endswith(LISTS)]
     shards = expand_shard_paths(patterns) if patterns else []
-    check_targets([*shards, *lists], args.out)
+    targets: dict[str, str] = {}
+    for source in [*shards, *lists]:
+        target = nouns_file(source, args.out)
+        if targets.setdefault(target, source) != source:
+            raise SystemExit(
+                f'{targets[target]} and {source} would both write {target}; run the tool once per '
+                'data set, with an --out folder each'
+            )
     for folder in filter(None, (args.out, args.index_dir)):
         os.makedirs(folder, exist_ok=True)
     extraction = NounExtraction(
@@ -122,7 +108,7 @@ def main() -> None:
         args.caption_key,
         args.columns,
     )
-    report([(0, 0, 0, 0.0), *tag_all(extraction, shards, lists, args.workers)], args.project)
+    report([(0, 0, 0, 0.0), *tag_all(extraction, shards, lists, args.workers)])
     print(f'Nouns files are in {args.out}' if args.out else 'Nouns files lie beside the sources')
 
 

@@ -1,6 +1,5 @@
-"""Benchmarks that MMSegmentation does not have."""
+"""Benchmarks: the table of what is known of them, and data sets that MMSegmentation lacks."""
 
-from .coco_object import COCOObjectDataset
-from .pascal_voc20 import PascalVOC20Dataset
+from .datasets import COCOObjectDataset, PascalVOC20Dataset
 
 __all__ = ['COCOObjectDataset', 'PascalVOC20Dataset']

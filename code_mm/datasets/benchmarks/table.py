@@ -6,40 +6,8 @@ an entry more, with a class of its own only where MMSegmentation has none.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
-
-
-class Mistake(NamedTuple):
-    """A usual mistake in label files: how it shows, and what to say. One of the keys is given."""
-
-    message: str
-    above: int | None = None
-    """A value in the files above this one, 255 aside."""
-    has: int | None = None
-    """This value in the files."""
-    lacks: int | None = None
-    """Nowhere this value in the files."""
-    beside: tuple[str, str] | None = None
-    """Label files are missing, but there are some with the second text in place of the first."""
-
-    def shows(self, values: Collection[int], missing: Sequence[Path]) -> bool:
-        """Whether it was made.
-
-        Args:
-            values (Collection[int]): All pixel values in the label files, as they are.
-            missing (Sequence[Path]): Label files that should be there and are not.
-        """
-        if self.above is not None:
-            return any(self.above < value != 255 for value in values)
-        if self.has is not None:
-            return self.has in values
-        if self.lacks is not None:
-            return bool(values) and self.lacks not in values
-        others = (path.with_name(path.name.replace(*self.beside)) for path in missing[:20])
-        return any(path.is_file() for path in others)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +23,11 @@ class KnownBenchmark:
         background_threshold (float, optional): Score of the background, which is what no class
             claims (thesis §4.1); None where there is none.
         num_images (tuple[int, ...]): Images of the split; several where publications differ.
-        preparation (str): How the files are made.
-        mistakes (tuple[Mistake, ...]): What usually goes wrong.
+        max_value (int): Highest value in the label files, 255 aside.
+        has_255 (bool, optional): Whether the label files hold 255; None: they may.
+        taken_for (tuple[str, str], optional): What the names of label files have, and what other
+            files have there instead that are often taken for them.
+        preparation (str): How the files are made, and what they are mistaken for.
     """
 
     dataset: str
@@ -66,8 +37,10 @@ class KnownBenchmark:
     ann_file: str = ''
     background_threshold: float | None = None
     num_images: tuple[int, ...]
+    max_value: int
+    has_255: bool | None = None
+    taken_for: tuple[str, str] | None = None
     preparation: str
-    mistakes: tuple[Mistake, ...]
 
     def dataset_config(self) -> dict:
         """Config of the data set, without pipeline."""
@@ -86,15 +59,10 @@ _VOC = dict(
     img_path='JPEGImages',
     seg_map_path='SegmentationClass',
     num_images=(1449,),
-    preparation='Unpack VOCtrainval_11-May-2012.tar; nothing is converted.',
-    mistakes=(
-        Mistake(
-            'no pixel is 255, though the published files have a border of 255 around every object: '
-            'these may be augmented labels (SegmentationClassAug); use SegmentationClass',
-            lacks=255,
-        ),
-        Mistake('values above 20: these are not class indices of PASCAL VOC', above=20),
-    ),
+    max_value=20,
+    has_255=True,
+    preparation='Unpack VOCtrainval_11-May-2012.tar; nothing is converted. Labels without a border '
+    'of 255 around every object may be augmented ones (SegmentationClassAug).',
 )
 _CONTEXT = dict(
     data_root='data/VOCdevkit/VOC2010',
@@ -102,21 +70,11 @@ _CONTEXT = dict(
     img_path='JPEGImages',
     seg_map_path='SegmentationClassContext',
     num_images=(5104, 5105),
+    max_value=59,
+    has_255=False,
     preparation='Unpack VOCtrainval_03-May-2010.tar, put trainval_merged.json beside it and run '
-    f"mmseg's tool pascal_context.py ({_TOOLS}).",
-    mistakes=(
-        Mistake(
-            "values above 59: the labels were not converted by mmseg's pascal_context.py "
-            '(the original has ids up to 459)',
-            above=59,
-        ),
-        Mistake(
-            "value 255: mmseg's pascal_context.py writes the background as 0 and ignores nothing; "
-            'these labels are coded by another tool (classes from 0, background 255), so that '
-            'every class would be taken for its neighbour',
-            has=255,
-        ),
-    ),
+    f"mmseg's tool pascal_context.py ({_TOOLS}). It writes the background as 0; other tools write "
+    'it as 255, and the original has ids up to 459.',
 )
 _COCO = dict(
     data_root='data/coco_stuff164k',
@@ -132,39 +90,24 @@ BENCHMARKS = dict(
         dataset='COCOObjectDataset',
         background_threshold=0.4,
         **_COCO,
+        max_value=80,
+        has_255=False,
+        taken_for=('_instanceTrainIds', '_labelTrainIds'),
         preparation='Unpack val2017.zip into images/ and annotations_trainval2017.zip, then run '
-        'python tools/dataset_converters/coco_object.py data/coco_stuff164k',
-        mistakes=(
-            Mistake(
-                'the labels of COCO-Stuff are there, those of COCO-Object are not yet made',
-                beside=('_instanceTrainIds', '_labelTrainIds'),
-            ),
-            Mistake(
-                'value 255: the converter of this project writes everything else as 0 and ignores '
-                'nothing, so another tool made these labels; if 255 is its background, every class '
-                'is taken for its neighbour (person must be 1, not 0)',
-                has=255,
-            ),
-            Mistake("values above 80: COCO's category ids (up to 90), not labels", above=80),
-        ),
+        'python tools/dataset_converters/coco_object.py data/coco_stuff164k. It writes everything '
+        "else as 0 and person as 1; other tools write 255 and 0, and COCO's category ids go up to "
+        '90.',
     ),
     voc20=KnownBenchmark(dataset='PascalVOC20Dataset', **_VOC),
     context59=KnownBenchmark(dataset='PascalContextDataset59', **_CONTEXT),
     coco_stuff=KnownBenchmark(
         dataset='COCOStuffDataset',
         **_COCO,
+        max_value=170,
+        taken_for=('_labelTrainIds', ''),
         preparation='Unpack val2017.zip into images/, stuffthingmaps_trainval2017.zip into '
-        f"annotations/, and run mmseg's tool coco_stuff164k.py ({_TOOLS}).",
-        mistakes=(
-            Mistake(
-                'the published files with 182 ids are there, but not *_labelTrainIds.png, which '
-                "mmseg's coco_stuff164k.py makes of them",
-                beside=('_labelTrainIds', ''),
-            ),
-            Mistake(
-                'values above 170: the published 182 ids instead of the 171 train ids', above=170
-            ),
-        ),
+        f"annotations/, and run mmseg's tool coco_stuff164k.py ({_TOOLS}), which makes 171 train "
+        'ids of the published 182.',
     ),
     cityscapes=KnownBenchmark(
         dataset='CityscapesDataset',
@@ -172,20 +115,10 @@ BENCHMARKS = dict(
         img_path='leftImg8bit/val',
         seg_map_path='gtFine/val',
         num_images=(500,),
+        max_value=18,
+        taken_for=('_labelTrainIds', '_labelIds'),
         preparation='Unpack leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip, and run '
-        f"mmseg's tool cityscapes.py ({_TOOLS}).",
-        mistakes=(
-            Mistake(
-                'gtFine has *_labelIds.png as published, but not *_labelTrainIds.png, which '
-                "mmseg's cityscapes.py makes",
-                beside=('_labelTrainIds', '_labelIds'),
-            ),
-            Mistake(
-                'values above 18: label ids (0 to 33) instead of the 19 train ids; the files '
-                '*_labelTrainIds.png are copies of *_labelIds.png',
-                above=18,
-            ),
-        ),
+        f"mmseg's tool cityscapes.py ({_TOOLS}), which makes 19 train ids of the published 34.",
     ),
     ade20k=KnownBenchmark(
         dataset='ADE20KDataset',
@@ -193,20 +126,10 @@ BENCHMARKS = dict(
         img_path='images/validation',
         seg_map_path='annotations/validation',
         num_images=(2000,),
-        preparation='Unpack ADEChallengeData2016.zip (scene parsing, 150 classes); nothing is '
-        'converted.',
-        mistakes=(
-            Mistake(
-                'files *_seg.png: this is the full ADE20K, not the scene parsing benchmark '
-                '(ADEChallengeData2016)',
-                beside=('.png', '_seg.png'),
-            ),
-            Mistake(
-                'values above 150: labels of the full ADE20K, not of the scene parsing benchmark '
-                '(ADEChallengeData2016)',
-                above=150,
-            ),
-        ),
+        max_value=150,
+        taken_for=('.png', '_seg.png'),
+        preparation='Unpack ADEChallengeData2016.zip (scene parsing, 150 classes), not the full '
+        'ADE20K; nothing is converted.',
     ),
 )
 
@@ -245,11 +168,11 @@ def benchmark_of(dataset_type: str) -> str | None:
 
 
 def evaluated_datasets(cfg: Mapping) -> dict[str, dict]:
-    """The data sets that a config tests on, one or several benchmarks.
+    """The data sets that a config tests on, or where nothing is tested, validates on.
 
     Args:
         cfg (Mapping): A config with ``test_dataloader``, or with ``benchmarks`` in ``test_cfg`` as
-            of ``MultiDatasetTestLoop``. Where nothing is tested, those of validation.
+            of ``MultiDatasetTestLoop``.
 
     Returns:
         dict[str, dict]: Name -> config of the data set, with its pipeline. A data set that stands
@@ -260,13 +183,12 @@ def evaluated_datasets(cfg: Mapping) -> dict[str, dict]:
     """
     for split in ('test', 'val'):
         loop, loader = (cfg.get(f'{split}_{part}') or {} for part in ('cfg', 'dataloader'))
-        shared = loader.get('dataset') or {}
-        if loop.get('benchmarks'):
-            known = {name: keys for name, keys in loop['benchmarks'].items() if keys is not None}
+        shared = dict(loader.get('dataset') or {})
+        known = {name: keys for name, keys in (loop.get('benchmarks') or {}).items() if keys}
+        if known:
             only = loop.get('only') or list(known)
             names = [only] if isinstance(only, str) else list(only)
-            unknown = [name for name in names if name not in known]
-            if unknown:
+            if unknown := [name for name in names if name not in known]:
                 raise ValueError(
                     f'only: expected benchmarks among {list(known)}, but got {unknown}'
                 )
@@ -274,7 +196,7 @@ def evaluated_datasets(cfg: Mapping) -> dict[str, dict]:
             return {name: {**pipeline, **known[name]['dataset']} for name in names}
         if 'type' in shared:
             kind = shared['type']
-            return {benchmark_of(kind) or kind.rpartition('.')[-1]: dict(shared)}
+            return {benchmark_of(kind) or kind.rpartition('.')[-1]: shared}
     raise ValueError(
         'expected a config with test_dataloader (or val_dataloader), but got none; take one of '
         'configs/eval'

@@ -8,12 +8,59 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from pycocotools import mask as coco
 
 from code_mm.atomic_write import atomic_write
-from code_mm.datasets.benchmarks.coco_masks import decode_mask
-from code_mm.datasets.benchmarks.coco_object import NUM_CATEGORIES, SUFFIX, COCOObjectDataset
+from code_mm.datasets.benchmarks import COCOObjectDataset
 
 from .parallel_jobs import run_jobs
+
+
+def decode_mask(
+    segmentation: Sequence[Sequence[float]] | Mapping, height: int, width: int
+) -> np.ndarray:
+    """Decode the ``segmentation`` of an annotation with COCO's own tools.
+
+    Args:
+        segmentation: A list of polygons ``[x0, y0, x1, y1, ...]`` in pixels, whose union is the
+            mask, or a run-length encoding ``{'size': [height, width], 'counts': ...}`` with counts
+            as a list of numbers or as COCO's compressed text.
+        height (int): Of the image, in pixels.
+        width (int): Of the image, in pixels.
+
+    Returns:
+        np.ndarray: Mask (height, width) of bools.
+
+    Raises:
+        ValueError: If the encoding's size differs from the image's, its runs do not fill
+            the image, or a polygon has no two coordinates per point or fewer than three points.
+    """
+    if isinstance(segmentation, Mapping):
+        size, counts = list(segmentation['size']), segmentation['counts']
+        if size != [height, width]:
+            raise ValueError(
+                f'expected a mask of the size of its image [{height}, {width}], but got {size}'
+            )
+        if isinstance(counts, (str, bytes)):
+            return coco.decode(dict(size=size, counts=counts)).astype(bool)
+        if sum(counts) != height * width or min(counts, default=0) < 0:
+            raise ValueError(
+                f'expected run lengths with the sum {height} * {width} = {height * width}, but '
+                f'got {sum(counts)}; the file is damaged or belongs to another image'
+            )
+        runs = coco.frPyObjects(dict(size=size, counts=list(counts)), height, width)
+        return coco.decode(runs).astype(bool)
+    # COCO's tools would take four numbers for a box, and ignore an odd one
+    for polygon in segmentation:
+        if len(polygon) % 2 or len(polygon) < 6:
+            raise ValueError(
+                'expected a polygon [x0, y0, x1, y1, ...] of at least three points, but got '
+                f'{len(polygon)} numbers'
+            )
+    if not len(segmentation):
+        return np.zeros((height, width), bool)
+    polygons = [np.asarray(polygon, np.float64).tolist() for polygon in segmentation]
+    return coco.decode(coco.merge(coco.frPyObjects(polygons, height, width))).astype(bool)
 
 
 def paint_labels(
@@ -54,17 +101,15 @@ def paint_labels(
 
 def category_labels(categories: Sequence[Mapping]) -> dict[int, int]:
     """Labels 1 ... 80 of COCO's category ids, which have gaps, in the order of the ids."""
-    ordered = sorted(categories, key=lambda category: category['id'])
-    names = tuple(category['name'] for category in ordered)
+    names = {category['id']: category['name'] for category in categories}
     expected = COCOObjectDataset.METAINFO['classes'][1:]
-    if names != expected:
-        missing = sorted(set(expected) - set(names))
+    if tuple(names[key] for key in sorted(names)) != expected:
         raise ValueError(
-            f"expected COCO's {NUM_CATEGORIES} object categories, but got {len(names)} "
-            f'({", ".join(names[:3])} ...), without {missing[:3]}; give instances_val2017.json of '
+            f"expected COCO's {len(expected)} object categories, but got {len(names)}, without "
+            f'{sorted(set(expected) - set(names.values()))[:3]}; give instances_val2017.json of '
             "COCO's annotations_trainval2017.zip"
         )
-    return {category['id']: label for label, category in enumerate(ordered, start=1)}
+    return {key: label for label, key in enumerate(sorted(names), start=1)}
 
 
 def write_coco_object_labels(
@@ -73,7 +118,7 @@ def write_coco_object_labels(
     """Write ``<image>_instanceTrainIds.png`` for every image of an instances file.
 
     Images without any object get a map of background. Files that are there are whole and left as
-    they are, so an interrupted run goes on. A progress bar shows how far it is.
+    they are, so an interrupted run goes on.
 
     Args:
         instances (str | Path): ``instances_val2017.json``.
@@ -88,8 +133,7 @@ def write_coco_object_labels(
     labels, by_image = category_labels(data['categories']), defaultdict(list)
     for annotation in data['annotations']:
         by_image[annotation['image_id']].append(annotation)
-    unknown = set(by_image) - {image['id'] for image in data['images']}
-    if unknown:
+    if unknown := set(by_image) - {image['id'] for image in data['images']}:
         raise ValueError(
             f'expected annotations of images that {instances} lists, but got image ids '
             f'{sorted(unknown)[:3]}; the file is not whole'
@@ -97,37 +141,30 @@ def write_coco_object_labels(
     folder.mkdir(parents=True, exist_ok=True)
     jobs = []
     for image in data['images']:
-        path = folder / (Path(image['file_name']).stem + SUFFIX)
+        path = folder / f'{Path(image["file_name"]).stem}_instanceTrainIds.png'
         if overwrite or not path.exists():
             jobs.append((path, by_image[image['id']], image['height'], image['width']))
-    workers = max(1, min(num_processes, len(jobs)))
-    for _ in run_jobs(partial(_write, labels), jobs, workers, description='label maps'):
+    for _ in run_jobs(partial(_write, labels), jobs, num_processes, description='label maps'):
         pass
     return len(jobs), len(data['images']) - len(jobs)
 
 
 def _read(path: Path) -> dict:
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"expected COCO's instances_val2017.json, but {path} does not exist; it is in "
-            'annotations_trainval2017.zip'
-        )
+    expected = "expected COCO's instances_val2017.json (in annotations_trainval2017.zip)"
     try:
         data = json.loads(path.read_text(encoding='utf-8'))
+    except FileNotFoundError:
+        raise FileNotFoundError(f'{expected}, but {path} does not exist') from None
     except ValueError as error:
-        raise ValueError(f'expected json in {path}, but got {error}; download it again') from error
-    keys = ('images', 'annotations', 'categories')
-    missing = [key for key in keys if not isinstance(data, dict) or key not in data]
+        raise ValueError(f'{expected}, but {path} is cut or damaged: {error}') from error
+    missing = {'images', 'annotations', 'categories'}.difference(data)
     if missing:
-        raise ValueError(
-            f'expected an instances file of COCO with {", ".join(keys)}, but {path} has no '
-            f'{", ".join(missing)}'
-        )
+        raise ValueError(f'{expected}, but {path} has no {", ".join(sorted(missing))}')
     return data
 
 
 def _write(labels: Mapping[int, int], job: tuple[Path, Sequence[Mapping], int, int]) -> None:
-    path, annotations, height, width = job
-    painted = paint_labels(annotations, height, width, labels)
+    path, *image = job
+    painted = paint_labels(*image, labels)
     with atomic_write(path) as unfinished:
         Image.fromarray(painted).save(unfinished, format='PNG')

@@ -6,7 +6,6 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from itertools import islice
 from typing import NamedTuple
 
@@ -24,9 +23,8 @@ from code_mm.nouns.noun_cache import (
     write_nouns,
 )
 from code_mm.nouns.noun_selector import NounSelector
-from code_mm.nouns.taggers import build_tagger, settled_tagger
+from code_mm.nouns.taggers import settled_tagger
 from code_mm.structures.unusable_sample import UnusableSample
-from code_mm.version import __version__
 
 _ROWS_PER_PART = 20_000  # of a list: what a killed run loses per process
 
@@ -59,7 +57,7 @@ class NounExtraction:
         tagger (str | dict): See :func:`~code_mm.nouns.taggers.build_tagger`.
         word_type (str): 'noun' or 'noun_phrase'.
         layout (ShardLayout): Which members of a shard are images, captions and json.
-        caption_field (str, optional): The json field that holds the caption.
+        caption_field (str, optional): Field of the layout's caption, a json member.
         index_dir (str, optional): Where the shards' indices are kept, see ``index_shards``.
         caption_key (str): Column of lists.
         columns (Sequence[str], optional): Of csv and tsv lists without a header line.
@@ -76,12 +74,10 @@ class NounExtraction:
 
     def settings(self, source: str) -> NounSettings:
         """What an up-to-date file of ``source`` says about its making."""
-        packages = getattr(build_tagger(self.tagger), 'packages', ())
-        versions = {'code_mm': __version__} | {name: metadata.version(name) for name in packages}
         state = os.stat(source)
         read = (self.layout.caption, self.caption_field, self.caption_key, self.columns)
         stamp = json.loads(json.dumps([state.st_size, state.st_mtime_ns, *read]))  # as read back
-        return NounSettings(settled_tagger(self.tagger), self.word_type, versions, stamp)
+        return NounSettings(settled_tagger(self.tagger), self.word_type, stamp)
 
     def is_done(self, source: str) -> bool:
         """Whether the nouns file of a shard or list is there, whole and up to date."""
@@ -94,15 +90,11 @@ class NounExtraction:
 
     def _shard_captions(self, path: str) -> Iterator[tuple[str, str | None]]:
         index, reader = load_or_scan(path, self.layout, self.index_dir), ShardReader()
-        for key, (_, caption_range, fields_range) in zip(
-            index.keys, index.places.tolist(), strict=True
-        ):
+        for key, place in zip(index.keys, index.places[:, 1].tolist(), strict=True):
             try:
-                if self.caption_field:
-                    fields = parse_fields(reader.read(path, *fields_range))
-                    caption = fields.get(self.caption_field)
-                else:
-                    caption = decode_caption(reader.read(path, *caption_range))
+                data = reader.read(path, *place)
+                field = self.caption_field
+                caption = parse_fields(data).get(field) if field else decode_caption(data)
             except UnusableSample:
                 caption = None
             yield key.decode(), caption if isinstance(caption, str) else None
@@ -110,9 +102,9 @@ class NounExtraction:
     def _write(self, file: str, captions: Iterable, settings: NounSettings) -> Tagged:
         start, select = time.process_time(), NounSelector(self.tagger, self.word_type)
         captions = dict(captions)
-        nouns = [select((caption or '').strip()) for caption in captions.values()]
-        checksums = [caption_checksum(caption or '') for caption in captions.values()]
-        write_nouns(file, list(captions), nouns, checksums, settings)
+        texts = [(caption or '').strip() for caption in captions.values()]
+        nouns = [select(text) for text in texts]
+        write_nouns(file, list(captions), nouns, list(map(caption_checksum, texts)), settings)
         unreadable, seconds = list(captions.values()).count(None), time.process_time() - start
         return Tagged(len(captions), nouns.count([]), unreadable, seconds)
 
@@ -156,8 +148,6 @@ class NounExtraction:
 def _holds(file: str, settings: NounSettings) -> bool:
     """Whether a whole file made with these settings is there."""
     try:
-        found = NounTable(file).settings
+        return NounTable(file).settings == settings
     except (OSError, ValueError):
         return False
-    # Versions are for the record: a new release of a package does not spoil 12 million tags.
-    return found._replace(versions={}) == settings._replace(versions={})

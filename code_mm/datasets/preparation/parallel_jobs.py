@@ -22,7 +22,7 @@ def run_jobs(
     *,
     description: str = '',
     unit: str = 'items',
-    count: Callable[[Any], int] | None = None,
+    count: Callable[[Any], int] = lambda result: 1,
 ) -> Iterator[tuple[Any, Any]]:
     """Yield ``(job, function(job))`` as jobs end, in any order.
 
@@ -35,29 +35,30 @@ def run_jobs(
         jobs (Iterable): Arguments, picklable.
         workers (int): Processes; 1 runs the jobs in this process.
         description (str): What the progress bar says.
-        unit (str): What ``count`` counts; the bar shows so many per second.
-        count (Callable, optional): Items of a result.
+        unit (str): What ``count`` counts in a result; the bar shows so many per second.
+        count (Callable): By default, results.
     """
     if workers < 1:
         raise ValueError(f'expected workers >= 1, but got {workers}')
     columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
     progress = Progress(*columns, TextColumn('{task.fields[items]}'), console=Console(stderr=True))
     total = len(jobs) if hasattr(jobs, '__len__') else None
-    task = progress.add_task(description, total=total, items='')
-    number = 0
-    for job, result in _results(function, iter(jobs), workers, progress):
-        number += count(result) if count else 0
+    task, number = progress.add_task(description, total=total, items=''), 0
+    results = _in_this_process if workers == 1 else _in_processes
+    for job, result in results(function, iter(jobs), workers, progress):
+        number += count(result)
         speed = number / max(progress.tasks[0].elapsed or 0, 1e-9)
-        progress.update(task, advance=1, items=f'{number:,} {unit} ({speed:,.0f}/s)' * bool(count))
+        progress.update(task, advance=1, items=f'{number:,} {unit} ({speed:,.0f}/s)')
         yield job, result
 
 
-def _results(function, jobs: Iterator, workers: int, progress: Progress) -> Iterator:
-    if workers == 1:
-        with progress:
-            for job in jobs:
-                yield job, function(job)
-        return
+def _in_this_process(function, jobs: Iterator, workers: int, progress: Progress) -> Iterator:
+    with progress:
+        for job in jobs:
+            yield job, function(job)
+
+
+def _in_processes(function, jobs: Iterator, workers: int, progress: Progress) -> Iterator:
     with ProcessPoolExecutor(workers, initializer=_begin_worker) as pool:
         try:
             # The processes start here, before the thread of the progress bar does.
@@ -81,10 +82,9 @@ def _results(function, jobs: Iterator, workers: int, progress: Progress) -> Iter
 def _begin_worker() -> None:
     """Two things that a worker would wait for forever: a killed parent, and its lost threads."""
     torch.set_num_threads(1)  # as torch's own loader workers do: a fork has no OpenMP threads
-    sentinel = multiprocessing.parent_process().sentinel
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
-    def watch() -> None:
-        wait_for_any([sentinel])
-        os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+def _end_with_parent() -> None:
+    wait_for_any([multiprocessing.parent_process().sentinel])
+    os._exit(1)

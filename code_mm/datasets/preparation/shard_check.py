@@ -2,9 +2,8 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -16,13 +15,8 @@ from code_mm.structures.unusable_sample import UnusableSample
 
 # Web data always has some of these; training counts and replaces them.
 ALLOWED = ('few_nouns', 'empty_caption', 'duplicate_pair')
-_SIZES = (
-    'image width',  # pixels
-    'image height',
-    'caption characters',
-    'caption words',
-    'nouns per caption',
-)
+_IMAGE_SIZES = ('image width', 'image height')  # pixels; 0 where it cannot be read
+_SIZES = (*_IMAGE_SIZES, 'caption characters', 'caption words', 'nouns per caption')
 _QUANTILES = {'min': 0, '5 %': 5, 'median': 50, '95 %': 95, 'max': 100}
 
 
@@ -32,15 +26,12 @@ class ShardFindings:
 
     path: str
     problems: list[Skip]  # all that is wrong, also several things with one sample
-    counts: Counter = field(default_factory=Counter)  # pairs, checked, usable; replaced captions
-    # of the samples with a readable caption and image
-    keys: list[bytes] = field(default_factory=list)
-    # of each of these: of the image's bytes, and of both; equal ones are duplicates
-    hashes: list[tuple[int, int]] = field(default_factory=list)
-    # of each readable image or caption
-    sizes: dict[str, list[int]] = field(default_factory=lambda: {name: [] for name in _SIZES})
+    counts: Counter  # pairs, checked, usable; replaced captions
     nouns: Counter = field(default_factory=Counter)  # how many captions each is in
     cache: dict[str, int] = field(default_factory=dict)  # look-ups: found, missing, changed
+    # of the samples with a readable caption: key, hash of the image's bytes and of both (equal
+    # ones are duplicates), sizes; compact, as there may be millions
+    rows: np.ndarray | None = None
 
     def attempt(self, key: str, function: Callable, argument: dict) -> dict | None:
         """``function(argument)``, or None (noted) where that is unusable."""
@@ -77,10 +68,10 @@ class ShardCheck:
         select_nouns = SelectNouns(self.num_nouns)
         index = load_or_scan(path, dataset.layout, dataset.index_dir)
         samples = ShardSamples([index])
-        step = max(1, -(-len(samples) // self.limit)) if self.limit else 1
-        found = ShardFindings(path, list(index.skips))
-        found.counts.update(pairs=len(samples), checked=len(samples[::step]))
-        for info in samples[::step]:
+        chosen = samples[:: max(1, -(-len(samples) // self.limit)) if self.limit else 1]
+        counts, rows = Counter(pairs=len(samples), checked=len(chosen)), []
+        found = ShardFindings(path, list(index.skips), counts)
+        for info in chosen:
             key, before = info['sample_key'], len(found.problems)
             sample = found.attempt(key, dataset.read_sample, info)
             if sample is None:
@@ -89,21 +80,17 @@ class ShardCheck:
             nouns = load_nouns(sample)['nouns']
             image = found.attempt(key, load_image, dict(img_bytes=content))
             found.attempt(key, select_nouns, sample)
-            found.counts['replaced'] += '\ufffd' in caption
+            height, width = image['img_shape'] if image else (0, 0)
+            hashes = _hash(content), _hash(content + b'\0' + caption.encode())
+            sizes = width, height, len(caption), len(caption.split()), len(nouns)
+            rows.append((key.encode(), *hashes, *sizes))
             found.nouns.update(nouns)
-            sizes = {
-                'caption characters': len(caption),
-                'caption words': len(caption.split()),
-                'nouns per caption': len(nouns),
-            }
-            if image is not None:
-                sizes['image height'], sizes['image width'] = image['img_shape']
-                found.keys.append(key.partition('/')[2].encode())
-                found.hashes.append((_hash(content), _hash(content + b'\0' + caption.encode())))
-            for name, size in sizes.items():
-                found.sizes[name].append(size)
-            found.counts['usable'] += len(found.problems) == before
+            counts['replaced'] += '\ufffd' in caption
+            counts['usable'] += len(found.problems) == before
         found.cache = load_nouns.cache.counts() if load_nouns.cache else {}
+        longest = max((len(key) for key, *_ in rows), default=1)
+        columns = [('key', f'S{longest}'), ('image', 'u8'), ('pair', 'u8')]
+        found.rows = np.array(rows, [*columns, *((name, 'i4') for name in _SIZES)])
         return found
 
 
@@ -115,67 +102,61 @@ class ShardReport:
     """Adds up the findings of all shards.
 
     Args:
-        num_nouns (int): That a caption must have.
         allowed (Sequence[str]): Reasons that do not count as broken.
     """
 
-    def __init__(self, num_nouns: int = 2, allowed: Sequence[str] = ALLOWED) -> None:
-        self.num_nouns = num_nouns
+    def __init__(self, allowed: Sequence[str] = ALLOWED) -> None:
         self.allowed = tuple(allowed)
-        self.nouns: Counter = Counter()
-        self.counts: Counter = Counter(pairs=0, checked=0, usable=0, replaced=0)
-        self.cache: Counter = Counter()
-        # by path: problems, keys, hashes and sizes, compact, as there may be millions
-        self._shards: dict[str, tuple[list[Skip], np.ndarray, np.ndarray, dict]] = {}
+        self.nouns, self.cache = Counter(), Counter()
+        self.counts = Counter(pairs=0, checked=0, usable=0, replaced=0)
+        self._shards: dict[str, tuple[list[Skip], np.ndarray]] = {}
 
     def add(self, found: ShardFindings) -> None:
         """Take a shard's findings in, in any order."""
         for name in ('nouns', 'counts', 'cache'):
             getattr(self, name).update(getattr(found, name))
-        hashes = np.array(found.hashes, np.uint64).reshape(-1, 2)
-        sizes = {name: np.array(values, np.int32) for name, values in found.sizes.items()}
-        keys = np.array(found.keys, np.bytes_)
-        self._shards[found.path] = found.problems, keys, hashes, sizes
+        self._shards[found.path] = found.problems, found.rows
+
+    def _rows(self) -> np.ndarray:
+        return np.concatenate([rows for _, (_, rows) in sorted(self._shards.items())])
 
     def problems(self) -> list[Skip]:
         """All problems by shard, and the pairs that were there before as ``duplicate_pair``."""
-        shards = sorted(self._shards.items())
-        problems = [problem for _, (found, *_) in shards for problem in found]
-        keys = [
-            f'{Path(path).name}/{key.decode()}' for path, (_, keys, *_) in shards for key in keys
-        ]
-        hashes = np.concatenate([hashes[:, 1] for _, (_, _, hashes, _) in shards])
-        _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+        rows = self._rows()
+        rows = rows[rows['image width'] > 0]
+        _, first, inverse = np.unique(rows['pair'], return_index=True, return_inverse=True)
         original = first[inverse]
-        return problems + [
-            Skip('duplicate_pair', keys[i], f'same as {keys[original[i]]}')
-            for i in np.flatnonzero(original != np.arange(len(hashes)))
+        keys = np.char.decode(rows['key'], 'utf-8')
+        return [
+            *(problem for _, (found, _) in sorted(self._shards.items()) for problem in found),
+            *(
+                Skip('duplicate_pair', str(keys[i]), f'same as {keys[original[i]]}')
+                for i in np.flatnonzero(original != np.arange(len(rows)))
+            ),
         ]
 
     def summary(self, num_top: int = 50) -> dict:
         """Counts, statistics and the ``num_top`` most frequent nouns, for json."""
-        reasons = Counter(problem.reason for problem in self.problems())
-        shards = self._shards.values()
-        images = np.concatenate([hashes[:, 0] for _, _, hashes, _ in shards])
-        sizes = {name: np.concatenate([found[name] for *_, found in shards]) for name in _SIZES}
-        num_nouns = sizes['nouns per caption']
+        reasons, rows = Counter(problem.reason for problem in self.problems()), self._rows()
+        has_image = rows['image width'] > 0
+        images = rows['image'][has_image]
         # by number, then by name, so that the order does not depend on that of the shards
         frequent = sorted(self.nouns.items(), key=lambda item: (-item[1], item[0]))
         return {
-            'shards': len(shards),
+            'shards': len(self._shards),
             **{name: self.counts[name] for name in ('pairs', 'checked', 'usable')},
             'problems': dict(reasons.most_common()),
             'allowed': list(self.allowed),
             'broken': sum(n for reason, n in reasons.items() if reason not in self.allowed),
-            'captions': len(num_nouns),
+            'captions': len(rows),
             'repeated_images': len(images) - len(np.unique(images)),
             'captions_with_invalid_utf8': self.counts['replaced'],
-            'captions_without_nouns': int((num_nouns == 0).sum()),
-            f'captions_with_fewer_than_{self.num_nouns}_nouns': int(
-                sum(num_nouns < self.num_nouns)
-            ),
+            'captions_without_nouns': int((rows['nouns per caption'] == 0).sum()),
             'noun_cache': dict(self.cache),
-            'statistics': {name: _quantiles(values) for name, values in sizes.items()},
+            'statistics': {
+                name: _quantiles(rows[name][has_image] if name in _IMAGE_SIZES else rows[name])
+                for name in _SIZES
+            },
             'distinct_nouns': len(self.nouns),
             'most_frequent_nouns': dict(frequent[:num_top]),
         }
@@ -186,36 +167,3 @@ def _quantiles(values: np.ndarray) -> dict:
         return {}
     results = np.percentile(values, list(_QUANTILES.values())).tolist()
     return dict(zip(_QUANTILES, results, strict=True)) | {'mean': float(values.mean())}
-
-
-def report_page(summary: dict, picture: str | None = None) -> str:
-    """A report's summary as a markdown page, with the file name of a picture of the nouns."""
-    counts = [
-        (key.replace('_', ' '), value) for key, value in summary.items() if isinstance(value, int)
-    ]
-    counts += [(f'noun cache: {state}', value) for state, value in summary['noun_cache'].items()]
-    problems = [
-        (reason, number, 'no' if reason in summary['allowed'] else 'yes')
-        for reason, number in summary['problems'].items()
-    ]
-    columns = [*_QUANTILES, 'mean']
-    sizes = [
-        (name, *(f'{values[column]:,.1f}' if values else '' for column in columns))
-        for name, values in summary['statistics'].items()
-    ]
-    nouns = summary['most_frequent_nouns'].items()
-    lines = ['# Check of shards', *_table(['', ''], counts)]
-    lines += ['', '## Problems', *_table(['reason', 'number', 'counts as broken'], problems)]
-    lines += ['', '## Sizes', *_table(['', *columns], sizes)]
-    lines += ['', '## Most frequent nouns', *_table(['noun', 'captions'], nouns)]
-    if picture:
-        lines += ['', f'![Most frequent nouns]({picture})']
-    return '\n'.join(lines) + '\n'
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence]) -> list[str]:
-    lines = ['', f'| {" | ".join(header)} |', '| --- |' + ' ---: |' * (len(header) - 1)]
-    for row in rows:
-        cells = [f'{c:,}' if isinstance(c, int) else c.replace('|', '&#124;') for c in row]
-        lines.append(f'| {" | ".join(cells)} |')
-    return lines

@@ -3,13 +3,11 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from code_mm.datasets.captions.caption_list import read_rows, split_nouns
 from code_mm.datasets.captions.sample import checked_caption
@@ -20,7 +18,7 @@ from code_mm.structures.unusable_sample import UnusableSample
 from .shard_writer import FailedSample, ShardSample, finished_stats, write_shard
 
 _IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp')
-_FORMAT = 1  # raise it when other bytes are written from the same pairs
+_FORMAT = 2  # raise it when other bytes are written from the same pairs
 
 
 class Pair(NamedTuple):
@@ -31,9 +29,7 @@ class Pair(NamedTuple):
     fields: dict  # what else is known of it
 
 
-def read_coco_pairs(
-    path: str, image_folder: str, captions: str = 'all', seed: int = 0
-) -> list[Pair]:
+def read_coco_pairs(path: str, image_folder: str, captions: str = 'all') -> list[Pair]:
     """Pairs of a COCO file ``captions_*.json``, in the order of its images.
 
     Args:
@@ -41,12 +37,10 @@ def read_coco_pairs(
             caption).
         image_folder (str): Before the file names.
         captions (str): An image has five or so. 'all': a pair for each (the image is repeated);
-            'first': the one with the least annotation id; 'random': one drawn with ``seed``.
-        seed (int): Of 'random'.
+            'first': the one with the least annotation id.
     """
     content = json.loads(Path(path).read_text(encoding='utf-8'))
-    missing = [key for key in ('images', 'annotations') if key not in content]
-    if missing or not any('caption' in row for row in content['annotations']):
+    if 'images' not in content or not any('caption' in a for a in content.get('annotations', ())):
         raise ValueError(
             f'expected {path} to be a COCO captions file (captions_train2017.json), with images, '
             f'annotations and captions, but it has {sorted(content)}'
@@ -54,14 +48,11 @@ def read_coco_pairs(
     annotations: dict[int, list[dict]] = {}
     for row in sorted(content['annotations'], key=lambda row: row['id']):
         annotations.setdefault(row['image_id'], []).append(row)
-    rng = np.random.default_rng(seed)
     pairs = []
     for image in content['images']:
-        rows = annotations.pop(image['id'], [{}])
-        if captions != 'all':
-            rows = [rows[0 if captions == 'first' else rng.integers(len(rows))]]
         name = os.path.join(image_folder, image['file_name'])
-        for row in rows:
+        rows = annotations.pop(image['id'], [{}])
+        for row in rows if captions == 'all' else rows[:1]:
             fields = dict(image_id=image['id'], annotation_id=row.get('id'))
             pairs.append(Pair(name, row.get('caption'), fields))
     for rows in annotations.values():  # of images that the file does not name
@@ -90,8 +81,8 @@ def read_list_pairs(
             skips.append(Skip(problem.reason, f'{os.path.basename(path)}:{line}', problem.detail))
             continue
         image, caption = row.pop(image_key, None), row.pop(caption_key, None)
-        is_named = isinstance(image, str) and image.strip()
-        name = os.path.join(image_folder, image.strip()) if is_named else ''
+        image = image.strip() if isinstance(image, str) else ''
+        name = image and os.path.join(image_folder, image)
         pairs.append(Pair(name, caption if isinstance(caption, str) else None, row))
     return pairs
 
@@ -121,87 +112,72 @@ def is_coco(path: str) -> bool:
 
 
 class ShardJob(NamedTuple):
-    """A shard to write: its number, pairs and what identifies them."""
+    """A shard to write."""
 
+    root: Path  # folder
     number: int
     pairs: list[Pair]
-    made_from: str
+    digits: int  # of a pair's position in its key
+    min_size: int  # least width and height of an image in pixels
+    made_from: str  # tells a shard of the same pairs and settings from others
+
+    def finished_stats(self) -> dict | None:
+        """Stats of the shard if it was written before, from the same pairs, else None."""
+        return finished_stats(self.root, self.number, self.made_from)
 
 
-@dataclass(frozen=True)
-class ShardConversion:
-    """Writes pairs as shards; images are decoded to check them and copied unchanged.
+def shard_jobs(
+    pairs: Sequence[Pair],
+    root: Path,
+    samples_per_shard: int = 10_000,
+    min_size: int = 16,
+    shuffle: int | None = None,
+) -> list[ShardJob]:
+    """Deal pairs out to shards, in their order or shuffled with the seed ``shuffle``."""
+    if samples_per_shard < 1:
+        raise ValueError(f'expected samples_per_shard >= 1, but got {samples_per_shard}')
+    if not pairs:
+        raise ValueError('expected at least one pair of image and caption, but got none')
+    order = np.arange(len(pairs))
+    if shuffle is not None:
+        np.random.default_rng(shuffle).shuffle(order)
+    digits, jobs = max(4, len(str(samples_per_shard - 1))), []
+    for start in range(0, len(pairs), samples_per_shard):
+        chosen = [pairs[i] for i in order[start : start + samples_per_shard]]
+        text = json.dumps([_FORMAT, samples_per_shard, min_size, chosen])
+        made_from = hashlib.sha256(text.encode()).hexdigest()
+        jobs.append(ShardJob(root, len(jobs), chosen, digits, min_size, made_from))
+    return jobs
+
+
+def convert(job: ShardJob) -> dict:
+    """Write one shard; images are decoded to check them and copied unchanged.
 
     A pair without image or caption, or with a broken or too small image, is not written;
-    the shard's parquet file keeps it with the reason.
-
-    Args:
-        root (Path): Folder to write to.
-        samples_per_shard (int): Pairs per shard, usable or not.
-        min_size (int): Least width and height of an image in pixels.
+    the returned stats, see :func:`write_shard`, name it with the reason.
     """
+    samples = (_checked(pair, job.min_size) for pair in job.pairs)
+    return write_shard(job.root, job.number, samples, job.digits, job.made_from)
 
-    root: Path
-    samples_per_shard: int = 10_000
-    min_size: int = 16
 
-    def jobs(self, pairs: Sequence[Pair], shuffle: int | None = None) -> list[ShardJob]:
-        """Deal pairs out to shards, in their order or shuffled with the seed ``shuffle``."""
-        if self.samples_per_shard < 1:
-            raise ValueError(f'expected samples_per_shard >= 1, but got {self.samples_per_shard}')
-        if not pairs:
-            raise ValueError('expected at least one pair of image and caption, but got none')
-        order = np.arange(len(pairs))
-        if shuffle is not None:
-            np.random.default_rng(shuffle).shuffle(order)
-        jobs = []
-        for start in range(0, len(pairs), self.samples_per_shard):
-            chosen = [pairs[i] for i in order[start : start + self.samples_per_shard]]
-            text = json.dumps([_FORMAT, self.samples_per_shard, self.min_size, chosen])
-            jobs.append(ShardJob(len(jobs), chosen, hashlib.sha256(text.encode()).hexdigest()))
-        return jobs
-
-    def is_done(self, job: ShardJob) -> bool:
-        """Whether the shard was written before, from the same pairs."""
-        return finished_stats(self.root, job.number, job.made_from) is not None
-
-    def write(self, job: ShardJob) -> dict:
-        """Write one shard; returns its stats, see :func:`write_shard`."""
-        digits = max(4, len(str(self.samples_per_shard - 1)))
-        samples = (self._sample(pair) for pair in job.pairs)
-        return write_shard(self.root, job.number, samples, digits, job.made_from)
-
-    def _sample(self, pair: Pair) -> ShardSample | FailedSample:
+def _checked(pair: Pair, min_size: int) -> ShardSample | FailedSample:
+    try:
+        caption = checked_caption(pair.caption)
         try:
-            caption = checked_caption(pair.caption)
-            try:
-                image = Path(pair.image).read_bytes()
-            except OSError as error:
-                detail = str(error) if pair.image else ''
-                raise UnusableSample('missing_image', detail) from error
-            extension = _extension(image)
-            height, width = LoadCaptionImage(self.min_size)(dict(img_bytes=image))['img_shape']
-        except UnusableSample as problem:
-            return FailedSample(pair.caption or '', pair.image, problem.reason, problem.detail)
-        return ShardSample(image, extension, caption, pair.image, width, height, pair.fields)
-
-    def failures(self, jobs: Sequence[ShardJob]) -> Iterator[dict]:
-        """What finished shards do not hold: key, url, caption and reason."""
-        columns = ['error_message', 'key', 'url', 'caption']
-        for job in jobs:
-            stats = finished_stats(self.root, job.number, job.made_from)
-            if stats is not None and stats['successes'] < stats['count']:
-                table = pq.read_table(self.root / f'{job.number:05d}.parquet', columns=columns)
-                table = table.rename_columns(['reason', *columns[1:]])
-                yield from (row for row in table.to_pylist() if row['reason'])
+            image = Path(pair.image).read_bytes()
+        except OSError as error:
+            detail = str(error) if pair.image else ''
+            raise UnusableSample('missing_image', detail) from error
+        extension = _extension(image)
+        height, width = LoadCaptionImage(min_size)(dict(img_bytes=image))['img_shape']
+    except UnusableSample as problem:
+        return FailedSample(pair.caption or '', pair.image, problem.reason, problem.detail)
+    return ShardSample(image, extension, caption, pair.image, width, height, pair.fields)
 
 
 def _extension(image: bytes) -> str:
     """Extension of the member, by the first bytes; the file's own name may be wrong."""
-    if image.startswith(b'\xff\xd8'):
-        return 'jpg'
-    if image.startswith(b'\x89PNG'):
-        return 'png'
-    if image[:4] == b'RIFF' and image[8:12] == b'WEBP':
-        return 'webp'
+    for start, extension in ((b'\xff\xd8', 'jpg'), (b'\x89PNG', 'png'), (b'RIFF', 'webp')):
+        if image.startswith(start):
+            return extension
     raise UnusableSample('broken_image', f'{len(image)} bytes that are no jpeg, png or webp')

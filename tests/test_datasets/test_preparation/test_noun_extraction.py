@@ -31,7 +31,6 @@ def test_nouns_of_a_shard(shard, tmp_path, word_type):
         for i, caption in enumerate(CAPTIONS)
     ]
     assert table.settings[:2] == ('textblob', word_type)
-    assert set(table.settings.versions) == {'code_mm', 'textblob'}
 
 
 def test_only_what_has_changed_is_tagged_again(write_pairs, shard, tmp_path):

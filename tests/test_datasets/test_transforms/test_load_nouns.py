@@ -19,7 +19,7 @@ KEYS = [f'{number:07d}' for number in range(4)]
 def write(tmp_path):
     def write_cache(source='s.tar', keys=KEYS, word_type='noun'):
         checksums = list(map(caption_checksum, CAPTIONS))
-        settings = NounSettings('textblob', word_type, {}, [])
+        settings = NounSettings('textblob', word_type, [])
         write_nouns(nouns_file(str(tmp_path / source)), keys, NOUNS, checksums, settings)
 
     return write_cache

@@ -1,8 +1,35 @@
-"""PASCAL VOC 2012 without its background class."""
+"""Data sets of benchmarks that MMSegmentation does not have."""
 
-from mmseg.datasets import BaseSegDataset, PascalVOCDataset
+from mmseg.datasets import BaseSegDataset, COCOStuffDataset, PascalVOCDataset
 
 from code_mm.registry import DATASETS
+
+
+def _colour(label: int) -> list[int]:
+    """PASCAL VOC's colour map, all different; COCO-Stuff's gives person and bicycle one colour."""
+    bits = [(label >> place) & 1 for place in range(9)]
+    return [sum(bits[c + 3 * k] << (7 - k) for k in range(3)) for c in range(3)]
+
+
+@DATASETS.register_module()
+class COCOObjectDataset(BaseSegDataset):
+    """COCO-Object: 80 categories and everything else as background (thesis §4.1).
+
+    Label files are made from COCO's instance annotations by
+    ``tools/dataset_converters/coco_object.py``: 0 is the background, i + 1 the i-th category in the
+    order of the category ids. No pixel is ignored.
+    """
+
+    METAINFO = dict(
+        # COCO-Stuff begins with COCO's own categories, in the order of their ids
+        classes=('background', *COCOStuffDataset.METAINFO['classes'][:80]),
+        palette=[_colour(label) for label in range(81)],
+    )
+
+    def __init__(
+        self, img_suffix: str = '.jpg', seg_map_suffix: str = '_instanceTrainIds.png', **kwargs
+    ) -> None:
+        super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
 
 
 @DATASETS.register_module()
