@@ -25,15 +25,11 @@ def decode_mask(
         segmentation: A list of polygons ``[x0, y0, x1, y1, ...]`` in pixels, whose union is the
             mask, or a run-length encoding ``{'size': [height, width], 'counts': ...}`` with counts
             as a list of numbers or as COCO's compressed text.
-        height (int): Of the image, in pixels.
-        width (int): Of the image, in pixels.
+        height (int): Of the image, in pixels; an encoding of another size is a ValueError.
+        width (int): Likewise.
 
     Returns:
         np.ndarray: Mask (height, width) of bools.
-
-    Raises:
-        ValueError: If the encoding's size differs from the image's, its runs do not fill
-            the image, or a polygon has no two coordinates per point or fewer than three points.
     """
     if isinstance(segmentation, Mapping):
         size, counts = list(segmentation['size']), segmentation['counts']
@@ -59,7 +55,7 @@ def decode_mask(
             )
     if not len(segmentation):
         return np.zeros((height, width), bool)
-    polygons = [np.asarray(polygon, np.float64).tolist() for polygon in segmentation]
+    polygons = [list(map(float, polygon)) for polygon in segmentation]
     return coco.decode(coco.merge(coco.frPyObjects(polygons, height, width))).astype(bool)
 
 
@@ -76,11 +72,8 @@ def paint_labels(
     Args:
         annotations (Sequence[Mapping]): COCO's, of this image.
         height (int): Of the image, in pixels.
-        width (int): Of the image, in pixels.
-        labels (Mapping[int, int]): Category id -> label.
-
-    Returns:
-        np.ndarray: uint8 labels (height, width); 0 where no object is.
+        width (int): Likewise.
+        labels (Mapping[int, int]): Category id -> label; 0 is what no object covers.
     """
     layers = []
     for annotation in annotations:

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
@@ -85,28 +85,23 @@ class NounExtraction:
 
     def tag_shard(self, path: str) -> Tagged:
         """Tag all captions of a shard; images are not read."""
-        captions = self._shard_captions(path)
-        return self._write(nouns_file(path, self.folder), captions, self.settings(path))
-
-    def _shard_captions(self, path: str) -> Iterator[tuple[str, str | None]]:
-        index, reader = load_or_scan(path, self.layout, self.index_dir), ShardReader()
+        start, settings, reader = time.process_time(), self.settings(path), ShardReader()
+        index, captions = load_or_scan(path, self.layout, self.index_dir), {}
         for key, place in zip(index.keys, index.places[:, 1].tolist(), strict=True):
             try:
-                data = reader.read(path, *place)
-                field = self.caption_field
+                data, field = reader.read(path, *place), self.caption_field
                 caption = parse_fields(data).get(field) if field else decode_caption(data)
             except UnusableSample:
                 caption = None
-            yield key.decode(), caption if isinstance(caption, str) else None
+            captions[key.decode()] = caption
+        return self._write(nouns_file(path, self.folder), captions, settings, start)
 
-    def _write(self, file: str, captions: Iterable, settings: NounSettings) -> Tagged:
-        start, select = time.process_time(), NounSelector(self.tagger, self.word_type)
-        captions = dict(captions)
-        texts = [(caption or '').strip() for caption in captions.values()]
-        nouns = [select(text) for text in texts]
+    def _write(self, file: str, captions: dict, settings: NounSettings, start: float) -> Tagged:
+        texts = [text.strip() if isinstance(text, str) else '' for text in captions.values()]
+        nouns = list(map(NounSelector(self.tagger, self.word_type), texts))
         write_nouns(file, list(captions), nouns, list(map(caption_checksum, texts)), settings)
-        unreadable, seconds = list(captions.values()).count(None), time.process_time() - start
-        return Tagged(len(captions), nouns.count([]), unreadable, seconds)
+        unreadable = sum(not isinstance(text, str) for text in captions.values())
+        return Tagged(len(captions), nouns.count([]), unreadable, time.process_time() - start)
 
     def list_parts(self, path: str, skips: list[Skip]) -> Iterator[ListPart]:
         """The rows of a list in parts that ``tag_part`` tags; then call ``join_parts``.
@@ -129,7 +124,7 @@ class NounExtraction:
         """Tag some rows of a list, unless an earlier run did."""
         if _holds(part.file, part.settings):
             return Tagged(0, 0, 0, 0.0)
-        return self._write(part.file, part.rows, part.settings)
+        return self._write(part.file, dict(part.rows), part.settings, time.process_time())
 
     def join_parts(self, path: str, parts: int) -> str:
         """Make one nouns file of a list's parts; returns its path."""

@@ -41,14 +41,8 @@ def runs(mask):
     return counts
 
 
-def test_run_lengths_go_down_the_columns():
-    expected = np.array([[0, 1, 1], [1, 1, 0]], bool)
-    assert (decode_mask(dict(size=[2, 3], counts=[1, 4, 1]), 2, 3) == expected).all()
-
-
-@pytest.mark.parametrize('seed', range(2))
-def test_all_run_length_spellings(seed):
-    rng = np.random.default_rng(seed)
+def test_all_run_length_spellings():
+    rng = np.random.default_rng(0)
     mask = np.kron(rng.integers(0, 2, (4, 3)), np.ones((30, 25))).astype(bool)
     mask[:, 30:45] = True
     size, counts = [120, 75], runs(mask)
