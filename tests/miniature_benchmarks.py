@@ -81,34 +81,29 @@ def save(image, path):
 
 def make_voc(root, count, rng):
     """Palette png; 0 background, 1 ... 20 classes, 255 the border of objects."""
-    names = [f'2007_{33 + 9 * i:06d}' for i in range(count)]
     palette = np.zeros((256, 3), np.uint8)
     palette[:21] = PascalVOCDataset.METAINFO['palette']
-    palette[255] = (224, 224, 192)
-    for number, name in enumerate(names):
-        labels = draw_labels(rng, number, np.arange(21), ignored=255)
-        save(draw_image(rng, labels), root / 'JPEGImages' / f'{name}.jpg')
-        image = Image.fromarray(labels, mode='P')
-        image.putpalette(palette.ravel().tolist())
-        save(image, root / 'SegmentationClass' / f'{name}.png')
-    # an image of another split, which must not be evaluated
-    save(np.zeros((8, 8, 3), np.uint8), root / 'JPEGImages' / '2012_004331.jpg')
-    write_list(root / 'ImageSets' / 'Segmentation' / 'val.txt', names)
+    make_with_list(root, count, rng, 'Class', 'Segmentation', 21, 255, palette)
 
 
 def make_context(root, count, rng):
     """As mmseg's pascal_context.py converts them: 0 background, 1 ... 59 classes; none ignored."""
-    names = [f'2008_{2 + 3 * i:06d}' for i in range(count)]
+    make_with_list(root, count, rng, 'ClassContext', 'SegmentationContext', 60)
+
+
+def make_with_list(root, count, rng, labels_in, list_in, values, ignored=None, palette=None):
+    """PASCAL's folders; an image of another split, which must not be evaluated, among them."""
+    names = [f'2007_{33 + 9 * i:06d}' for i in range(count)]
     for number, name in enumerate(names):
-        labels = draw_labels(rng, number, np.arange(60))
+        labels = draw_labels(rng, number, np.arange(values), ignored)
         save(draw_image(rng, labels), root / 'JPEGImages' / f'{name}.jpg')
-        save(labels, root / 'SegmentationClassContext' / f'{name}.png')
-    save(np.zeros((8, 8, 3), np.uint8), root / 'JPEGImages' / '2010_006086.jpg')
-    write_list(root / 'ImageSets' / 'SegmentationContext' / 'val.txt', names)
-
-
-def write_list(path, names):
-    path.parent.mkdir(parents=True, exist_ok=True)
+        image = Image.fromarray(labels)
+        if palette is not None:
+            image.putpalette(palette.ravel().tolist())
+        save(image, root / f'Segmentation{labels_in}' / f'{name}.png')
+    save(np.zeros((8, 8, 3), np.uint8), root / 'JPEGImages' / '2012_004331.jpg')
+    path = root / 'ImageSets' / list_in / 'val.txt'
+    path.parent.mkdir(parents=True)
     path.write_text(''.join(f'{name}\n' for name in names))
 
 

@@ -1,5 +1,6 @@
 """The noun selector: which things does a caption name? (thesis §3.1)."""
 
+import re
 from collections.abc import Iterable
 
 from code_mm.tokenizers.clip_tokenizer import clean_text
@@ -7,8 +8,9 @@ from code_mm.tokenizers.clip_tokenizer import clean_text
 from .taggers import TaggedWords, build_tagger
 
 _NOUN_TAGS = frozenset({'NN', 'NNS', 'NNP', 'NNPS'})
-_ADJECTIVE_TAGS = frozenset({'JJ', 'JJR', 'JJS'})
-_PREPOSITION_TAG = 'IN'
+# of noun phrases: n(oun), a(djective), p(reposition)
+_KINDS = dict.fromkeys(_NOUN_TAGS, 'n') | dict.fromkeys(('JJ', 'JJR', 'JJS'), 'a') | {'IN': 'p'}
+_PHRASE = re.compile('[an]*n(p[an]*n)?')
 # Characters that are tagged. TextBlob's time grows with the square of the length of a run of
 # signs, and no text tower sees as much.
 _MAX_TAGGED = 10_000
@@ -53,29 +55,9 @@ def noun_phrases(words: TaggedWords) -> list[str]:
     holds one preposition at most: "a red cup of coffee on wood" gives
     ``['red cup of coffee', 'wood']``.
     """
-    chunks = _chunks(words)
-    phrases = []
-    while chunks:
-        start, end = chunks.pop(0)
-        if chunks and chunks[0][0] == end + 1 and words[end][1] == _PREPOSITION_TAG:
-            _, end = chunks.pop(0)
-        phrases.append(' '.join(word for word, _ in words[start:end]))
-    return _unique_names(phrases)
-
-
-def _chunks(words: TaggedWords) -> list[tuple[int, int]]:
-    """Index ranges ``[start, end)`` of the runs of adjectives and nouns that end with a noun."""
-    chunks = []
-    start = end = None
-    for index, (_, tag) in enumerate([*words, ('', '')]):  # the sentinel ends the last run
-        if tag in _NOUN_TAGS | _ADJECTIVE_TAGS:
-            start = index if start is None else start
-            end = index + 1 if tag in _NOUN_TAGS else end
-        else:
-            if end is not None:
-                chunks.append((start, end))
-            start = end = None
-    return chunks
+    kinds = ''.join(_KINDS.get(tag, '-') for _, tag in words)
+    spans = (match.span() for match in _PHRASE.finditer(kinds))
+    return _unique_names(' '.join(word for word, _ in words[slice(*span)]) for span in spans)
 
 
 def _unique_names(names: Iterable[str]) -> list[str]:
