@@ -28,10 +28,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes')
     parser.add_argument('--shuffle', type=int, metavar='SEED', help='default: keep the order')
     parser.add_argument(
-        '--captions',
-        choices=('all', 'first'),
-        default='all',
-        help='of an image of COCO: a pair for each caption (the image is repeated), or one',
+        '--captions', choices=('all', 'first'), default='all', help='of an image of COCO'
     )
     parser.add_argument('--image-key', default='image', help='column of a list')
     parser.add_argument('--caption-key', default='caption', help='column of a list')

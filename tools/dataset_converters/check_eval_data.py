@@ -20,10 +20,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--workers', type=int, default=4, help='processes that read files')
     parser.add_argument(
-        '--out',
-        type=Path,
-        default=Path('work_dirs/check_eval_data'),
-        help='folder for examples and class shares',
+        '--out', type=Path, default='work_dirs/check_eval_data', help='for examples, class shares'
     )
     parser.add_argument(
         '--cfg-options',

@@ -33,10 +33,7 @@ def main() -> None:
     from code_mm.datasets.shards.shard_paths import expand_shard_paths
 
     os.makedirs(args.index_dir, exist_ok=True)
-    layout = ShardLayout(
-        image=tuple(args.image_extensions),
-        caption='json' if args.caption_field else args.caption_extension,
-    )
+    layout = ShardLayout.of(args.image_extensions, args.caption_extension, args.caption_field)
     paths = expand_shard_paths(args.shards)
     index = partial(load_or_scan, layout=layout, folder=args.index_dir)
     options = dict(description='indexing', unit='pairs', count=lambda found: len(found.keys))
