@@ -41,6 +41,9 @@ VARIABLES = {
     'cc3m': 'dataset',
     'cc12m': 'dataset',
     'batches': 'dataset',
+    'small_clip': 'model',
+    'small_clip_weights': 'init_cfg',
+    'tcl': 'model',
 }
 BASE = 'code_cc3m-cc12m.py'
 CONTRAST = {'knowledge_guided', 'region_feature', 'region_image'}
@@ -134,7 +137,7 @@ def test_every_type_is_registered_and_takes_its_keys(name):
         assert place, f'{path}: what is built from this?'
         kind = REGISTRIES[place].get(part['type'])
         assert kind is not None, f'{path}: {part["type"]} is not registered'
-        keys = {key: value for key, value in part.items() if key != 'type'}
+        keys = {key: value for key, value in part.items() if key not in ('type', '_delete_')}
         if place == 'optim_wrapper':
             keys.pop('paramwise_cfg', None)  # its constructor's
         inspect.signature(kind).bind_partial(**keys)

@@ -45,12 +45,9 @@ class WordMaskAccuracy(BaseMetric):
         self._words = _read_words(Path(ann_file))
 
     def process(self, data_batch, data_samples: Sequence[dict]) -> None:
-        """Count the words of samples with ``word_masks`` and ``caption_ids``.
+        """Count the words of samples.
 
-        Args:
-            data_batch: Not used.
-            data_samples (Sequence[dict]): With ``word_masks`` [k, l] in [0, 1], ``caption_ids`` [l]
-                and metainfo ``caption`` and ``selected_nouns``.
+        They have ``word_masks`` [k, l] in [0, 1] and metainfo ``caption`` and ``selected_nouns``.
 
         Raises:
             ValueError: A caption is not in ``ann_file``, or a sample has no word masks.

@@ -15,7 +15,7 @@ from projects.shapes_world import ShapesWorld, demo, write_evaluation
 def finished(tmp_path):
     """A work folder in which every step is done, with known metrics; options for the demo."""
     data, work_dir = tmp_path / 'data', tmp_path / 'work'
-    write_evaluation(ShapesWorld('hard', 64, 0), data, 2, 'ade20k', workers=1)
+    write_evaluation(ShapesWorld('hard', 64, 0), data, 2)
     made_by = dict(train=10, val=2, level='hard')
     (data / 'made_by.json').write_text(json.dumps(made_by))
     folders = {name: work_dir / folder for name, (folder, _) in demo.TRAINING_FREE.items()}
@@ -37,7 +37,7 @@ def finished(tmp_path):
 
 def test_finished_steps_are_not_run_again(finished, monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', ['run.py', *map(str, finished)])
-    monkeypatch.setattr(demo, 'run', lambda *command: pytest.fail(f'ran {command}'))
+    monkeypatch.setattr(demo, 'run_command', lambda *command: pytest.fail(f'ran {command}'))
     demo.main()
     work_dir = finished[3]
     rows = {row['model']: row for row in json.loads((work_dir / 'results.json').read_text())}

@@ -28,9 +28,10 @@ def load_config(config: str, data: str, effect: Effect):
     cfg.test_dataloader.dataset.data_root = data
     cfg.custom_hooks = [dict(type='ClassNamesHook')]
     cfg.load_from, cfg.resume, cfg.launcher = None, False, 'none'
-    for name in ('train_dataloader', 'val_dataloader'):
-        cfg.pop(name, None)
-    for name in ('train_cfg', 'val_cfg', 'val_evaluator', 'optim_wrapper', 'param_scheduler'):
+    for part in ('dataloader', 'cfg', 'evaluator'):
+        for mode in ('train', 'val'):
+            cfg.pop(f'{mode}_{part}', None)
+    for name in ('optim_wrapper', 'param_scheduler'):
         cfg.pop(name, None)
     for key, value in effect.keys.items():  # parts are replaced, not merged into what was there
         *path, last = key.split('.')
