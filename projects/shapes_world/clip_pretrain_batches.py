@@ -43,8 +43,7 @@ class CLIPPretrainBatches(Dataset):
     see the same data as one.
 
     Use it with ``batch_size=1``, ``sampler=dict(type='DefaultSampler', shuffle=False)`` and
-    ``collate_fn=dict(type='first_item')``. Resuming at iteration ``i`` continues with item ``i``
-    only if the loop replays the loader, as mmengine's does.
+    ``collate_fn=dict(type='first_item')``.
 
     Args:
         sources (dict): Name -> dict(world=..., count=..., noun_templates=...), see

@@ -37,6 +37,7 @@ DECODING = 'decoding and cropping alone'
 TAGGING = 'random access, tagging on the fly'
 CACHED = 'random access, noun cache'
 STREAM = 'stream, noun cache'
+MAX_SHARDS = 2
 
 
 class EncodedImages(Dataset):
@@ -86,13 +87,9 @@ def make_datasets(
         raise ValueError(
             f'expected a pipeline with LoadNouns, LoadCaptionImage and a crop, but got {names}'
         )
-    tagging, cached = (
-        [
-            {**step, 'cache': cache} if name == 'LoadNouns' else step
-            for step, name in zip(pipeline, names, strict=True)
-        ]
-        for cache in (None, noun_cache)
-    )
+    tagging, cached = ([dict(step) for step in pipeline] for _ in range(2))
+    tagging[names.index('LoadNouns')]['cache'] = None
+    cached[names.index('LoadNouns')]['cache'] = noun_cache
     whole = {
         TAGGING: CaptionShardsDataset(shards, pipeline=tagging),
         CACHED: CaptionShardsDataset(shards, pipeline=cached),
@@ -150,11 +147,8 @@ def measure(args: argparse.Namespace, folder: str) -> dict:
     cv2.setNumThreads(0)
     pipeline = training_pipeline(args.config)
     nouns = next((step for step in pipeline if step['type'].endswith('LoadNouns')), {})
-    if args.tagger:
-        nouns['tagger'] = args.tagger
     if args.shards:
-        shards = [s for s in expand_shard_paths(args.shards) if os.path.isfile(s)]
-        shards = shards[: args.max_shards]
+        shards = [s for s in expand_shard_paths(args.shards) if os.path.isfile(s)][:MAX_SHARDS]
     else:
         shards = [write_photo_like_shards(folder, args.samples)]
     extraction = NounExtraction(folder, nouns.get('tagger', 'auto'), nouns.get('word_type', 'noun'))
@@ -167,35 +161,27 @@ def measure(args: argparse.Namespace, folder: str) -> dict:
         {name: rate(dataset, len(indices), args.workers) for name, dataset in datasets.items()}
         for _ in range(args.repeats + 1)
     ][1:]  # the first is to warm up
-    rates = {name: statistics.median(found[name] for found in rounds) for name in datasets}
-    stages = {name: stage_milliseconds(datasets[name]) for name in (TAGGING, CACHED)}
-    noun_times = {'tagging': stages[TAGGING]['LoadNouns'], 'look-up': stages[CACHED]['LoadNouns']}
     return dict(
         machine=machine_name(),
         data=shards if args.shards else 'photo-like images made by this tool',
         samples=len(indices),
         workers=args.workers,
         tagger=extraction.settings(shards[0]).tagger,
-        samples_per_second=rates,
-        ratios={
-            'noun cache / decoding and cropping alone': rates[CACHED] / rates[DECODING],
-            'noun cache / tagging on the fly': rates[CACHED] / rates[TAGGING],
-            'stream with noun cache / decoding and cropping alone': rates[STREAM] / rates[DECODING],
-            'nouns alone: look-up / tagging': noun_times['tagging'] / noun_times['look-up'],
+        samples_per_second={
+            name: statistics.median(found[name] for found in rounds) for name in datasets
         },
-        stage_milliseconds=stages,
-        noun_milliseconds=noun_times,
+        stage_milliseconds={name: stage_milliseconds(datasets[name]) for name in (TAGGING, CACHED)},
     )
 
 
 def show(result: dict) -> None:
     title = f'{result["samples"]} samples, {result["workers"]} workers, tagger {result["tagger"]}'
+    rates = result['samples_per_second']
     print_table(
         f'{title}, {result["machine"]}\nMedians of rounds that take turns',
-        [[name, f'{value:.0f}'] for name, value in result['samples_per_second'].items()],
-        ['what', 'samples/s'],
+        [[name, f'{value:.0f}', value / rates[DECODING]] for name, value in rates.items()],
+        ['what', 'samples/s', 'of decoding alone'],
     )
-    print_table('Ratios of speeds', list(result['ratios'].items()), ['', ''])
     stages = result['stage_milliseconds']
     rows = [[stage, *(times[stage] for times in stages.values())] for stage in stages[TAGGING]]
     rows.append(['sum', *(sum(times.values()) for times in stages.values())])
@@ -205,10 +191,10 @@ def show(result: dict) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--shards', nargs='+', help='path, brace range, glob or folder')
-    parser.add_argument('--max-shards', type=positive, default=2, help='of them that are used')
+    parser.add_argument(
+        '--shards', nargs='+', help='path, brace range, glob, folder; the first two'
+    )
     parser.add_argument('--config', default=str(CONFIG), help='whose pipeline is measured')
-    parser.add_argument('--tagger', help="nltk, textblob ...; the config's by default")
     parser.add_argument('--workers', type=int, default=0, help='default: 0, this process')
     parser.add_argument('--samples', type=positive, default=500, help='measured in each round')
     parser.add_argument('--repeats', type=positive, default=5, help='rounds; the median counts')

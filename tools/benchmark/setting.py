@@ -104,18 +104,10 @@ def compare(args: argparse.Namespace) -> dict:
     script = Path('tools') / 'benchmark' / Path(sys.argv[0]).name
     checkouts = [args.against.resolve(), ROOT]
     found: dict[Path, list[dict]] = {root: [] for root in checkouts}
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, 'figures.json')
-        for turn in range(args.turns):
-            for root in checkouts if turn % 2 == 0 else checkouts[::-1]:
-                command = [sys.executable, root / script, *options, '--json', file]
-                environment = {**os.environ, 'PYTHONPATH': str(root)}
-                process = subprocess.run(command, cwd=root, env=environment, capture_output=True)
-                if process.returncode:
-                    raise ValueError(f'{root / script} failed: {process.stderr.decode()[-2000:]}')
-                figures = json.loads(file.read_text())
-                found[root].append({k: v for k, v in figures.items() if isinstance(v, float)})
-                print(f'{turn + 1} of {args.turns}, {root}: {found[root][-1]}', flush=True)
+    for turn in range(args.turns):
+        for root in checkouts if turn % 2 == 0 else checkouts[::-1]:
+            found[root].append(_figures_of(root, script, options))
+            print(f'{turn + 1} of {args.turns}, {root}: {found[root][-1]}', flush=True)
     before, now = found.values()
     result, rows = {}, []
     for name in [name for name in now[0] if before[0].get(name)]:
@@ -128,6 +120,19 @@ def compare(args: argparse.Namespace) -> dict:
     columns = ['figure', str(args.against), 'this checkout', 'ratio', 'of every turn']
     report(args, f'{script.name}, {args.turns} turns', rows, columns)
     return result
+
+
+def _figures_of(root: Path, script: Path, options: list[str]) -> dict[str, float]:
+    """The numbers of a checkout's own benchmark."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, 'figures.json')
+        command = [sys.executable, root / script, *options, '--json', file]
+        environment = {**os.environ, 'PYTHONPATH': str(root)}
+        process = subprocess.run(command, cwd=root, env=environment, capture_output=True)
+        if process.returncode:
+            raise ValueError(f'{root / script} failed: {process.stderr.decode()[-2000:]}')
+        figures = json.loads(file.read_text())
+    return {name: value for name, value in figures.items() if isinstance(value, float)}
 
 
 def prepare(args: argparse.Namespace) -> tuple[torch.device, torch.dtype]:
