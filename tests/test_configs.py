@@ -166,11 +166,7 @@ def test_numbers_of_the_release():
     ('key', 'value'),
     [
         ('model.backbone.patch_sise', 8),
-        ('model.bacground_threshold', 0.4),
-        ('model.co_decomposition.similarity_to_mask.init_scal', 1.0),
-        ('model.co_decomposition.losses.area.priro', 0.1),
         ('model.co_decomposition.txt_segmenter', dict(type='TextSegmenter')),
-        ('model.co_decomposition.region_prompt.learnabel', False),
     ],
 )
 def test_a_misspelt_key_of_the_model_is_named(key, value):

@@ -163,8 +163,7 @@ def draw(args: argparse.Namespace, maps: dict[str, Path]) -> Path:
 
 
 def main() -> None:
-    args = parse_args()
-    begin = time.time()
+    args, begin = parse_args(), time.time()
     make_world(args.data, ROOT / args.work_dir / 'world.log', 'hard', args.train, args.val)
     rows, maps = compare(args)
     table = write_result_table(

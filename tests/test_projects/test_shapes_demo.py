@@ -46,9 +46,3 @@ def test_finished_steps_are_not_run_again(finished, monkeypatch, capsys):
     assert rows['CoDe']['mIoU with background'] == [14.0, 16.0]  # both seeds
     assert '15.0 ± 1.4' in capsys.readouterr().out
     assert len(list((work_dir / 'pictures').glob('segmentation_*.png'))) == 2
-
-
-def test_another_world_in_the_data_folder_is_refused(finished, monkeypatch):
-    monkeypatch.setattr(sys, 'argv', ['run.py', *map(str, finished), '--train', '11'])
-    with pytest.raises(SystemExit, match='holds another shapes world'):
-        demo.main()
