@@ -6,11 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from code_mm.models.backbones.clip import (
-    DenseAttention,
-    ResidualAttentionBlock,
-    with_class_token,
-)
+from code_mm.models.backbones.clip import DenseAttention, with_class_token
 from code_mm.registry import MODELS
 
 
@@ -23,13 +19,7 @@ class CorrelativeSelfAttention(DenseAttention):
     kept.
     """
 
-    def forward(
-        self,
-        block: ResidualAttentionBlock,
-        patches: Tensor,
-        class_token: Tensor | None,
-        grid: tuple[int, int],
-    ) -> Tensor:
+    def forward(self, block, patches, class_token, grid) -> Tensor:
         normed = block.ln_1(with_class_token(patches, class_token))
         query, key, value = (block.attn.project(normed, n) for n in ('query', 'key', 'value'))
         attended = sum(
@@ -55,24 +45,16 @@ class SelfSelfAttention(DenseAttention):
         ValueError: Another ``which``.
     """
 
-    KINDS = ('query', 'key', 'value')
-
     def __init__(self, which: str = 'query') -> None:
         super().__init__()
-        if which not in self.KINDS:
-            raise ValueError(f'expected which to be one of {self.KINDS}, but got {which!r}')
+        kinds = ('query', 'key', 'value')
+        if which not in kinds:
+            raise ValueError(f'expected which to be one of {kinds}, but got {which!r}')
         self.which = which
 
-    def forward(
-        self,
-        block: ResidualAttentionBlock,
-        patches: Tensor,
-        class_token: Tensor | None,
-        grid: tuple[int, int],
-    ) -> Tensor:
+    def forward(self, block, patches, class_token, grid) -> Tensor:
         normed = block.ln_1(with_class_token(patches, class_token))
-        value = block.attn.project(normed, 'value')
-        likeness = value if self.which == 'value' else block.attn.project(normed, self.which)
+        likeness, value = (block.attn.project(normed, n) for n in (self.which, 'value'))
         attended = F.scaled_dot_product_attention(likeness[:, :, 1:], likeness, value)
         return block.attn.join_heads(attended)
 
@@ -98,13 +80,7 @@ class NeighbourhoodAttention(DenseAttention):
             raise ValueError(f'expected a std > 0 (in patches), but got {std}')
         self.std = std
 
-    def forward(
-        self,
-        block: ResidualAttentionBlock,
-        patches: Tensor,
-        class_token: Tensor | None,
-        grid: tuple[int, int],
-    ) -> Tensor:
+    def forward(self, block, patches, class_token, grid) -> Tensor:
         normed = block.ln_1(with_class_token(patches, class_token))
         key, value = (block.attn.project(normed, n) for n in ('key', 'value'))
         prior = F.pad(self.patch_gaussian(grid, key.device), (1, 0))  # 0 for the class token

@@ -1,4 +1,4 @@
-"""Class scores from the cosines of all names, averaged over windows and resized."""
+"""Class scores from cosines [b, phrases, H, W] of all names, averaged over windows and resized."""
 
 from __future__ import annotations
 
@@ -38,16 +38,7 @@ class SoftmaxOverNames(BaseModule):
     def forward(
         self, similarity: Tensor, vocabulary: Vocabulary, similarity_to_mask: nn.Module
     ) -> Tensor:
-        """Scores of the classes of whole images.
-
-        Args:
-            similarity (Tensor): Cosines of all names [b, phrases, H, W].
-            vocabulary (Vocabulary): The classes.
-            similarity_to_mask (nn.Module): Not used.
-
-        Returns:
-            Tensor: [b, classes, H, W], in [0, 1].
-        """
+        """Probabilities [b, classes, H, W] of whole images; the mask scale is not used."""
         # half precision has three digits, and the cosines are multiplied
         names = torch.softmax(self.scale * similarity.float(), dim=1)
         scores = vocabulary.best_synonym(names)
@@ -80,15 +71,6 @@ class MasksOfAveragedLogits(BaseModule):
     def forward(
         self, similarity: Tensor, vocabulary: Vocabulary, similarity_to_mask: nn.Module
     ) -> Tensor:
-        """Scores of the classes of whole images.
-
-        Args:
-            similarity (Tensor): Cosines of all names [b, phrases, H, W].
-            vocabulary (Vocabulary): The classes.
-            similarity_to_mask (nn.Module): Scale and bias.
-
-        Returns:
-            Tensor: [b, classes (+ background in front), H, W], in [0, 1].
-        """
+        """Masks [b, classes (+ background in front), H, W] of whole images, in [0, 1]."""
         masks = vocabulary.best_synonym(similarity_to_mask(similarity.float()))
         return vocabulary.add_background(masks)

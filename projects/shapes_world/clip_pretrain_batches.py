@@ -17,7 +17,6 @@ from mmengine.logging import print_log
 from mmengine.registry import FUNCTIONS
 from mmseg.structures import SegDataSample
 from mmseg.utils import get_predefined_templates
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from code_mm.registry import DATASETS
@@ -44,8 +43,7 @@ class CLIPPretrainBatches(Dataset):
     see the same data as one.
 
     Use it with ``batch_size=1``, ``sampler=dict(type='DefaultSampler', shuffle=False)`` and
-    ``collate_fn=dict(type='first_item')``. Resuming at iteration ``i`` continues with item ``i``
-    only if the loop replays the loader, as mmengine's does.
+    ``collate_fn=dict(type='first_item')``.
 
     Args:
         sources (dict): Name -> dict(world=..., count=..., noun_templates=...), see
@@ -93,29 +91,23 @@ class CLIPPretrainBatches(Dataset):
                 f'expected stages of the sources {sorted(sources)}, but got {sorted(named)}'
             )
         self.processes = 1 if ordered else get_world_size()
-        self.stages, self.batch_size, self.seed = stages, batch_size, seed
-        self.length = ends[-1] * self.processes
-        self.patch_size, self.image_size = patch_size, image_size
-        self.augment, self.ordered, self.template_share = augment, ordered, template_share
-        self.metainfo = {}
         if batch_size % self.processes:
             raise ValueError(
                 f'expected a batch_size that {self.processes} processes divide, '
                 f'but got {batch_size}'
             )
-        self.sources = {
-            name: ShapesArrays(
-                split=split,
-                context_length=context_length,
-                cache_dir=cache_dir,
-                workers=workers,
-                **sources[name],
-            )
-            for name in sorted(named)
-        }
+        self.stages, self.batch_size, self.seed = stages, batch_size, seed
+        self.patch_size, self.image_size = patch_size, image_size
+        self.augment, self.ordered, self.template_share = augment, ordered, template_share
+        self.metainfo = {}
+        shared = dict(
+            split=split, context_length=context_length, cache_dir=cache_dir, workers=workers
+        )
+        self.sources = {name: ShapesArrays(**shared, **sources[name]) for name in sorted(named)}
+        self.length = ends[-1] * self.processes
         if ordered:
-            only = next(iter(self.sources.values()))
-            self.length = -(-len(only) // batch_size)
+            (only,) = self.sources.values()
+            self.length = -(-len(only.images) // batch_size)
 
     def __len__(self) -> int:
         return self.length
@@ -126,23 +118,23 @@ class CLIPPretrainBatches(Dataset):
         iteration, part = divmod(index, self.processes)
         rng = np.random.default_rng((self.seed, iteration))
         if self.ordered:
-            name, source = next(iter(self.sources.items()))
-            first = index * self.batch_size
-            picks = [(name, np.arange(first, min(first + self.batch_size, len(source))))]
+            ((name, source),) = self.sources.items()
+            rows = np.arange(len(source.images))[index * self.batch_size :][: self.batch_size]
+            picks = [(name, rows)]
         else:
             picks = self._pick(iteration, rng)
         template = (rng.random() < self.template_share, rng.random())
         window = self._draw_window(picks[0][0], rng)
+        mine = slice(part, None, self.processes)
         images, samples = [], []
         for name, rows in picks:
             source = self.sources[name]
-            changes = _draw_changes(rng, len(rows), source.mirrors[rows]) if self.augment else None
-            mine = slice(part, None, self.processes)
             pixels = source.images[rows[mine]]
-            if changes:
+            if self.augment:
+                changes = _draw_changes(rng, len(rows), source.mirrors[rows])
                 pixels = _change(pixels, *(value[mine] for value in changes))
             images.append(pixels)
-            samples += self._samples(source, rows[mine], template, window)
+            samples += source.samples(rows[mine], template, window)
         bgr = np.concatenate(images)[..., ::-1].transpose(0, 3, 1, 2)
         return {'inputs': torch.from_numpy(np.ascontiguousarray(bgr)), 'data_samples': samples}
 
@@ -161,27 +153,10 @@ class CLIPPretrainBatches(Dataset):
         # every source is dealt out evenly, so that all processes have equally many samples
         drawn = rng.multinomial(self.batch_size // self.processes, weights / weights.sum())
         return [
-            (name, np.sort(rng.integers(0, len(self.sources[name]), count * self.processes)))
+            (name, np.sort(rng.integers(0, len(self.sources[name].images), count * self.processes)))
             for name, count in zip(names, drawn, strict=True)
             if count
         ]
-
-    def _samples(
-        self, source: ShapesArrays, rows: np.ndarray, template: tuple, window: tuple
-    ) -> list:
-        ids = source.positive_ids(rows, template)
-        samples = []
-        for row, positive_ids in zip(rows, ids, strict=True):
-            sample = SegDataSample(
-                metainfo={
-                    'caption': source.captions[row],
-                    'object_nouns': source.nouns[row],
-                    'position_window': window,
-                }
-            )
-            sample.positive_ids = positive_ids
-            samples.append(sample)
-        return samples
 
 
 def _draw_changes(rng: np.random.Generator, count: int, mirrors: np.ndarray) -> tuple:
@@ -222,7 +197,7 @@ def _make(world: dict, count: int, split: str, workers: int) -> tuple:
         with ProcessPoolExecutor(workers, mp_context=context) as pool:
             chunks = list(pool.map(make, starts))
     else:
-        chunks = [make(start) for start in starts]
+        chunks = map(make, starts)
     images, captions, nouns = zip(*chunks, strict=True)
     return np.concatenate(images), list(chain(*captions)), list(chain(*nouns))
 
@@ -242,7 +217,7 @@ def _make_or_read(world: dict, count: int, split: str, workers: int, cache_dir: 
 
 
 class ShapesArrays:
-    """Samples of a shapes world kept in memory as arrays, with their captions tokenised.
+    """Samples of a shapes world kept in memory as arrays, with their texts tokenised.
 
     Args:
         world (dict): Arguments of :class:`ShapesWorld`.
@@ -252,14 +227,12 @@ class ShapesArrays:
         noun_templates (bool): Replace the caption by the nouns of the image, each alone in a
             template that the whole batch shares. Images without objects have their background's
             noun.
-        cache_dir (str, optional): Folder that keeps the arrays between runs (a new one after a
-            change of the generator's code); None makes them anew in every process.
+        cache_dir (str, optional): Folder that keeps the arrays between runs; remove it after a
+            change of the generator's code. None makes them anew in every process.
         workers (int): Processes that make the samples.
 
     Attributes:
         images: uint8 RGB [count, H, W, 3].
-        captions: Captions as the generator wrote them.
-        nouns: Nouns of each image.
         mirrors: Boolean [count], whether the caption stays true in the mirror.
     """
 
@@ -276,40 +249,42 @@ class ShapesArrays:
         make = partial(_make_or_read, cache_dir=cache_dir) if cache_dir else _make
         self.images, self.captions, self.nouns = make(world, count, split, workers)
         self.mirrors = np.array(['left' not in text.split() for text in self.captions])
+        tokenize = partial(CLIPTokenizer().tokenize, length=context_length)
         self.noun_templates = noun_templates
-        if noun_templates:
-            self._tokenize_nouns(context_length)
-        else:
-            self._ids = CLIPTokenizer().tokenize(self.captions, context_length)
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def _tokenize_nouns(self, context_length: int) -> None:
-        names = sorted({noun for nouns in self.nouns for noun in nouns})
+        if not noun_templates:
+            self._ids = tokenize(self.captions)
+            return
+        names = sorted({*chain(*self.nouns)})
         most = max(map(len, self.nouns))
         padded = [[*nouns, *nouns[:1] * (most - len(nouns))] for nouns in self.nouns]
         self._noun_rows = torch.tensor([[names.index(n) for n in nouns] for nouns in padded])
-        tokenize = CLIPTokenizer().tokenize
-        plain, imagenet = (
-            torch.stack([tokenize([t.format(n) for n in names], context_length) for t in templates])
+        self._template_ids = [
+            torch.stack([tokenize([t.format(n) for n in names]) for t in templates])
             for templates in (_PLAIN_TEMPLATES, get_predefined_templates('imagenet'))
-        )
-        self._template_ids = {False: plain, True: imagenet}
+        ]
 
-    def positive_ids(self, rows: np.ndarray, template: tuple) -> Tensor:
-        """Token ids of all texts that fit each of some samples.
+    def samples(self, rows: np.ndarray, template: tuple, window: tuple) -> list[SegDataSample]:
+        """Samples with ``positive_ids`` int64 [p, l], the texts that fit the image.
+
+        They are the caption alone, or every noun of the image in the template; an image with fewer
+        than p nouns repeats its first one.
 
         Args:
             rows (ndarray): Indices of the samples, [b].
             template (tuple): Whether to take an ImageNet template, and a number in [0, 1) that
                 chooses it.
-
-        Returns:
-            int64 [b, p, l]: the caption alone, or every noun of the image in the template; an
-            image with fewer than p nouns repeats its first one.
+            window (tuple): First (row, column) of the position grid.
         """
-        if not self.noun_templates:
-            return self._ids[torch.from_numpy(rows)][:, None]
-        templates = self._template_ids[bool(template[0])]
-        return templates[int(template[1] * len(templates))][self._noun_rows[rows]]
+        if self.noun_templates:
+            templates = self._template_ids[template[0]]
+            ids = templates[int(template[1] * len(templates))][self._noun_rows[rows]]
+        else:
+            ids = self._ids[torch.from_numpy(rows)][:, None]
+        samples = []
+        for row, positive_ids in zip(rows, ids, strict=True):
+            meta = dict(
+                caption=self.captions[row], object_nouns=self.nouns[row], position_window=window
+            )
+            samples.append(SegDataSample(metainfo=meta))
+            samples[-1].positive_ids = positive_ids
+        return samples

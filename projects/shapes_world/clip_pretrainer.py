@@ -63,9 +63,9 @@ class CLIPPretrainer(BaseModel):
     """Train both towers of a CLIP on images and captions from nothing.
 
     Samples carry ``positive_ids`` [p, l], the texts that fit an image (p the same within a batch);
-    optional metainfo ``position_window`` (row, column) says which
-    part of the position grid an image smaller than ``image_size`` takes, so that small crops train
-    all positions. Texts are cut at the longest one of the batch and equal texts are encoded once.
+    optional metainfo ``position_window`` (row, column) says which part of the position grid an
+    image smaller than ``image_size`` takes, so that small crops train all positions. Texts are cut
+    at the longest one of the batch and equal texts are encoded once.
 
     Args:
         clip (dict): Config of :class:`CLIP` (``frozen=False``). With ``vocabulary`` its
@@ -98,36 +98,22 @@ class CLIPPretrainer(BaseModel):
         super().__init__(data_preprocessor=data_preprocessor)
         if clip.get('frozen', True):
             raise ValueError('expected clip.frozen=False to pre-train it, but got a frozen CLIP')
-        clip = dict(clip)
         token_ids = None
         if vocabulary is not None:
-            token_ids = self._tokens_in_use(vocabulary, vocabulary_templates)
-            clip['vocab_size'] = len(token_ids)
+            texts = list(vocabulary)
+            if vocabulary_templates is not None:
+                texts += get_predefined_templates(vocabulary_templates)
+            # 0, the padding, too
+            token_ids = CLIPTokenizer().tokenize([t.replace('{}', '') for t in texts]).unique()
+            clip = dict(clip, vocab_size=len(token_ids))
         self.clip = MODELS.build(clip)
         self.register_buffer('token_ids', token_ids)
         self.nouns, self.template = tuple(nouns), template
         self.autocast_dtype = autocast_dtype and getattr(torch, autocast_dtype)
 
-    @staticmethod
-    def _tokens_in_use(vocabulary: Sequence[str], templates: str | None) -> Tensor:
-        texts = list(vocabulary)
-        if templates is not None:
-            texts += get_predefined_templates(templates)
-        return (
-            CLIPTokenizer().tokenize([text.replace('{}', '') for text in texts]).unique()
-        )  # 0, the padding, too
-
     def forward(self, inputs: Tensor, data_samples: list[SegDataSample], mode: str = 'loss'):
-        """Dispatch to :meth:`loss` or :meth:`predict`.
-
-        Raises:
-            RuntimeError: Another mode.
-        """
-        if mode == 'loss':
-            return self.loss(inputs, data_samples)
-        if mode == 'predict':
-            return self.predict(inputs, data_samples)
-        raise RuntimeError(f"expected mode 'loss' or 'predict', but got {mode!r}")
+        """Dispatch to :meth:`loss` or :meth:`predict`, by ``mode``."""
+        return {'loss': self.loss, 'predict': self.predict}[mode](inputs, data_samples)
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict:
         """Contrast a batch [b, 3, H, W] with its captions."""
@@ -182,9 +168,8 @@ class CLIPPretrainer(BaseModel):
         """Rows of the shrunken embedding, in the same order: the end token stays the highest."""
         if self.token_ids is None:
             return ids
-        rows = torch.searchsorted(self.token_ids, ids.contiguous()).clamp(
-            max=len(self.token_ids) - 1
-        )
+        rows = torch.searchsorted(self.token_ids, ids.contiguous())
+        rows = rows.clamp(max=len(self.token_ids) - 1)
         known = (self.token_ids[rows] == ids) | (ids == 0)
         if not known.all():
             raise ValueError(

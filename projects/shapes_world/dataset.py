@@ -50,8 +50,6 @@ class ShapesWorldDataset(BaseSegDataset):
         level (str): ``easy`` (8 nouns) or ``hard`` (16 nouns).
         with_background (bool): Score the background as class 0.
         background_nouns (bool): Score every background noun as a class of its own.
-        img_suffix, seg_map_suffix: As in ``BaseSegDataset``; for the Cityscapes layout
-            ``_leftImg8bit.png`` and ``_gtFine_labelTrainIds.png``.
         **kwargs: Of ``BaseSegDataset``.
 
     Raises:
@@ -65,8 +63,6 @@ class ShapesWorldDataset(BaseSegDataset):
         level: str = 'hard',
         with_background: bool = True,
         background_nouns: bool = False,
-        img_suffix: str = '.jpg',
-        seg_map_suffix: str = '.png',
         metainfo: dict | None = None,
         **kwargs,
     ) -> None:
@@ -75,20 +71,16 @@ class ShapesWorldDataset(BaseSegDataset):
                 'expected at most one of with_background and background_nouns, but got both; '
                 'set with_background=False to score background nouns as classes'
             )
-        nouns = get_level(level).nouns
-        classes = list(nouns)
-        palette = _noun_palette()[: len(nouns)]
+        colours = dict(zip(NOUNS, _noun_palette(), strict=True))
+        colours = {noun: colours[noun] for noun in get_level(level).nouns}
         if with_background:
-            classes, palette = ['background', *classes], [[0, 0, 0], *palette]
+            colours = {'background': [0, 0, 0], **colours}
         if background_nouns:
-            classes += list(BACKGROUNDS)
-            palette += [list(_BACKGROUND_PALETTE[n]) for n in BACKGROUNDS]
-        self._all_classes = tuple(classes)
-        metainfo = {'classes': tuple(classes), 'palette': palette, **(metainfo or {})}
+            colours |= {noun: list(_BACKGROUND_PALETTE[noun]) for noun in BACKGROUNDS}
+        self._all_classes = tuple(colours)
+        own = {'classes': self._all_classes, 'palette': [*colours.values()]}
         super().__init__(
-            img_suffix=img_suffix,
-            seg_map_suffix=seg_map_suffix,
-            metainfo=metainfo,
+            metainfo={**own, **(metainfo or {})},
             reduce_zero_label=not with_background,
             **kwargs,
         )

@@ -9,19 +9,23 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+import mmcv
+
+from code_mm.evaluation import write_result_table
+from code_mm.visualization import draw_side_by_side
+from projects.shapes_world import BACKGROUNDS, NOUNS, ShapesWorldDataset
+from projects.shapes_world.runs import ROOT, make_world, run_command
+
 CONFIGS = 'projects/shapes_world/configs'
 UNTRAINED_CONFIG = 'maskclip_shapes-hard'
 NAMES = [
     'model.background_threshold=None',
-    'custom_hooks.0.class_names=[grass|sand|sky|bricks|water|snow|stone,star,heart,tree,house,boat,'
-    'fish,moon,mushroom,ring,arrow,cup,flower,bird,crown,bottle,car]',
+    f'custom_hooks.0.class_names=[{"|".join(BACKGROUNDS)},{",".join(NOUNS)}]',
 ]
 PAMR = ['model.decode_head.post_processor.type=PAMR']
 # Row of the table -> its folder, and keys of the config of MaskCLIP.
@@ -60,25 +64,8 @@ def say(text: str) -> None:
 
 
 def run(log: Path, *command: object) -> None:
-    """Run a command from the project's root; all output goes to ``log``, its progress to ours."""
-    words = [str(word) for word in command]
-    say(f'{" ".join(words)}\n  (all output: {log})')
-    path = ROOT / log
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        path.open('a') as file,
-        subprocess.Popen(
-            words, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        ) as process,
-    ):
-        for line in process.stdout:
-            file.write(line)
-            file.flush()
-            if 'Iter(' in line:
-                print('  ' + line[line.index('Iter(') :].rstrip()[:150], flush=True)
-    if process.returncode:
-        last = ''.join(path.read_text().splitlines(keepends=True)[-20:])
-        raise SystemExit(f'this command failed, its last lines ({log}):\n{last}')
+    say(f'{" ".join(map(str, command))}\n  (all output: {log})')
+    run_command(ROOT / log, *command, progress=True)
 
 
 def mim() -> str:
@@ -88,24 +75,6 @@ def mim() -> str:
     if not found:
         raise SystemExit('expected the command mim, but there is none; run make install first')
     return found
-
-
-def make_world(args: argparse.Namespace) -> None:
-    made_by = ROOT / args.data / 'made_by.json'
-    if made_by.exists():
-        made = json.loads(made_by.read_text())
-        if (made['train'], made['val'], made['level']) != (args.train, args.val, 'hard'):
-            raise SystemExit(
-                f'{args.data} holds another shapes world ({made["train"]} captioned, {made["val"]} '
-                f'labelled images, level {made["level"]}); remove it or choose another --data'
-            )
-        say(f'the shapes world is in {args.data}')
-        return
-    run(
-        args.work_dir / 'world.log',
-        *(sys.executable, 'projects/shapes_world/make_world.py', args.data),
-        *('--level', 'hard', '--train', args.train, '--val', args.val),
-    )
 
 
 def data_options(args: argparse.Namespace, trained: bool) -> list[str]:
@@ -118,7 +87,6 @@ def data_options(args: argparse.Namespace, trained: bool) -> list[str]:
 
 def train(args: argparse.Namespace, seed: int, work_dir: Path) -> Path:
     """Train one seed and give its checkpoint."""
-    last = work_dir / 'last_checkpoint'
     options = [f'randomness.seed={seed}', *data_options(args, trained=True)]
     if args.iters:
         options.append(f'train_cfg.max_iters={args.iters}')
@@ -129,16 +97,10 @@ def train(args: argparse.Namespace, seed: int, work_dir: Path) -> Path:
             *('--work-dir', work_dir, '--resume', '--cfg-options', *options),
         )
         (ROOT / work_dir / 'finished').touch()
-    return Path((ROOT / last).read_text().strip())
+    return Path((ROOT / work_dir / 'last_checkpoint').read_text().strip())
 
 
-def evaluate(
-    args: argparse.Namespace,
-    config: str,
-    work_dir: Path,
-    checkpoint: Path | str,
-    keys: Sequence[str] = (),
-) -> dict:
+def evaluate(args, config: str, work_dir: Path, checkpoint, keys: Sequence[str] = ()) -> dict:
     """Metrics of one config, from an earlier run where there is one."""
     result = ROOT / work_dir / 'metrics.json'
     if not result.exists():
@@ -170,21 +132,15 @@ def compare(args: argparse.Namespace) -> tuple[list[dict], dict[str, Path]]:
             maps.setdefault(name, folder / 'label_maps')
     rows = []
     for name, runs in metrics.items():
-        row = {'model': name}
-        for column, key in COLUMNS.items():
-            values = [one[key] for one in runs]
-            row[column] = values if len(values) > 1 else values[0]
-        rows.append(row)
+        values = {column: [one[key] for one in runs] for column, key in COLUMNS.items()}
+        if len(runs) == 1:
+            values = {column: value for column, (value,) in values.items()}
+        rows.append({'model': name, **values})
     return rows, maps
 
 
 def draw(args: argparse.Namespace, maps: dict[str, Path]) -> Path:
     """Image, truth and all predictions side by side."""
-    import mmcv
-
-    from code_mm.visualization import draw_side_by_side
-    from projects.shapes_world import ShapesWorldDataset
-
     folder = ROOT / args.work_dir / 'pictures'
     data = ROOT / args.data
     meta = ShapesWorldDataset(level='hard', lazy_init=True).metainfo
@@ -201,20 +157,15 @@ def draw(args: argparse.Namespace, maps: dict[str, Path]) -> Path:
             meta['palette'],
         )
         mmcv.imwrite(picture[..., ::-1], str(folder / f'segmentation_{path.stem}.png'))
-    decomposed = sorted((ROOT / args.work_dir).glob('seed_*/train/*/vis_data/vis_image/*.png'))
-    for path in decomposed:
+    for path in (ROOT / args.work_dir).glob('seed_*/train/*/vis_data/vis_image/*.png'):
         shutil.copy(path, folder / path.name)
     return folder
 
 
 def main() -> None:
-    args = parse_args()
-    begin = time.time()
-    make_world(args)
+    args, begin = parse_args(), time.time()
+    make_world(args.data, ROOT / args.work_dir / 'world.log', 'hard', args.train, args.val)
     rows, maps = compare(args)
-
-    from code_mm.evaluation import write_result_table
-
     table = write_result_table(
         rows, ROOT / args.work_dir / 'results', digits={'object AUC': 3}, bold_best=True
     )

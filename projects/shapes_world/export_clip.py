@@ -15,9 +15,12 @@ import platform
 from pathlib import Path
 
 import torch
+from mmengine.config import Config
+from mmseg.registry import DATASETS, MODELS
 from safetensors.torch import save_file
 
 from code_mm.weights import read_checkpoint
+from projects.shapes_world import NounRetrievalMetric, ShapesWorld
 
 VOCAB_SIZE = 49408  # rows of the full token embedding
 
@@ -36,39 +39,25 @@ def parse_args() -> argparse.Namespace:
 
 
 def openai_state(state: dict) -> dict:
-    """Half-precision tensors of a CLIPPretrainer under OpenAI's names, token rows at their places.
-
-    Raises:
-        ValueError: The state dict is not of a ``CLIPPretrainer``.
-    """
+    """Half-precision tensors under OpenAI's names, token rows at their places."""
     clip = {k.removeprefix('clip.'): v for k, v in state.items() if k.startswith('clip.')}
     if 'text.token_embedding.weight' not in clip:
         raise ValueError(
             f'expected the checkpoint of a CLIPPretrainer, but got tensors {sorted(state)[:3]}'
         )
-    ids = state.get('token_ids')
-    if ids is not None:
+    if 'token_ids' in state:
         rows = clip['text.token_embedding.weight']
         full = rows.new_zeros(VOCAB_SIZE, rows.shape[1])
-        full[ids] = rows
+        full[state['token_ids']] = rows
         clip['text.token_embedding.weight'] = full
     return {k.removeprefix('text.'): v.detach().half().contiguous() for k, v in clip.items()}
 
 
 def measure(config: str, state: dict) -> dict:
-    """Noun recall on 1000 held-out images of either level.
+    """Noun recall of a ``CLIPPretrainer``'s state dict on 1000 held-out images of either level.
 
-    Args:
-        config (str): Config of the pre-training, whose ``val_dataloader`` is changed to either
-            level.
-        state (dict): State dict of the ``CLIPPretrainer``.
+    ``config`` is that of the pre-training, whose ``val_dataloader`` is changed to the level.
     """
-    from mmengine.config import Config
-    from mmseg.registry import MODELS
-
-    import code_mm  # noqa: F401  so that projects can be imported from anywhere
-    from projects.shapes_world import CLIPPretrainBatches, NounRetrievalMetric, ShapesWorld
-
     figures = {}
     for level in ('easy', 'hard'):
         cfg = Config.fromfile(config)
@@ -77,17 +66,13 @@ def measure(config: str, state: dict) -> dict:
         model.load_state_dict(state)
         metric = NounRetrievalMetric(cfg.model.nouns)
         dataset = cfg.val_dataloader.dataset
-        dataset.pop('type')
-        dataset.split = 'test'  # unlike validation, no checkpoint was chosen by it
-        dataset.cache_dir = None
-        source = dataset.sources.popitem()[1]
+        (source,) = dataset.sources.values()
         source.world.level, source.count = level, 1000
-        dataset.sources = {'images': source}
-        dataset.stages = [{'until': 1, 'batches': [{'images': 1.0}]}]
-        data = CLIPPretrainBatches(**dataset)
+        # unlike validation, no checkpoint was chosen by this split
+        dataset.update(split='test', cache_dir=None)
+        data = DATASETS.build(dataset)
         for i in range(len(data)):
-            batch = model.data_preprocessor(data[i])
-            samples = model(**batch, mode='predict')
+            samples = model(**model.data_preprocessor(data[i]), mode='predict')
             metric.process(None, [sample.to_dict() for sample in samples])
         for name, value in metric.evaluate(len(data)).items():
             figures[f'{name}_{level}'] = f'{value:.4f}'
@@ -104,9 +89,10 @@ def main() -> None:
     meta = checkpoint.get('meta', {})
     metadata = {
         'format': 'pt',
-        'iteration': str(meta.get('iter', 'unknown')),
-        'seed': str(meta.get('seed', 'unknown')),
-        'written': str(meta.get('time', 'unknown')),
+        **{
+            name: str(meta.get(key, 'unknown'))
+            for name, key in dict(iteration='iter', seed='seed', written='time').items()
+        },
         'machine': f'{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}',
         **(measure(args.measure, rounded) if args.measure else {}),
         **dict(item.split('=', 1) for item in args.metadata),

@@ -25,7 +25,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--labelled', type=int, default=0, help='images with label maps and captions to train on'
     )
-    parser.add_argument('--layout', choices=('ade20k', 'cityscapes'), default='ade20k')
     parser.add_argument('--workers', type=int, default=2)
     return parser.parse_args()
 
@@ -35,15 +34,12 @@ def main() -> None:
     world = ShapesWorld(args.level, args.size, args.seed)
     if args.train:
         write_shards(world, args.root / 'shards', args.train, args.per_shard, args.workers)
-    if args.val:
-        write_evaluation(world, args.root, args.val, args.layout, workers=args.workers)
-    if args.labelled:
-        split = 'training' if args.layout == 'ade20k' else 'train'
-        write_evaluation(world, args.root, args.labelled, args.layout, split, args.workers)
+    for split, count in (('validation', args.val), ('training', args.labelled)):
+        if count:
+            write_evaluation(world, args.root, count, split, args.workers)
     made_by = {key: str(value) if key == 'root' else value for key, value in vars(args).items()}
     (args.root / 'made_by.json').write_text(json.dumps(made_by, indent=2))
-    labelled = args.val + args.labelled
-    print(f'{args.train} captioned and {labelled} labelled images in {args.root}')
+    print(f'{args.train} captioned, {args.val + args.labelled} labelled images in {args.root}')
 
 
 if __name__ == '__main__':

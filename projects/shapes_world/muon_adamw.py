@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from mmengine.registry import OPTIMIZERS
@@ -20,12 +21,8 @@ class MuonAdamW(torch.optim.Optimizer):
         lr (float): Learning rate.
         block (int): See above; the width of the transformer.
         scale (float): Root mean square of Muon's updates per learning rate; 0.2 is about AdamW's.
-        betas (tuple[float, float]): Of AdamW.
-        eps (float): Of AdamW.
+        betas (tuple[float, float]), eps (float): Of AdamW.
         weight_decay (float): Of both.
-
-    Raises:
-        ValueError: ``block`` below 1.
     """
 
     def __init__(
@@ -38,23 +35,21 @@ class MuonAdamW(torch.optim.Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.01,
     ) -> None:
-        if block < 1:
-            raise ValueError(f'expected block >= 1, but got {block}')
         super().__init__(params, dict(lr=lr, weight_decay=weight_decay))
-        matrices, rest = [], []
+        by_part: dict[str, list] = {'muon': [], 'adamw': []}
         for group in self.param_groups:
-            chosen = [p for p in group['params'] if self._is_matrix(p, block)]
-            others = [p for p in group['params'] if not self._is_matrix(p, block)]
-            if chosen:
-                # torch's own scale is 0.2
-                matrices.append({**group, 'params': chosen, 'lr': group['lr'] * scale / 0.2})
-            if others:
-                rest.append({**group, 'params': others})
-        self.parts = {}
-        if matrices:
-            self.parts['muon'] = torch.optim.Muon(matrices, adjust_lr_fn='match_rms_adamw')
-        if rest:
-            self.parts['adamw'] = torch.optim.AdamW(rest, betas=betas, eps=eps)
+            for name, groups in by_part.items():
+                wanted = name == 'muon'
+                chosen = [p for p in group['params'] if self._is_matrix(p, block) == wanted]
+                if chosen:
+                    # torch's own scale of Muon is 0.2
+                    lr = group['lr'] * (scale / 0.2 if wanted else 1)
+                    groups.append({**group, 'params': chosen, 'lr': lr})
+        make = {
+            'muon': partial(torch.optim.Muon, adjust_lr_fn='match_rms_adamw'),
+            'adamw': partial(torch.optim.AdamW, betas=betas, eps=eps),
+        }
+        self.parts = {name: make[name](groups) for name, groups in by_part.items() if groups}
         self._share_groups()
 
     @staticmethod

@@ -35,13 +35,10 @@ class NounRetrievalMetric(BaseMetric):
         Raises:
             ValueError: Scores and nouns differ in number, or an image has no known noun.
         """
-        totals = [0.0, 0.0, 0.0, 0]
-        for sample in data_samples:
-            for i, value in enumerate(self._score(sample)):
-                totals[i] += value
         # one result per batch: mmengine cuts results at the length of the dataset, which counts
         # batches where the dataset gives whole ones
-        self.results.append(totals)
+        scores = zip(*map(self._score, data_samples), strict=True)
+        self.results.append([sum(column) for column in scores])
 
     def _score(self, sample: dict) -> tuple:
         """Recall, chance, precision at 1 and the count 1 of one image."""

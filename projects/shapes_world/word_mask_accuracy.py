@@ -45,12 +45,9 @@ class WordMaskAccuracy(BaseMetric):
         self._words = _read_words(Path(ann_file))
 
     def process(self, data_batch, data_samples: Sequence[dict]) -> None:
-        """Count the words of samples with ``word_masks`` and ``caption_ids``.
+        """Count the words of samples.
 
-        Args:
-            data_batch: Not used.
-            data_samples (Sequence[dict]): With ``word_masks`` [k, l] in [0, 1], ``caption_ids`` [l]
-                and metainfo ``caption`` and ``selected_nouns``.
+        They have ``word_masks`` [k, l] in [0, 1] and metainfo ``caption`` and ``selected_nouns``.
 
         Raises:
             ValueError: A caption is not in ``ann_file``, or a sample has no word masks.
@@ -72,7 +69,7 @@ class WordMaskAccuracy(BaseMetric):
         masks = torch.as_tensor(sample['word_masks']).float()
         cases = torch.cat([1 - masks.sum(0, keepdim=True), masks])  # k + 1, l
         selected = list(sample['selected_nouns'])
-        counts = [0] * 5
+        counts = torch.zeros(5, dtype=torch.long)
         position = 1  # behind the start token
         for word, _, _, owner in words:
             tokens = slice(position, position + len(CLIPTokenizer().encode(word)))
@@ -82,9 +79,8 @@ class WordMaskAccuracy(BaseMetric):
             truth = selected.index(owner) + 1 if owner in selected else 0
             right = int(cases[:, tokens].mean(dim=1).argmax()) == truth
             attribute = truth > 0 and word != owner
-            for i, value in enumerate((1, right, truth == 0, attribute, attribute and right)):
-                counts[i] += int(value)
-        return tuple(counts)
+            counts += torch.tensor([1, right, truth == 0, attribute, attribute and right])
+        return tuple(counts.tolist())
 
     def compute_metrics(self, results: list[tuple[int, ...]]) -> dict[str, float]:
         """Divide the counts of all captions."""

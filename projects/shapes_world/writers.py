@@ -1,4 +1,4 @@
-"""Shapes-world data on disk: img2dataset shards, ADE20K and Cityscapes folders."""
+"""Shapes-world data on disk: img2dataset shards, ADE20K's folders."""
 
 import json
 from concurrent.futures import ProcessPoolExecutor
@@ -47,14 +47,8 @@ def caption_record(sample: ShapesSample) -> dict:
 
 
 def _write_shard(shard: int, world: ShapesWorld, root: Path, count: int, per_shard: int) -> None:
-    write_shard(
-        root,
-        shard,
-        (
-            _shard_sample(world, index)
-            for index in range(shard * per_shard, min((shard + 1) * per_shard, count))
-        ),
-    )
+    indices = range(shard * per_shard, min((shard + 1) * per_shard, count))
+    write_shard(root, shard, (_shard_sample(world, index) for index in indices))
 
 
 def _shard_sample(world: ShapesWorld, index: int) -> ShardSample:
@@ -71,13 +65,11 @@ def _shard_sample(world: ShapesWorld, index: int) -> ShardSample:
     )
 
 
-def _map(function, items, workers: int) -> None:
+def _map(function, items, workers: int) -> list:
     if workers <= 1:
-        for item in items:
-            function(item)
-        return
+        return [function(item) for item in items]
     with ProcessPoolExecutor(workers) as pool:
-        list(pool.map(function, items))
+        return list(pool.map(function, items))
 
 
 def write_shards(
@@ -94,87 +86,50 @@ def write_shards(
         workers (int): Processes.
 
     Raises:
-        ValueError: ``count`` or ``per_shard`` out of range.
+        ValueError: ``per_shard`` out of range.
     """
-    if count < 1 or not 1 <= per_shard <= 10000:
-        raise ValueError(
-            f'expected count >= 1 and 1 <= per_shard <= 10000, but got {count} and {per_shard}'
-        )
+    if not 1 <= per_shard <= 10000:
+        raise ValueError(f'expected 1 <= per_shard <= 10000, but got {per_shard}')
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
     job = partial(_write_shard, world=world, root=root, count=count, per_shard=per_shard)
     _map(job, range(-(-count // per_shard)), workers)
 
 
-def _evaluation_paths(root: Path, name: str, layout: str, split: str) -> tuple:
-    if layout == 'ade20k':
-        return (
-            root / 'images' / split / f'{name}.jpg',
-            root / 'annotations' / split / f'{name}.png',
-            root / 'annotations_with_backgrounds' / split / f'{name}.png',
-        )
-    stem = f'shapes_{name}'
-    return (
-        root / 'leftImg8bit' / split / 'shapes' / f'{stem}_leftImg8bit.png',
-        root / 'gtFine' / split / 'shapes' / f'{stem}_gtFine_labelTrainIds.png',
-        root / 'gtFineWithBackgrounds' / split / 'shapes' / f'{stem}_gtFine_labelTrainIds.png',
-    )
-
-
-def _write_evaluation_image(
-    index: int, world: ShapesWorld, root: Path, layout: str, split: str
-) -> None:
-    sample = world.sample(split, index)
-    paths = _evaluation_paths(root, f'{index:06d}', layout, split)
-    pictures = (
-        sample.image[..., ::-1],
-        world.label_map(sample),
-        world.label_map(sample, background_nouns=True),
-    )
-    for path, picture in zip(paths, pictures, strict=True):
-        path.write_bytes(_encode(picture, path.suffix))
+def _write_evaluation_image(index: int, world: ShapesWorld, root: Path, split: str) -> str:
+    sample, name = world.sample(split, index), f'{index:06d}'
+    image = f'images/{split}/{name}.jpg'
+    labels = world.label_map(sample)
+    with_backgrounds = world.label_map(sample, background_nouns=True)
+    for path, picture in {
+        image: sample.image[..., ::-1],
+        f'annotations/{split}/{name}.png': labels,
+        f'annotations_with_backgrounds/{split}/{name}.png': with_backgrounds,
+    }.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(_encode(picture, Path(path).suffix))
+    record = {'image': image, 'caption': sample.caption.text, **caption_record(sample)}
+    return json.dumps(record) + '\n'
 
 
 def write_evaluation(
-    world: ShapesWorld,
-    root,
-    count: int,
-    layout: str = 'ade20k',
-    split: str | None = None,
-    workers: int = 1,
+    world: ShapesWorld, root, count: int, split: str = 'validation', workers: int = 1
 ) -> None:
-    """Write images with label maps in the folder layout of ADE20K or Cityscapes.
+    """Write images with label maps into ADE20K's folders.
 
-    Label values of both layouts: 0 background, ``1 + i`` object noun ``i`` of the level. The
-    label maps ``annotations_with_backgrounds`` (``gtFineWithBackgrounds``) hold the background's
-    own noun, ``1 + number of object nouns + j``, in place of 0. A line per image of
-    ``captions_<split>.jsonl`` keeps caption, word owners and objects.
+    Label values: 0 background, ``1 + i`` object noun ``i`` of the level. The label maps
+    ``annotations_with_backgrounds`` hold the background's own noun, ``1 + number of object nouns +
+    j``, in place of 0. A line per image of ``captions_<split>.jsonl`` keeps caption, word owners
+    and objects.
 
     Args:
         world (ShapesWorld): Where the samples come from.
         root: Folder to write into; made if absent.
         count (int): Number of images.
-        layout (str): ``ade20k`` or ``cityscapes``.
-        split (str, optional): Name of the split; ``validation`` for ADE20K, ``val`` for Cityscapes
-            by default.
+        split (str): Name of the split.
         workers (int): Processes.
-
-    Raises:
-        ValueError: Unknown layout, or no images asked for.
     """
-    if layout not in ('ade20k', 'cityscapes'):
-        raise ValueError(f"expected layout 'ade20k' or 'cityscapes', but got {layout!r}")
-    if count < 1:
-        raise ValueError(f'expected count >= 1, but got {count}')
     root = Path(root)
-    split = split or ('validation' if layout == 'ade20k' else 'val')
-    for path in _evaluation_paths(root, 'x', layout, split):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    job = partial(_write_evaluation_image, world=world, root=root, layout=layout, split=split)
-    _map(job, range(count), workers)
-    with open(root / f'captions_{split}.jsonl', 'w') as file:
-        for index in range(count):
-            sample = world.sample(split, index)
-            image = _evaluation_paths(root, f'{index:06d}', layout, split)[0].relative_to(root)
-            record = {'image': str(image), 'caption': sample.caption.text, **caption_record(sample)}
-            file.write(json.dumps(record) + '\n')
+    root.mkdir(parents=True, exist_ok=True)
+    job = partial(_write_evaluation_image, world=world, root=root, split=split)
+    (root / f'captions_{split}.jsonl').write_text(''.join(_map(job, range(count), workers)))

@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets'
+CONFIGS = Path(__file__).parents[2] / 'configs'
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def loader(write_pairs, tmp_path):
 
 
 def test_cc12m(loader):
-    loader = loader('cc12m')
+    loader = loader('_base_/datasets/cc12m')
     assert len(loader.dataset) == 40
     assert loader.dataset.skipped == {'missing_shard': 1241}
     batch = next(iter(loader))
@@ -44,7 +44,7 @@ def test_cc12m(loader):
 
 
 def test_cc3m_and_cc12m_at_random_and_as_a_stream(loader):
-    assert len(loader('cc3m_cc12m').dataset) == 80
-    stream = loader('cc3m_cc12m_stream')
+    assert len(loader('_base_/datasets/cc3m_cc12m').dataset) == 80
+    stream = loader('code_cc3m-cc12m_stream')
     assert stream.dataset.skipped == {'missing_shard': 330 + 1241}
     assert next(iter(stream))['data_samples'][0].guide_ids.shape == (2, 77)

@@ -11,17 +11,17 @@ from torch.utils.data import DataLoader
 
 from code_mm.nouns import NounSelector
 
-CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets'
+CONFIGS = Path(__file__).parents[2] / 'configs'
 
 
 def map_style(folder):
-    config = Config.fromfile(CONFIGS / 'photo_shards.py').train_dataloader.dataset
-    assert config.data_root == str(folder)
+    config = Config.fromfile(CONFIGS / '_base_/datasets/cc12m.py').train_dataloader.dataset
+    config.update(data_root=str(folder), shards='*.tar', index_dir=None)
     return config
 
 
 def streaming(folder):
-    config = Config.fromfile(CONFIGS / 'cc3m_cc12m_stream.py').train_dataloader.dataset
+    config = Config.fromfile(CONFIGS / 'code_cc3m-cc12m_stream.py').train_dataloader.dataset
     config.update(sources=dict(data_root=str(folder), shards='*.tar'), repeat=False)
     return config
 
@@ -37,10 +37,7 @@ def samples_of(dataset, kind):
 
 
 @pytest.mark.parametrize('kind', [map_style, streaming])
-def test_every_usable_pair_is_seen_once_and_every_other_counted(
-    photo_folder, photo_captions, kind, monkeypatch
-):
-    monkeypatch.setenv('CODE_MM_PHOTO_SHARDS', str(photo_folder))
+def test_every_usable_pair_is_seen_once_and_every_other_counted(photo_folder, photo_captions, kind):
     selector = NounSelector('textblob')
     nouns = {key: selector(caption) for key, caption in photo_captions.items()}
     usable = {key: photo_captions[key].strip() for key, found in nouns.items() if len(found) >= 2}

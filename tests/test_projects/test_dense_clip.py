@@ -26,15 +26,22 @@ from projects.dense_clip import (
 )
 from projects.dense_clip.sclip_protocol import CLASS_NAMES
 
-SHAPES, DENSE = 'shapes_world/configs/', 'dense_clip/configs/'
+DENSE = 'dense_clip/configs/'
 
 
 @pytest.mark.parametrize(
-    ('method', 'folder'), [(maskclip, SHAPES), (sclip, DENSE), (clearclip, DENSE), (naclip, DENSE)]
+    ('method', 'attention'),
+    [
+        (maskclip, 'SelfOnlyAttention'),
+        (sclip, 'CorrelativeSelfAttention'),
+        (clearclip, 'SelfSelfAttention'),
+        (naclip, None),  # the config's own
+    ],
 )
-def test_a_config_gives_the_miou_of_the_formulas(method, folder, shapes_folder, tmp_path):
-    config = f'{folder}{method.__name__}_shapes-hard.py'
-    runner = Runner.from_cfg(build_config(config, shapes_folder, tmp_path))
+def test_a_config_gives_the_miou_of_the_formulas(method, attention, shapes_folder, tmp_path):
+    keys = {'model.backbone.dense_attention.type': attention} if attention else {}
+    config = f'{DENSE}naclip_shapes-hard.py'
+    runner = Runner.from_cfg(build_config(config, shapes_folder, tmp_path, **keys))
     runner.model.init_weights()
     expected = PlainMethod(method).miou(shapes_folder)
     assert runner.test()['mIoU'] == pytest.approx(expected, abs=0.02)  # percent, two digits

@@ -17,7 +17,7 @@ MASKCLIP = str(ROOT / 'projects/shapes_world/configs/maskclip_shapes-hard.py')
 
 def test_scores_are_those_of_the_changed_protocol(shapes_folder, tmp_path, monkeypatch):
     few = (
-        effects.Effect(effects.PLAIN, 'plain'),
+        effects.Effect(effects.PLAIN, 'plain', {}),
         effects.Effect('threshold 0.2', 'threshold', effects.threshold(0.2)),
         effects.Effect('images of 96 pixels', 'resize', effects.pipeline(96)),
     )

@@ -3,7 +3,6 @@
 import copy
 import gc
 import json
-import shutil
 import sys
 import time
 from functools import cached_property, partial
@@ -35,7 +34,6 @@ from timing import Stopwatch
 
 ROOT = Path(setting.__file__).resolve().parents[2]
 CPU = torch.device('cpu')
-DTYPES = ('fp32', 'bf16')
 
 
 @pytest.fixture(scope='module')
@@ -90,9 +88,8 @@ def positive(figures, *names):
     assert all(figures[name] > 0 for name in names), figures
 
 
-@pytest.mark.parametrize('dtype', DTYPES)
-def test_train_step(run, dtype):
-    options = ('--dtype', dtype, '--batch-size', 2, '--nouns', 3, '--plain-forms')
+def test_train_step(run):
+    options = ('--dtype', 'bf16', '--batch-size', 2, '--nouns', 3, '--plain-forms')
     code, figures, output = run('train_step', *options)
     assert code == 0, output
     positive(figures, 'step_u', 'step_memory_mb', 'step_seconds', 'unit_seconds')
@@ -107,7 +104,7 @@ def test_train_step(run, dtype):
         assert parts[f'{part}, forward'] > 0 and f'{part}, backward' not in parts
     assert sum(parts.values()) == pytest.approx(figures['step_u'])
     assert '3 nouns per caption' in output and 'peak memory above the model' in output
-    assert figures['setting']['dtype'] == dtype and figures['setting']['batch_size'] == '2'
+    assert figures['setting']['dtype'] == 'bf16' and figures['setting']['batch_size'] == '2'
     assert figures['plain_forms'].keys() == {'conv3x3_after_upsampling'}
 
 
@@ -134,15 +131,13 @@ def test_the_timed_step_is_the_step_of_training(command):
     assert moved > 20
 
 
-@pytest.mark.parametrize('side', [16, 64])
-def test_image_size_is_what_the_model_sees(command, side):
-    step = build_step(command, '--image-size', side)
-    assert step.model.data_preprocessor(step.data)['inputs'].shape == (4, 3, side, side)
+def test_image_size_is_what_the_model_sees(command):
+    step = build_step(command, '--image-size', 64)
+    assert step.model.data_preprocessor(step.data)['inputs'].shape == (4, 3, 64, 64)
 
 
-@pytest.mark.parametrize('dtype', DTYPES)
-def test_predict(run, dtype):
-    options = ('--window', 32, '--classes', 7, '--shorter-side', 32, '--dtype', dtype)
+def test_predict(run):
+    options = ('--window', 32, '--classes', 7, '--shorter-side', 32)
     code, figures, output = run('predict', *options, '--benchmarks', 'voc21', 'cityscapes')
     assert code == 0, output
     positive(figures, 'window_u', 'window_pamr_u', 'window_no_mix_u', 'window_no_mix_pamr_u')
@@ -157,7 +152,7 @@ def test_predict(run, dtype):
     assert city == dict(classes=19, height=32, width=64)
 
 
-@pytest.mark.parametrize('dtype', DTYPES)
+@pytest.mark.parametrize('dtype', ['fp32', 'bf16'])
 def test_pamr(run, dtype):
     code, figures, output = run('pamr', '--window', 32, '--classes', 9, '--dtype', dtype)
     assert code == 0, output
@@ -209,14 +204,6 @@ def test_two_checkouts_take_turns(run, monkeypatch, tmp_path):
         assert command[-4:-1] == ['--nouns', '1', '--json'] and '--against' not in command
     figures.pop('setting')
     assert figures == dict(step_u=dict(before=14, now=7, ratio=0.5, ratios=[0.5] * 3))
-
-
-def test_a_checkout_without_the_benchmark(run, tmp_path):
-    shutil.copytree(ROOT / 'tools' / 'benchmark', tmp_path / 'tools' / 'benchmark')
-    (tmp_path / 'tools' / 'benchmark' / 'pamr.py').write_text('raise SystemExit("no such thing")')
-    code, figures, output = run('pamr', '--against', tmp_path)
-    assert code == 2 and figures is None
-    assert f'{tmp_path}/tools/benchmark/pamr.py failed: no such thing' in output
 
 
 @pytest.mark.parametrize(
@@ -350,14 +337,6 @@ def test_time_goes_to_the_innermost_part_forward_and_backward():
     assert 'second' not in vars(model) and Value.slow is plain
 
 
-def test_a_part_that_is_not_there():
-    model = Model(Steps())
-    parts = {'second': 'two', 'inner.third': 'three'}
-    with pytest.raises(AttributeError, match='third'), model.watch.watching((model, parts)):
-        pass
-    assert 'second' not in vars(model)
-
-
 @pytest.fixture
 def loading(monkeypatch, tmp_path, capsys):
     """``loading(...)`` runs data_loading.py on a small pipeline -> figures."""
@@ -401,8 +380,11 @@ def test_data_loading(loading, workers):
     assert all(1 < rate < 1e6 for rate in figures['samples_per_second'].values())
     for stages in figures['stage_milliseconds'].values():
         assert list(stages) == ['reading', *(step['type'] for step in loading.pipeline)]
-    nouns = figures['noun_milliseconds']
-    assert 0 < nouns['look-up'] < nouns['tagging']  # so the cache is read
+    cached, tagging = (
+        figures['stage_milliseconds'][name]['LoadNouns']
+        for name in (data_loading.CACHED, data_loading.TAGGING)
+    )
+    assert 0 < cached < tagging  # so the cache is read
 
 
 def test_all_variants_load_the_same_samples(loading, tmp_path):
@@ -431,15 +413,3 @@ def test_mistakes_in_loading(loading):
         loading('--samples', 12, pipeline=[first, dict(select, num_nouns=50), *rest])
     with pytest.raises(SystemExit, match='expected 4 usable pairs for each worker, but got 2'):
         loading('--samples', 2)
-
-
-def test_images_are_like_photos():
-    """Neighbours are alike, the spectrum falls, a file has about as many bits as a photo's."""
-    image = photo_like_shards.photo_like_image(np.random.default_rng(0), 256, 256)
-    assert image.shape == (256, 256, 3) and image.dtype == np.uint8
-    grey = image[..., 0].astype(float)
-    assert 0.94 < np.corrcoef(grey[:, 1:].ravel(), grey[:, :-1].ravel())[0, 1] < 0.995
-    spectrum = np.abs(np.fft.fft2(grey - grey.mean()))
-    low, high = spectrum[0, 4:9].mean(), spectrum[0, 40:90].mean()
-    assert 20 < low / high < 80  # ten times the frequency
-    assert 1.5 < cv2.imencode('.jpg', image)[1].size * 8 / 256**2 < 4  # bits per pixel

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import tempfile
 import time
@@ -26,8 +25,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
 from photo_like_shards import write_photo_like_shards
-from rich.console import Console
-from rich.table import Table
+from setting import machine_name, positive, print_table
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from code_mm.datasets import CaptionShardsDataset, CaptionStreamDataset
@@ -39,6 +37,7 @@ DECODING = 'decoding and cropping alone'
 TAGGING = 'random access, tagging on the fly'
 CACHED = 'random access, noun cache'
 STREAM = 'stream, noun cache'
+MAX_SHARDS = 2
 
 
 class EncodedImages(Dataset):
@@ -59,13 +58,11 @@ def training_pipeline(path: str) -> list[dict]:
 
     def find(node) -> list | None:
         if isinstance(node, dict):
-            steps = node.get('pipeline')
-            if steps and any('LoadCaptionImage' in step['type'] for step in steps):
+            steps = node.get('pipeline') or ()
+            if any('LoadCaptionImage' in step['type'] for step in steps):
                 return steps
             node = list(node.values())
-        if isinstance(node, list):
-            return next(filter(None, map(find, node)), None)
-        return None
+        return next(filter(None, map(find, node)), None) if isinstance(node, list) else None
 
     pipeline = find(Config.fromfile(path).train_dataloader.to_dict())
     if pipeline is None:
@@ -82,10 +79,7 @@ def make_datasets(
         shards (Sequence[str]): Local tar files.
         pipeline (Sequence[dict]): With ``LoadNouns``, ``LoadCaptionImage`` and a crop.
         noun_cache (str): Folder of the nouns of these shards.
-        num_samples (int): Pairs that are measured; those that are unusable are left out before.
-
-    Raises:
-        ValueError: The pipeline lacks such a transform, or the shards hold no usable pair.
+        num_samples (int): Usable pairs that are measured.
     """
     names = [step['type'].rpartition('.')[2] for step in pipeline]
     wanted = [n == 'LoadCaptionImage' or 'Crop' in n or n == 'Resize' for n in names]
@@ -93,13 +87,9 @@ def make_datasets(
         raise ValueError(
             f'expected a pipeline with LoadNouns, LoadCaptionImage and a crop, but got {names}'
         )
-    tagging, cached = (
-        [
-            {**step, 'cache': cache} if name == 'LoadNouns' else step
-            for step, name in zip(pipeline, names, strict=True)
-        ]
-        for cache in (None, noun_cache)
-    )
+    tagging, cached = ([dict(step) for step in pipeline] for _ in range(2))
+    tagging[names.index('LoadNouns')]['cache'] = None
+    cached[names.index('LoadNouns')]['cache'] = noun_cache
     whole = {
         TAGGING: CaptionShardsDataset(shards, pipeline=tagging),
         CACHED: CaptionShardsDataset(shards, pipeline=cached),
@@ -157,11 +147,8 @@ def measure(args: argparse.Namespace, folder: str) -> dict:
     cv2.setNumThreads(0)
     pipeline = training_pipeline(args.config)
     nouns = next((step for step in pipeline if step['type'].endswith('LoadNouns')), {})
-    if args.tagger:
-        nouns['tagger'] = args.tagger
     if args.shards:
-        shards = [s for s in expand_shard_paths(args.shards) if os.path.isfile(s)]
-        shards = shards[: args.max_shards]
+        shards = [s for s in expand_shard_paths(args.shards) if os.path.isfile(s)][:MAX_SHARDS]
     else:
         shards = [write_photo_like_shards(folder, args.samples)]
     extraction = NounExtraction(folder, nouns.get('tagger', 'auto'), nouns.get('word_type', 'noun'))
@@ -174,63 +161,45 @@ def measure(args: argparse.Namespace, folder: str) -> dict:
         {name: rate(dataset, len(indices), args.workers) for name, dataset in datasets.items()}
         for _ in range(args.repeats + 1)
     ][1:]  # the first is to warm up
-    rates = {name: statistics.median(found[name] for found in rounds) for name in datasets}
-    stages = {name: stage_milliseconds(datasets[name]) for name in (TAGGING, CACHED)}
-    noun_times = {'tagging': stages[TAGGING]['LoadNouns'], 'look-up': stages[CACHED]['LoadNouns']}
     return dict(
-        machine=f'{platform.processor() or platform.machine()}, {os.cpu_count()} cores',
+        machine=machine_name(),
         data=shards if args.shards else 'photo-like images made by this tool',
         samples=len(indices),
         workers=args.workers,
         tagger=extraction.settings(shards[0]).tagger,
-        samples_per_second=rates,
-        ratios={
-            'noun cache / decoding and cropping alone': rates[CACHED] / rates[DECODING],
-            'noun cache / tagging on the fly': rates[CACHED] / rates[TAGGING],
-            'stream with noun cache / decoding and cropping alone': rates[STREAM] / rates[DECODING],
-            'nouns alone: look-up / tagging': noun_times['tagging'] / noun_times['look-up'],
+        samples_per_second={
+            name: statistics.median(found[name] for found in rounds) for name in datasets
         },
-        stage_milliseconds=stages,
-        noun_milliseconds=noun_times,
+        stage_milliseconds={name: stage_milliseconds(datasets[name]) for name in (TAGGING, CACHED)},
     )
 
 
 def show(result: dict) -> None:
-    console = Console()
-    console.print(
-        f'{result["samples"]} samples, {result["workers"]} workers, tagger {result["tagger"]}, '
-        f'{result["machine"]}'
+    title = f'{result["samples"]} samples, {result["workers"]} workers, tagger {result["tagger"]}'
+    rates = result['samples_per_second']
+    print_table(
+        f'{title}, {result["machine"]}\nMedians of rounds that take turns',
+        [[name, f'{value:.0f}', value / rates[DECODING]] for name, value in rates.items()],
+        ['what', 'samples/s', 'of decoding alone'],
     )
-    table = Table('what', 'samples/s', title='Medians of rounds that take turns')
-    for name, value in result['samples_per_second'].items():
-        table.add_row(name, f'{value:.0f}')
-    console.print(table)
-    table = Table('ratio of speeds', '', title='Ratios')
-    for name, ratio in result['ratios'].items():
-        table.add_row(name, f'{ratio:.2f}')
-    console.print(table)
     stages = result['stage_milliseconds']
-    table = Table('stage', *stages, title='Milliseconds per sample (medians, one process)')
-    for stage in stages[TAGGING]:
-        table.add_row(stage, *(f'{times[stage]:.3f}' for times in stages.values()))
-    table.add_row('sum', *(f'{sum(times.values()):.3f}' for times in stages.values()))
-    console.print(table)
+    rows = [[stage, *(times[stage] for times in stages.values())] for stage in stages[TAGGING]]
+    rows.append(['sum', *(sum(times.values()) for times in stages.values())])
+    title = 'Milliseconds per sample (medians, one process)'
+    print_table(title, rows, ['stage', *stages])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--shards', nargs='+', help='path, brace range, glob or folder')
-    parser.add_argument('--max-shards', type=int, default=2, help='of them that are used')
+    parser.add_argument(
+        '--shards', nargs='+', help='path, brace range, glob, folder; the first two'
+    )
     parser.add_argument('--config', default=str(CONFIG), help='whose pipeline is measured')
-    parser.add_argument('--tagger', help="nltk, textblob ...; the config's by default")
     parser.add_argument('--workers', type=int, default=0, help='default: 0, this process')
-    parser.add_argument('--samples', type=int, default=500, help='measured in each round')
-    parser.add_argument('--repeats', type=int, default=5, help='rounds, of which the median counts')
+    parser.add_argument('--samples', type=positive, default=500, help='measured in each round')
+    parser.add_argument('--repeats', type=positive, default=5, help='rounds; the median counts')
     parser.add_argument('--json', type=Path, help='file for the numbers')
     args = parser.parse_args()
-    for name in ('samples', 'repeats', 'max_shards'):
-        if getattr(args, name) < 1:
-            raise SystemExit(f'expected {name} >= 1, but got {getattr(args, name)}')
     with tempfile.TemporaryDirectory() as folder:
         result = measure(args, folder)
     show(result)

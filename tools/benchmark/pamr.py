@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from setting import load_config, make_parser, positive, prepare, report, run
-from timing import MB, UNIT, in_units, peak_memory, time_in_turns, unit_of
+from timing import MB, UNIT, in_units, median_ratio, peak_memory, time_in_turns, unit_of
 from torch import Tensor
 
 from code_mm.registry import MODELS
@@ -28,8 +28,7 @@ def plain_pamr(image: Tensor, mask: Tensor, num_iter: int, dilations: Sequence[i
     Args:
         image (Tensor): [b, 3, H, W].
         mask (Tensor): [b, n, h, w].
-        num_iter (int): Steps.
-        dilations (Sequence[int]): Distances of the 8 neighbours each.
+        num_iter (int), dilations (Sequence[int]): Steps, and distances of the 8 neighbours each.
     """
 
     def expand(x):
@@ -80,8 +79,7 @@ def measure(args: argparse.Namespace) -> dict:
         figures[f'{name}_u'] = units[name]
         figures[f'{name}_seconds'] = statistics.median(seconds[name])
         figures[f'{name}_memory_mb'] = peak_memory(works[name], device) / MB
-    pairs = zip(seconds['plain'], seconds['pamr'], strict=True)
-    figures['speedup'] = statistics.median(slow / fast for slow, fast in pairs)
+    figures['speedup'] = median_ratio(seconds['plain'], seconds['pamr'])
     figures['memory_ratio'] = figures['pamr_memory_mb'] / figures['plain_memory_mb']
     return figures
 

@@ -18,9 +18,7 @@ _THINGS = (
 _LIKE = ('beautiful', 'old', 'wooden', 'red', 'small', 'modern', 'young', 'white', 'colorful')
 _FORMS = (
     'a {0} {1} and a {2} {3} in front of the {4} on a sunny day',
-    '{0} {1} with {3}, stock photo of the {4} by <PERSON>',
     'how to paint a {0} {1} near the {2} {4} - step by step ideas for your {3}',
-    'the {2} {1} stands next to a {3} while the {4} is being prepared for the season',
 )
 
 

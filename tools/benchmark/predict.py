@@ -8,9 +8,9 @@ Example: python tools/benchmark/predict.py --json work_dirs/benchmark/predict.js
 from __future__ import annotations
 
 import argparse
-import contextlib
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from unittest.mock import patch
 
 import mmcv
@@ -27,16 +27,12 @@ import code_mm.datasets  # noqa: F401
 from code_mm.vocabulary import Vocabulary, split_names
 
 # Width and height of most images of each benchmark, before they are resized.
-IMAGE_SIZES = dict(
-    voc21=(500, 375),
-    context60=(500, 375),
-    coco_object=(640, 480),
-    voc20=(500, 375),
-    context59=(500, 375),
-    coco_stuff=(640, 480),
-    cityscapes=(2048, 1024),
-    ade20k=(683, 512),
-)
+IMAGE_SIZES = {
+    **dict.fromkeys(('voc21', 'context60', 'voc20', 'context59'), (500, 375)),
+    **dict.fromkeys(('coco_object', 'coco_stuff'), (640, 480)),
+    'cityscapes': (2048, 1024),
+    'ade20k': (683, 512),
+}
 # What a window is timed with: figure, knowledge-preserving mix, PAMR.
 MODES = (
     ('window_u', True, False),
@@ -70,14 +66,12 @@ def name_classes(model: torch.nn.Module, names: Sequence[str]) -> None:
     )
 
 
-@contextlib.contextmanager
-def only(head: torch.nn.Module, mix: bool, pamr: bool) -> Iterator[None]:
+def only(head: torch.nn.Module, mix: bool, pamr: bool) -> AbstractContextManager:
     """Leave out the mix or PAMR for a while."""
-    with contextlib.ExitStack() as stack:
-        for name, kept in (('knowledge_preserving', mix), ('post_processor', pamr)):
-            if not kept:
-                stack.enter_context(patch.object(head, name, None))
-        yield
+    kept = dict(knowledge_preserving=mix, post_processor=pamr)
+    return patch.multiple(
+        head, **{name: getattr(head, name) if keep else None for name, keep in kept.items()}
+    )
 
 
 def measure_window(args: argparse.Namespace, model: torch.nn.Module, device, dtype) -> dict:

@@ -88,10 +88,7 @@ def draw(points: dict, setting: str, path: Path) -> None:
         unit = 'U of that window' if 'classes' in axis else 'U of the plain setting'
         panel.set(ylim=(0, 1.2 * max(map(max, by_name.values()))), xlabel=axis, ylabel=unit)
         panel.set_xlim(left=0)
-        for axes in (panel, right):
-            axes.spines['top'].set_visible(False)
-        lines = [*panel.get_lines(), *right.get_lines()]
-        panel.legend(handles=lines, frameon=False, loc='upper left')
+        panel.legend(handles=[*panel.get_lines(), *right.get_lines()], loc='upper left')
     figure.suptitle(setting, fontsize=10)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)

@@ -23,7 +23,6 @@ from mmengine.registry import init_default_scope
 from rich.console import Console
 from rich.table import Table
 
-import code_mm
 from code_mm.engine.config_check import check_options
 from code_mm.registry import MODELS
 
@@ -34,10 +33,9 @@ DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 
 def make_parser(description: str, batch_size: int, rounds: int) -> argparse.ArgumentParser:
     """The options of every benchmark."""
+    raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        description=description, formatter_class=raw, allow_abbrev=False
     )
     config = str(CONFIGS / 'models' / 'code_vit-b16.py')
     parser.add_argument('--config', default=config, help='config with the model; ViT-B/16')
@@ -96,10 +94,8 @@ def run(parser: argparse.ArgumentParser, measure: Callable, show: Callable) -> N
 def compare(args: argparse.Namespace) -> dict:
     """Ratios of this checkout's figures to the other's, each run as a process of its own in turn.
 
-    Each gets the options of this command, and its own default config.
-
-    Raises:
-        ValueError: The other one has no such benchmark, or a run failed.
+    Each gets the options of this command, and its own default config. A run that fails is a
+    ValueError.
     """
     ours = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for option in ('--against', '--turns', '--json'):
@@ -108,18 +104,10 @@ def compare(args: argparse.Namespace) -> dict:
     script = Path('tools') / 'benchmark' / Path(sys.argv[0]).name
     checkouts = [args.against.resolve(), ROOT]
     found: dict[Path, list[dict]] = {root: [] for root in checkouts}
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, 'figures.json')
-        for turn in range(args.turns):
-            for root in checkouts if turn % 2 == 0 else checkouts[::-1]:
-                command = [sys.executable, root / script, *options, '--json', file]
-                environment = {**os.environ, 'PYTHONPATH': str(root)}
-                process = subprocess.run(command, cwd=root, env=environment, capture_output=True)
-                if process.returncode:
-                    raise ValueError(f'{root / script} failed: {process.stderr.decode()[-2000:]}')
-                figures = json.loads(file.read_text())
-                found[root].append({k: v for k, v in figures.items() if isinstance(v, float)})
-                print(f'{turn + 1} of {args.turns}, {root}: {found[root][-1]}', flush=True)
+    for turn in range(args.turns):
+        for root in checkouts if turn % 2 == 0 else checkouts[::-1]:
+            found[root].append(_figures_of(root, script, options))
+            print(f'{turn + 1} of {args.turns}, {root}: {found[root][-1]}', flush=True)
     before, now = found.values()
     result, rows = {}, []
     for name in [name for name in now[0] if before[0].get(name)]:
@@ -132,6 +120,19 @@ def compare(args: argparse.Namespace) -> dict:
     columns = ['figure', str(args.against), 'this checkout', 'ratio', 'of every turn']
     report(args, f'{script.name}, {args.turns} turns', rows, columns)
     return result
+
+
+def _figures_of(root: Path, script: Path, options: list[str]) -> dict[str, float]:
+    """The numbers of a checkout's own benchmark."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, 'figures.json')
+        command = [sys.executable, root / script, *options, '--json', file]
+        environment = {**os.environ, 'PYTHONPATH': str(root)}
+        process = subprocess.run(command, cwd=root, env=environment, capture_output=True)
+        if process.returncode:
+            raise ValueError(f'{root / script} failed: {process.stderr.decode()[-2000:]}')
+        figures = json.loads(file.read_text())
+    return {name: value for name, value in figures.items() if isinstance(value, float)}
 
 
 def prepare(args: argparse.Namespace) -> tuple[torch.device, torch.dtype]:
@@ -178,8 +179,12 @@ def build_model(cfg: Config, device: torch.device) -> torch.nn.Module:
 
 
 def report(args: argparse.Namespace, title: str, rows: list, columns: list) -> None:
-    """Print a table."""
-    table = Table(title=f'{title}\n{args.device}, {args.dtype}, batch {args.batch_size}')
+    """Print a table of a benchmark."""
+    print_table(f'{title}\n{args.device}, {args.dtype}, batch {args.batch_size}', rows, columns)
+
+
+def print_table(title: str, rows: list, columns: list) -> None:
+    table = Table(title=title)
     for i, column in enumerate(columns):
         table.add_column(column, justify='right' if i else 'left')
     for row in rows:
@@ -187,16 +192,20 @@ def report(args: argparse.Namespace, title: str, rows: list, columns: list) -> N
     Console(width=100).print(table)
 
 
+def machine_name() -> str:
+    """The processor, and how many cores of it."""
+    info = Path('/proc/cpuinfo')
+    names = re.findall('^model name.*: (.*)', info.read_text(), re.M) if info.is_file() else []
+    return f'{names[0] if names else platform.machine()}, {os.cpu_count()} cores'
+
+
 def setting_of(args: argparse.Namespace) -> dict:
     """Options, machine and versions, so that figures can be told apart later."""
-    git = ['git', '-C', Path(code_mm.__file__).parent, 'describe', '--always', '--dirty']
+    git = ['git', '-C', ROOT, 'describe', '--always', '--dirty']
     commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
-    machine = platform.processor()
+    machine = machine_name()
     if args.device.startswith('cuda'):
         machine = torch.cuda.get_device_name(args.device)
-    elif Path('/proc/cpuinfo').is_file():
-        names = re.findall('^model name.*: (.*)', Path('/proc/cpuinfo').read_text(), re.MULTILINE)
-        machine = f'{names[0]}, {len(names)} cores' if names else machine
     return dict(
         {name: str(value) for name, value in vars(args).items() if name != 'json'},
         machine=machine,

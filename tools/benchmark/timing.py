@@ -98,9 +98,8 @@ def in_units(seconds: dict[str, list[float]]) -> dict[str, float]:
 def peak_memory(work: Callable[[], object], device: torch.device) -> int:
     """Bytes that ``work`` holds at its peak beyond those held before it.
 
-    Exact for what PyTorch's allocator gives out: on a CPU every allocation and release is
-    recorded by ``torch.profiler`` and summed up; workspaces that oneDNN or MKL ask the system for
-    themselves are not seen. On an accelerator the allocator counts.
+    On a CPU every allocation and release of PyTorch's allocator is recorded by ``torch.profiler``
+    and summed up (docs/performance.md); on an accelerator the allocator counts.
     """
     if device.type != 'cpu':
         module = getattr(torch, device.type)
@@ -226,6 +225,11 @@ class Stopwatch:
         event = getattr(torch, self.device.type).Event(enable_timing=True)
         event.record()
         return event
+
+
+def median_ratio(times: list[float], others: list[float]) -> float:
+    """The median over the rounds of what one took to what the other took."""
+    return statistics.median(a / b for a, b in zip(times, others, strict=True))
 
 
 def parts_in_units(rounds: list[dict], whole: float) -> dict:

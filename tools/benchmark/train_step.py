@@ -26,16 +26,13 @@ from code_mm.models.co_decomposition import CoDecompositionStep
 from code_mm.ops.upsampling_convolution import conv3x3_after_upsampling_reference
 
 # Captions as Conceptual Captions has them, with nouns of each.
-CAPTIONS = (
-    ('a young woman rides her horse along a sandy beach at sunset', 'woman horse beach sunset'),
-    ('grey cat asleep on the sofa next to a pile of books and a lamp', 'cat sofa books lamp'),
-    (
-        'fans fill the stadium before the first match of the season as players warm up on the '
-        'grass under a cloudy sky',
-        'fans stadium players grass',
-    ),
-    ('old wooden boat and fishing nets in the harbour of a small town', 'boat nets harbour town'),
-)
+CAPTIONS = {
+    'a young woman rides her horse along a sandy beach at sunset': 'woman horse beach sunset',
+    'grey cat asleep on the sofa next to a pile of books and a lamp': 'cat sofa books lamp',
+    'fans fill the stadium before the first match of the season as players warm up on the grass '
+    'under a cloudy sky': 'fans stadium players grass',
+    'old wooden boat and fishing nets in the harbour of a small town': 'boat nets harbour town',
+}
 # Parts of a step, in its order: methods of a CoDe segmentor, and values of its step.
 PARTS = {
     'data_preprocessor.forward': 'preprocessing',
@@ -94,7 +91,7 @@ def make_batch(args: argparse.Namespace, model: torch.nn.Module) -> dict:
     model.data_preprocessor.size = (side, side)  # or smaller images would be padded
     packed = []
     for i in range(args.batch_size):
-        caption, nouns = CAPTIONS[i % len(CAPTIONS)]
+        caption, nouns = list(CAPTIONS.items())[i % len(CAPTIONS)]
         image = rng.integers(0, 256, (side, side, 3), np.uint8)
         fields = dict(img=image, caption=caption, nouns=nouns.split(), sample_key=str(i))
         packed.append(pack(tokenize({**fields, 'selected_nouns': nouns.split()[: args.nouns]})))
@@ -150,13 +147,13 @@ def build_step(args: argparse.Namespace) -> tuple[TrainStep, Callable]:
     model = build_model(cfg, device).train()
     schedule = CONFIGS / 'schedules' / 'code_50k.py'
     wrapper = cfg.get('optim_wrapper') or Config.fromfile(schedule).optim_wrapper
-    amp = device.type != 'cpu' and dtype != torch.float32
-    wrapper.update(type='AmpOptimWrapper' if amp else 'OptimWrapper')
     for key in ('dtype', 'loss_scale', 'use_fsdp'):
         wrapper.pop(key, None)
-    if amp:
-        scale = dict(loss_scale='dynamic') if dtype == torch.float16 else {}
-        wrapper.update(dtype=str(dtype).removeprefix('torch.'), **scale)
+    wrapper.type = 'OptimWrapper'
+    if device.type != 'cpu' and dtype != torch.float32:
+        wrapper.update(type='AmpOptimWrapper', dtype=str(dtype).removeprefix('torch.'))
+        if dtype == torch.float16:
+            wrapper.loss_scale = 'dynamic'
     data = make_batch(args, model)
     step = TrainStep(model, build_optim_wrapper(model, wrapper), data, device, dtype)
     side = trained_side(model)
@@ -183,23 +180,18 @@ def measure(args: argparse.Namespace) -> dict:
     units = timing.in_units(seconds)
     memory = timing.peak_memory(step, step.device)
     optimiser = state_bytes(step.optim_wrapper.optimizer)
+    whole = statistics.median(seconds['step'])
+    parts_u = timing.parts_in_units(parts[-args.rounds :], units['step'])
     return dict(
         step_u=units['step'],
-        step_seconds=statistics.median(seconds['step']),
+        step_seconds=whole,
         unit_seconds=statistics.median(seconds[UNIT]),
-        samples_per_second=args.batch_size / statistics.median(seconds['step']),
+        samples_per_second=args.batch_size / whole,
         step_memory_mb=(memory + optimiser) / MB,
         optimiser_state_mb=optimiser / MB,
-        parts_u={
-            f'{part}, {phase}': u
-            for (part, phase), u in timing.parts_in_units(
-                parts[-args.rounds :], units['step']
-            ).items()
-        },
+        parts_u={f'{part}, {phase}': u for (part, phase), u in parts_u.items()},
         plain_forms={
-            path.rpartition('.')[2]: statistics.median(
-                plain / own for plain, own in zip(seconds[path], seconds['step'], strict=True)
-            )
+            path.rpartition('.')[2]: timing.median_ratio(seconds[path], seconds['step'])
             for path in PLAIN_FORMS
             if path in seconds
         },
@@ -208,21 +200,18 @@ def measure(args: argparse.Namespace) -> dict:
 
 def table_of(figures: dict) -> list[list]:
     """Rows part, forward, backward, both, share."""
-    parts: dict = {}
+    parts: dict[str, dict[str, float]] = {}
     for label, units in figures['parts_u'].items():
         part, phase = label.rsplit(', ', 1)
-        parts.setdefault(part, dict(forward=0.0, backward=0.0))[phase] = units
+        parts.setdefault(part, {})[phase] = units
     losses = [part for part in parts if part.startswith('loss ')]
     order = [*PARTS.values(), *VALUES.values(), *losses, Stopwatch.REST, OPTIMISER]
     total = sum(figures['parts_u'].values())
     rows = []
     for part in sorted(parts, key=order.index):
-        forward, backward = parts[part]['forward'], parts[part]['backward']
-        both = forward + backward
-        units = [f'{x:.3f}' for x in (forward, backward, both)]
-        if part == OPTIMISER:
-            units[:2] = '', ''
-        rows.append([part, *units, f'{both / total:.1%}'])
+        phases = [f'{parts[part].get(phase, 0):.3f}' for phase in ('forward', 'backward')]
+        both = sum(parts[part].values())
+        rows.append([part, *phases, f'{both:.3f}', f'{both / total:.1%}'])
     rows.append(['sum of the parts', '', '', f'{total:.2f}', '100%'])
     rows.append(['whole step', '', '', f'{figures["step_u"]:.2f}', ''])
     return rows

@@ -1,14 +1,10 @@
 """CoDe on CLIP ViT-B/16, as the authors' release resolves the thesis (ch. 3)."""
 
-# The file that OpenAI publishes; docs/weights.md says where to get it.
-clip_checkpoint = 'weights/ViT-B-16.pt'
+_base_ = '../image_statistics.py'
 
 data_preprocessor = dict(
     type='SegDataPreProcessor',
-    # ImageNet's statistics, RGB, in training and evaluation (not CLIP's own).
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    bgr_to_rgb=True,
+    **_base_.image_statistics,
     pad_val=0,
     seg_pad_val=255,
     size=(224, 224),
@@ -26,7 +22,8 @@ model = dict(
         context_length=77,
         text_width=512,
         text_layers=12,
-        init_cfg=dict(type='Pretrained', checkpoint=clip_checkpoint),
+        # the file that OpenAI publishes; docs/weights.md says where to get it
+        init_cfg=dict(type='Pretrained', checkpoint='weights/ViT-B-16.pt'),
     ),
     image_segmenter=dict(type='ImageSegmenter', num_upsamplings=2, init_gate=0.0),
     co_decomposition=dict(

@@ -1,18 +1,16 @@
 """MaskCLIP (Zhou et al., ECCV 2022) on CLIP ViT-B/16: no training at all."""
 
-clip_checkpoint = 'weights/ViT-B-16.pt'
+_base_ = '../image_statistics.py'
 
 model = dict(
     type='ZeroShotSegmentor',
     data_preprocessor=dict(
         type='SegDataPreProcessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
+        **_base_.image_statistics,
         pad_val=0,
         seg_pad_val=255,
     ),
-    backbone=dict(type='CLIP', init_cfg=dict(type='Pretrained', checkpoint=clip_checkpoint)),
+    backbone=dict(type='CLIP', init_cfg=dict(type='Pretrained', checkpoint='weights/ViT-B-16.pt')),
     decode_head=dict(
         type='ZeroShotHead',
         in_channels=512,

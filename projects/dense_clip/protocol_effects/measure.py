@@ -28,9 +28,10 @@ def load_config(config: str, data: str, effect: Effect):
     cfg.test_dataloader.dataset.data_root = data
     cfg.custom_hooks = [dict(type='ClassNamesHook')]
     cfg.load_from, cfg.resume, cfg.launcher = None, False, 'none'
-    for name in ('train_dataloader', 'val_dataloader'):
-        cfg.pop(name, None)
-    for name in ('train_cfg', 'val_cfg', 'val_evaluator', 'optim_wrapper', 'param_scheduler'):
+    for part in ('dataloader', 'cfg', 'evaluator'):
+        for mode in ('train', 'val'):
+            cfg.pop(f'{mode}_{part}', None)
+    for name in ('optim_wrapper', 'param_scheduler'):
         cfg.pop(name, None)
     for key, value in effect.keys.items():  # parts are replaced, not merged into what was there
         *path, last = key.split('.')
@@ -50,11 +51,8 @@ def has_learnt_contexts(cfg) -> bool:
 def measure(cfg, checkpoint: str | None, folder: Path) -> dict:
     """Metrics and protocol of a model, as ``test.json`` of ``ProtocolHook`` has them.
 
-    Args:
-        cfg (Config): Of :func:`load_config`.
-        checkpoint (str, optional): None where the config names all weights.
-        folder (Path): Where results are kept: ``result.json`` and ``areas.npz``. A result of the
-            same config and weights is read, not made again.
+    ``folder`` keeps ``result.json`` and ``areas.npz``; a result of the same config and weights is
+    read, not made again. ``checkpoint`` is None where the config names all weights.
     """
     folder.mkdir(parents=True, exist_ok=True)
     cfg.test_evaluator = [
@@ -125,11 +123,9 @@ def _named_files(node) -> list[str]:
 
 @METRICS.register_module()
 class ImageAreas(IoUMetric):
-    """mmseg's ``IoUMetric``, which also keeps every image's areas in a file.
+    """mmseg's ``IoUMetric``, which also writes every image's areas into the npz file ``path``.
 
-    Args:
-        path (str): npz file to write: ``intersect`` and ``union``, [images, classes] pixels.
-        **kwargs: Those of ``IoUMetric``.
+    It holds ``intersect`` and ``union``, [images, classes] pixels.
     """
 
     def __init__(self, path: str, **kwargs) -> None:
@@ -158,12 +154,6 @@ def difference_error(first: Path, second: Path, draws: int = 1000, seed: int = 0
         second (Path): Of the same images in the same order.
         draws (int): Times the images are drawn with replacement, for both alike.
         seed (int): Of the draws.
-
-    Returns:
-        float: In points of mIoU.
-
-    Raises:
-        ValueError: The files are of different numbers of images.
     """
     areas = [np.load(path) for path in (first, second)]
     counts = {len(one['union']) for one in areas}

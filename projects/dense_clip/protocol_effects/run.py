@@ -27,9 +27,9 @@ from projects.dense_clip.protocol_effects.measure import (
     load_config,
     measure,
 )
+from projects.shapes_world.runs import ROOT
 from projects.shapes_world.study.report import fill
 
-ROOT = Path(__file__).resolve().parents[3]
 NO_CHECKPOINT = 'none'
 # The demo's checkpoint is there after `make demo`.
 MODELS = (
@@ -79,42 +79,31 @@ def check_files(models: list[tuple[str, str, str]], data: str) -> None:
 def measure_model(config: str, checkpoint: str, args: argparse.Namespace, effects, advance) -> dict:
     """All effects on one model, in the order of ``effects``."""
     weights = None if checkpoint == NO_CHECKPOINT else checkpoint
-    folder = args.work_dir / Path(config).stem
+    folders = {e.name: args.work_dir / Path(config).stem / _file_name(e.name) for e in effects}
     found, rows = {}, []
     for effect in effects:
         cfg = load_config(config, args.data, effect)
         row = dict(name=effect.name, group=effect.group, against=effect.against)
-        rows.append(row)
         if effect.templates and has_learnt_contexts(cfg):
             row.update(metrics=None, change=None, error=None, changed=None)
-            advance(effect.name)
-            continue
-        own = folder / _file_name(effect.name)
-        found[effect.name] = result = measure(cfg, weights, own)
-        before = found[effect.against]
-        change = {
-            key: round(value - before['metrics'][key], 4)
-            for key, value in result['metrics'].items()
-        }
-        error = difference_error(
-            own / 'areas.npz', folder / _file_name(effect.against) / 'areas.npz'
-        )
-        row.update(
-            metrics=result['metrics'],
-            change=change,
-            error=round(error, 4),
-            changed=changed(before['protocol'], result['protocol']),
-        )
+        else:
+            found[effect.name] = now = measure(cfg, weights, folders[effect.name])
+            before = found[effect.against]
+            areas = [folders[name] / 'areas.npz' for name in (effect.name, effect.against)]
+            row.update(
+                metrics=now['metrics'],
+                change={
+                    key: round(value - before['metrics'][key], 4)
+                    for key, value in now['metrics'].items()
+                },
+                error=round(difference_error(*areas), 4),
+                changed=changed(before['protocol'], now['protocol']),
+            )
+        rows.append(row)
         advance(effect.name)
     plain = next(iter(found.values()))
-    return dict(
-        config=config,
-        checkpoint=checkpoint,
-        weights=plain['weights'],
-        versions=plain['versions'],
-        protocol=plain['protocol'],
-        rows=rows,
-    )
+    shared = {key: plain[key] for key in ('weights', 'versions', 'protocol')}
+    return dict(config=config, checkpoint=checkpoint, **shared, rows=rows)
 
 
 def chosen_effects(only: list[str] | None) -> list[Effect]:

@@ -80,13 +80,7 @@ coco_dataset = dict(
     ],
 )
 del select_nouns, tokenize, crop, flip
-captioned_dataset = dict(
-    type='CaptionShardsDataset',
-    data_root='data/cc12m',
-    shards='{00000..01242}.tar',
-    index_dir='data/cc12m/shard_index',
-    pipeline=caption_pipeline,
-)
+captioned_dataset = dict(_base_.cc12m, pipeline=caption_pipeline)
 train_dataloader = dict(
     batch_size=4,
     dataset=dict(
@@ -98,27 +92,14 @@ train_dataloader = dict(
         ignore_keys=['classes', 'palette', 'label_map', 'reduce_zero_label', 'dataset_type'],
     ),
 )
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(2048, 512), keep_ratio=True),
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs'),
-]
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='COCOStuffDataset',
         data_root=data_root,
         data_prefix=dict(img_path='images/val2017', seg_map_path='annotations/val2017'),
-        pipeline=test_pipeline,
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
-test_evaluator = val_evaluator
 custom_hooks = [dict(type='ClassNamesHook'), dict(type='RandomStateHook')]
 # A batch without captions leaves the alignment's parameters without gradient.
 find_unused_parameters = True

@@ -6,14 +6,8 @@ Three sources: labelled images with captions, captions alone (shards), labels al
 mim train code_mm projects/mixing/configs/caption-aligned_mit_shapes.py
 """
 
-_base_ = [
-    './_base_/mit_shapes.py',
-    './_base_/shapes_world_labels.py',
-    '../../shapes_world/configs/_base_/runtime.py',
-]
+_base_ = './_base_/mit_shapes.py'
 
-clip_checkpoint = '{{ fileDirname }}/../../shapes_world/weights/small_clip_shapes.safetensors'
-templates = ['a {}.', 'there is a {}.', 'this shows a {}.', 'look at a {}.']
 similarity_to_mask = dict(type='SimilarityToMask', init_scale=20.0, init_bias=-5.0)
 model = dict(
     type='CaptionAlignedSegmentor',
@@ -24,20 +18,9 @@ model = dict(
         project=True,
         similarity_to_mask=similarity_to_mask,
     ),
-    vision_language_backbone=dict(
-        type='CLIP',
-        embed_dim=128,
-        image_size=64,
-        patch_size=8,
-        vision_width=128,
-        vision_layers=4,
-        context_length=40,
-        text_width=128,
-        text_layers=3,
-        init_cfg=dict(type='Pretrained', checkpoint=clip_checkpoint),
-    ),
+    vision_language_backbone=dict(**_base_.small_clip, init_cfg=_base_.small_clip_weights),
     class_names={{_base_.seen_classes}},
-    templates=templates,
+    templates=_base_.small_clip_templates,
     # CoDe, but for its image segmenter
     co_decomposition=dict(
         type='CoDecomposition',
@@ -63,7 +46,7 @@ tokenize = dict(
     type='TokenizeCaption',
     context_length=40,
     noun_context_length=24,  # 40 - 16 learnable contexts
-    guide_templates=templates,
+    guide_templates=_base_.small_clip_templates,
 )
 crop = dict(type='RandomResizedCrop', size=64, scale=(0.9, 1.0))
 flip = dict(type='RandomFlip', prob=0.5)
@@ -115,6 +98,5 @@ train_dataloader = dict(
     )
 )
 custom_hooks = [dict(type='ClassNamesHook'), dict(type='RandomStateHook')]
-default_hooks = dict(checkpoint=dict(interval={{_base_.max_iters}}, max_keep_ckpts=1))
 # A batch without captions leaves the alignment's parameters without gradient.
 find_unused_parameters = True

@@ -6,11 +6,7 @@ CHECKPOINT: https://mmassets.onedl.ai/mmsegmentation/v0.5/segformer/
 segformer_mit-b0_512x512_160k_ade20k/segformer_mit-b0_512x512_160k_ade20k_20210726_101530-8ffa8fda.pth
 """
 
-_base_ = [
-    './_base_/mit-b0.py',
-    './_base_/ade20k_labels.py',
-    '../../../configs/_base_/default_runtime.py',
-]
+_base_ = ['./_base_/ade20k_labels.py', '../../../configs/_base_/default_runtime.py']
 
 model = dict(
     type='WindowedEncoderDecoder',  # mmseg's EncoderDecoder + post_processor

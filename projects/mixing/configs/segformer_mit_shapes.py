@@ -3,11 +3,7 @@
 mim train code_mm projects/mixing/configs/segformer_mit_shapes.py
 """
 
-_base_ = [
-    './_base_/mit_shapes.py',
-    './_base_/shapes_world_labels.py',
-    '../../shapes_world/configs/_base_/runtime.py',
-]
+_base_ = './_base_/mit_shapes.py'
 
 model = dict(
     type='EncoderDecoder',
@@ -20,4 +16,3 @@ model = dict(
     ),
 )
 train_dataloader = dict(dataset=dict(metainfo=None))  # no class is held out
-default_hooks = dict(checkpoint=dict(interval={{_base_.max_iters}}, max_keep_ckpts=1))

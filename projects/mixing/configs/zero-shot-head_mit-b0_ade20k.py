@@ -6,11 +6,7 @@ label has shown. The text tower is CLIP ViT-B/16's (docs/weights.md).
 mim train code_mm projects/mixing/configs/zero-shot-head_mit-b0_ade20k.py --launcher pytorch --gpus 8
 """
 
-_base_ = [
-    './_base_/mit-b0.py',
-    './_base_/ade20k_labels.py',
-    '../../../configs/_base_/default_runtime.py',
-]
+_base_ = ['./_base_/ade20k_labels.py', '../../../configs/_base_/default_runtime.py']
 
 model = dict(
     type='ZeroShotSegmentor',

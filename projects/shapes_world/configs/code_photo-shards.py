@@ -3,15 +3,17 @@
 CODE_MM_PHOTO_SHARDS=path/to/shards mim train code_mm projects/shapes_world/configs/code_photo-shards.py --gpus 0
 """
 
-_base_ = [
-    './_base_/code_shapes.py',
-    '../../../configs/_base_/datasets/photo_shards.py',
-    './_base_/runtime.py',
-]
+_base_ = './_base_/code_shapes.py'
 
 train_dataloader = dict(
     batch_size=8,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
+        type='CaptionShardsDataset',
+        data_root='{{$CODE_MM_PHOTO_SHARDS:../shared/data/photo_shards}}',
+        shards='*.tar',
         pipeline=[
             dict(type='LoadNouns', tagger='auto', word_type='noun'),
             dict(type='SelectNouns', num_nouns=2),
@@ -24,18 +26,13 @@ train_dataloader = dict(
                 guide_templates='imagenet',
             ),
             dict(type='PackCaptionInputs'),
-        ]
+        ],
     ),
 )
 model = dict(co_decomposition=dict(losses=dict(area=dict(prior=0.25))))
 
 max_iters = 20
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), eps=1e-6, weight_decay=0.05),
-    clip_grad=dict(max_norm=5.0),
-    paramwise_cfg=dict(flat_decay_mult=0.0),
-)
+optim_wrapper = dict(optimizer=dict(lr=1e-4))
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters + 1)
 default_hooks = dict(logger=dict(interval=5), checkpoint=dict(interval=max_iters))
 custom_hooks = [dict(type='RandomStateHook')]

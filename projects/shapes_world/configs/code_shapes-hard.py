@@ -3,20 +3,37 @@
 mim train code_mm projects/shapes_world/configs/code_shapes-hard.py
 """
 
-_base_ = [
-    './_base_/code_shapes.py',
-    './_base_/shapes_world_captions.py',
-    './_base_/shapes_world_eval.py',
-    './_base_/runtime.py',
+_base_ = ['./_base_/code_shapes.py', './_base_/shapes_world_eval.py']
+
+caption_pipeline = [
+    dict(type='LoadNouns'),
+    dict(type='SelectNouns', num_nouns=2),
+    dict(type='LoadCaptionImage', min_size=8),
+    dict(type='RandomResizedCrop', size=64, scale=(0.9, 1.0)),
+    dict(type='RandomFlip', prob=0.5),
+    dict(
+        type='TokenizeCaption',
+        context_length=40,
+        noun_context_length=24,  # 40 - 16 learnable contexts
+        guide_templates=_base_.small_clip_templates,
+    ),
+    dict(type='PackCaptionInputs'),
 ]
+train_dataloader = dict(
+    batch_size=16,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    dataset=dict(
+        type='CaptionShardsDataset',
+        data_root='data/shapes_world',
+        shards='shards/*.tar',
+        pipeline=caption_pipeline,
+    ),
+)
 
 max_iters = 600
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), eps=1e-6, weight_decay=0.05),
-    clip_grad=dict(max_norm=5.0),
-    paramwise_cfg=dict(flat_decay_mult=0.0, custom_keys=dict(gate=dict(decay_mult=0.0))),
-)
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(gate=dict(decay_mult=0.0))))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, begin=0, end=50, by_epoch=False),
     dict(type='CosineAnnealingLR', eta_min=1e-5, begin=50, end=max_iters, by_epoch=False),

@@ -3,10 +3,8 @@
 python tools/train.py projects/shapes_world/configs/small_clip_shapes.py
 """
 
-default_scope = 'mmseg'
-custom_imports = dict(imports=['code_mm', 'projects.shapes_world'], allow_failed_imports=False)
+_base_ = ['./_base_/runtime.py', '../../../configs/_base_/image_statistics.py']
 
-image_size, patch_size, context_length = 64, 8, 40
 nouns = [
     *('star', 'heart', 'tree', 'house', 'boat', 'fish', 'moon', 'mushroom'),
     *('ring', 'arrow', 'cup', 'flower', 'bird', 'crown', 'bottle', 'car'),
@@ -22,29 +20,13 @@ vocabulary = [
 
 model = dict(
     type='CLIPPretrainer',
-    clip=dict(
-        type='CLIP',
-        embed_dim=128,
-        image_size=image_size,
-        patch_size=patch_size,
-        vision_width=128,
-        vision_layers=4,
-        context_length=context_length,
-        text_width=128,
-        text_layers=3,
-        frozen=False,
-    ),
+    clip=dict(**_base_.small_clip, frozen=False),
     vocabulary=vocabulary,
     vocabulary_templates='imagenet',
     nouns=nouns,
     template='a {}.',
     autocast_dtype='bfloat16',
-    data_preprocessor=dict(
-        type='mmengine.ImgDataPreprocessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-    ),
+    data_preprocessor=dict(type='mmengine.ImgDataPreprocessor', **_base_.image_statistics),
 )
 
 # Curriculum: single objects first; then whole images, whose nouns are all positives, one at a time
@@ -68,9 +50,9 @@ stages = [
 max_iters = 6500
 batches = dict(
     type='CLIPPretrainBatches',
-    patch_size=patch_size,
-    image_size=image_size,
-    context_length=context_length,
+    patch_size=_base_.small_clip.patch_size,
+    image_size=_base_.small_clip.image_size,
+    context_length=_base_.small_clip.context_length,
     cache_dir='data/clip_pretrain',
 )
 loader = dict(
@@ -83,12 +65,7 @@ train_dataloader = dict(
     **loader,
     dataset=dict(
         **batches,
-        sources=dict(
-            crop=crop,
-            empty=empty,
-            few=few,
-            few_nouns=dict(**few, noun_templates=True),
-        ),
+        sources=dict(crop=crop, empty=empty, few=few, few_nouns=dict(**few, noun_templates=True)),
         stages=stages,
         batch_size=128,
     ),
@@ -136,6 +113,7 @@ train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=50
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 default_hooks = dict(
+    _delete_=True,  # of those of all runs, what is for segmentors
     timer=dict(type='IterTimerHook'),
     logger=dict(type='MainProcessLoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
@@ -149,5 +127,3 @@ default_hooks = dict(
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
 )
-log_processor = dict(by_epoch=False)
-randomness = dict(seed=0)

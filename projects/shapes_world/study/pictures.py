@@ -12,7 +12,8 @@ from PIL import Image
 from code_mm.visualization import draw_side_by_side
 from code_mm.visualization.panels import below
 from projects.shapes_world import ShapesWorldDataset
-from projects.shapes_world.study.results import METRICS, ROOT
+from projects.shapes_world.runs import ROOT
+from projects.shapes_world.study.results import METRICS
 
 # Variants in the pictures, as these call them.
 SHOWN = {'maskclip': 'MaskCLIP', 'segmenter_only': 'segmenter only', 'code': 'CoDe'}

@@ -12,6 +12,17 @@ import ast
 import json
 from pathlib import Path
 
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner, load_checkpoint
+from mmseg.registry import DATASETS, MODELS
+
+from code_mm.atomic_write import atomic_write
+from code_mm.engine.hooks.co_decomposition_hook import fixed_draws
+from projects.shapes_world import WordMaskAccuracy
+
 PAMR = dict(type='PAMR', num_iter=10, dilations=(1, 2, 4, 8, 12, 24))
 MIX = dict(weight=0.3, scale=10.0, threshold=0.25, templates='custom')  # the release's constants
 # Suffix of the variant's name -> keys of its decode head; the mix needs a trained segmenter.
@@ -45,8 +56,6 @@ def parse_args() -> argparse.Namespace:
 
 def load(args: argparse.Namespace):
     """The config with the variant's keys, scored on the validation part of a shapes world."""
-    from mmengine.config import Config
-
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(ast.literal_eval(args.options))
     cfg.test_dataloader.dataset.data_root = args.data
@@ -63,9 +72,6 @@ def load(args: argparse.Namespace):
 
 def read(cfg, reading: dict, checkpoint: str, out: str | None) -> dict[str, float]:
     """Metrics of one reading; label maps go to the folder ``out``."""
-    from mmengine.config import Config
-    from mmengine.runner import Runner
-
     cfg = Config(cfg.to_dict())
     for key, value in reading.items():
         cfg.model.decode_head[key] = value
@@ -81,27 +87,15 @@ def read(cfg, reading: dict, checkpoint: str, out: str | None) -> dict[str, floa
 
 def score_words(cfg, checkpoint: str, data: str) -> dict[str, float]:
     """Scores of the word masks on captions of the validation part."""
-    import torch
-    from mmengine.dataset import pseudo_collate
-    from mmengine.runner import load_checkpoint
-    from mmseg.registry import DATASETS, METRICS, MODELS
-
-    from code_mm.engine.hooks.co_decomposition_hook import fixed_draws
-
     model = MODELS.build(cfg.model)
     load_checkpoint(model, checkpoint)
     model.eval()
+    ann_file = f'{data}/captions_validation.jsonl'
     pipeline = [t for t in cfg.train_dataloader.dataset.pipeline if 'Random' not in t['type']]
     captions = dict(
-        type='CaptionListDataset',
-        data_root=data,
-        ann_file='captions_validation.jsonl',
-        pipeline=pipeline,
+        type='CaptionListDataset', data_root=data, ann_file=Path(ann_file).name, pipeline=pipeline
     )
-    dataset = DATASETS.build(captions)
-    metric = METRICS.build(
-        dict(type='WordMaskAccuracy', ann_file=f'{data}/captions_validation.jsonl')
-    )
+    dataset, metric = DATASETS.build(captions), WordMaskAccuracy(ann_file)
     count = min(WORD_PAIRS, len(dataset))
     with fixed_draws(), torch.no_grad():  # the same nouns for every variant
         pairs = [dataset[i] for i in range(count)]
@@ -113,11 +107,6 @@ def score_words(cfg, checkpoint: str, data: str) -> dict[str, float]:
 
 def main() -> None:
     args = parse_args()
-    from mmengine.registry import init_default_scope
-
-    import code_mm  # noqa: F401  registers the parts
-    from code_mm.atomic_write import atomic_write
-
     cfg = load(args)
     init_default_scope(cfg.default_scope)
     found = {}

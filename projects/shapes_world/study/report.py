@@ -7,29 +7,21 @@ import json
 import re
 from pathlib import Path
 
-import code_mm  # noqa: F401  so that projects can be imported from anywhere
 from code_mm.evaluation import result_table
+from projects.shapes_world.runs import ROOT
 from projects.shapes_world.study.pictures import draw_pictures
-from projects.shapes_world.study.results import (
-    METRICS,
-    ROOT,
-    THRESHOLD_METRICS,
-    difference,
-    gather,
-)
+from projects.shapes_world.study.results import METRICS, THRESHOLD_METRICS, difference, gather
 from projects.shapes_world.study.variants import Variant
 
-# Table in docs/study.md -> (group of variants, suffixes of the readings[, metrics]).
+_PLAIN_AND_PAMR = ('', '_pamr')
+# Group of variants, and its table in docs/study.md -> suffixes of the readings[, metrics].
 TABLES = {
-    'main': ('main', ('', '_pamr'), METRICS | THRESHOLD_METRICS),
-    'readings': ('readings', ('', '_pamr', '_mix', '_mix_pamr')),
-    'co_decomposition': ('co_decomposition', ('', '_pamr')),
-    'hcl_weight': ('hcl_weight', ('', '_pamr')),
-    'noun_count': ('noun_count', ('', '_pamr')),
-    'choices': ('choices', ('', '_pamr')),
-    'longer': ('longer', ('', '_pamr')),
-    'easy': ('easy', ('', '_pamr')),
-    'methods': ('methods', ('', '_pamr')),
+    'main': (_PLAIN_AND_PAMR, METRICS | THRESHOLD_METRICS),
+    'readings': (('', '_pamr', '_mix', '_mix_pamr'),),
+    **dict.fromkeys(
+        ('co_decomposition', 'hcl_weight', 'noun_count', 'choices', 'longer', 'easy', 'methods'),
+        (_PLAIN_AND_PAMR,),
+    ),
 }
 # Table of differences -> (variant, reference).
 DIFFERENCES = {
@@ -89,7 +81,7 @@ def page_blocks(study: dict, variants: list[Variant]) -> dict[str, str]:
     """All that the tool writes of the page: name of the place -> text."""
     return {
         'setting': setting(study),
-        **{name: table(study, variants, *rule) for name, rule in TABLES.items()},
+        **{group: table(study, variants, group, *rule) for group, rule in TABLES.items()},
         **{name: differences(study, pairs) for name, pairs in DIFFERENCES.items()},
     }
 
@@ -129,15 +121,18 @@ def differences(study: dict, pairs: list[tuple[str, str]]) -> str:
     if not found:
         return 'Not run yet.'
     metrics = [key for key in DIFFERENCE_METRICS if any(row[key] for row in found.values())]
-    lines = [
-        ['difference', *(DIFFERENCE_METRICS[key] for key in metrics)],
-        ['---', *['---:'] * len(metrics)],
-        *(
-            [title, *(_difference_cell(row[key], key) for key in metrics)]
-            for title, row in found.items()
-        ),
+    head = ['difference', *(DIFFERENCE_METRICS[key] for key in metrics)]
+    rows = [
+        [title, *(_difference_cell(row[key], key) for key in metrics)]
+        for title, row in found.items()
     ]
-    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
+    return markdown(head, rows, texts=1)
+
+
+def markdown(head: list[str], rows: list[list[str]], texts: int) -> str:
+    """A table whose first columns are ``texts``, the others figures."""
+    rule = ['---'] * texts + ['---:'] * (len(head) - texts)
+    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in [head, rule, *rows])
 
 
 def _difference_cell(delta: dict | None, metric: str) -> str:

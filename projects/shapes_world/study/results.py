@@ -7,15 +7,15 @@ import json
 import math
 import os
 import platform
-from pathlib import Path
 from statistics import fmean, stdev
 
 import torch
+from safetensors import safe_open
 
 import code_mm
+from projects.shapes_world.runs import ROOT
 from projects.shapes_world.study.variants import Variant
 
-ROOT = Path(__file__).resolve().parents[3]
 CLIP_WEIGHTS = ROOT / 'projects/shapes_world/weights/small_clip_shapes.safetensors'
 READING_TITLES = {'': '', '_pamr': ' + PAMR', '_mix': ' + mix', '_mix_pamr': ' + mix + PAMR'}
 METRICS = {
@@ -82,12 +82,9 @@ def runs_of(entries: dict[str, dict]) -> dict[str, dict[int, dict[str, float]]]:
     """Variant and reading -> seed (0 without training) -> metric -> value, out of ``entries``."""
     found = {}
     for name, scores in entries.items():
+        raw = {key: value['raw'] for key, value in scores.items() if isinstance(value, dict)}
         found[name] = {
-            seed: {
-                key: math.nan if value['raw'][i] is None else value['raw'][i]
-                for key, value in scores.items()
-                if isinstance(value, dict)
-            }
+            seed: {key: math.nan if v[i] is None else v[i] for key, v in raw.items()}
             for i, seed in enumerate(scores['seeds'] or [0])
         }
     return found
@@ -140,9 +137,7 @@ def provenance(args: argparse.Namespace) -> dict:
     )
 
 
-def clip_recall(weights: Path = CLIP_WEIGHTS) -> dict:
-    """Noun recall of a CLIP, measured when its weights were exported."""
-    from safetensors import safe_open
-
-    metadata = safe_open(weights, 'np').metadata()
+def clip_recall() -> dict:
+    """Noun recall of the small CLIP, measured when its weights were exported."""
+    metadata = safe_open(CLIP_WEIGHTS, 'np').metadata()
     return {key: float(metadata[key]) for key in sorted(metadata) if key.startswith('noun_recall')}

@@ -13,7 +13,6 @@ import argparse
 import fcntl
 import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -22,8 +21,8 @@ from mmengine.config import Config
 
 import code_mm  # noqa: F401  so that projects can be imported from anywhere
 from code_mm.datasets.preparation.parallel_jobs import run_jobs
+from projects.shapes_world.runs import ROOT, make_world, run_command
 from projects.shapes_world.study.report import write_report
-from projects.shapes_world.study.results import ROOT
 from projects.shapes_world.study.variants import VARIANTS, Variant
 
 
@@ -44,20 +43,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/shapes_study'))
     parser.add_argument('--docs', type=Path, default=Path('docs'), help='where the page is')
     return parser.parse_args()
-
-
-def call(log: Path, *command: object, threads: int = 1) -> None:
-    """Run a command from the project's root with all output in ``log``."""
-    environment = dict(os.environ, OMP_NUM_THREADS=str(threads))
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open('a') as file:
-        words = [str(word) for word in command]
-        done = subprocess.run(
-            words, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT
-        )
-    if done.returncode:
-        last = ''.join(log.read_text().splitlines(keepends=True)[-20:])
-        raise RuntimeError(f'this command failed: {" ".join(words)}\n(all output: {log})\n{last}')
 
 
 def lock(work_dir: Path):
@@ -89,22 +74,8 @@ def check_settings(args: argparse.Namespace) -> None:
 
 def make_worlds(args: argparse.Namespace) -> None:
     for level in sorted({variant.level for variant in chosen(args)}):
-        folder = ROOT / args.data / level
-        wanted = dict(level=level, train=args.train, val=args.val)
-        made_by = folder / 'made_by.json'
-        if made_by.exists():
-            made = {key: json.loads(made_by.read_text())[key] for key in wanted}
-            if made != wanted:
-                raise SystemExit(
-                    f'{folder} holds another shapes world ({made}, expected {wanted}); remove it '
-                    'or choose another --data'
-                )
-            continue
-        call(
-            ROOT / args.work_dir / f'world_{level}.log',
-            *(sys.executable, 'projects/shapes_world/make_world.py', args.data / level),
-            *('--level', level, '--train', args.train, '--val', args.val),
-        )
+        log = ROOT / args.work_dir / f'world_{level}.log'
+        make_world(args.data / level, log, level, args.train, args.val)
 
 
 def do_run(job: tuple[argparse.Namespace, Variant, int]) -> float:
@@ -113,9 +84,7 @@ def do_run(job: tuple[argparse.Namespace, Variant, int]) -> float:
     started = time.monotonic()
     folder = run_folder(args, variant, seed)
     data = args.data / variant.level
-    checkpoint = 'none'
-    if variant.trained:
-        checkpoint = train(args, variant, seed, folder, data)
+    checkpoint = train(args, variant, seed, folder, data) if variant.trained else 'none'
     out = folder / 'readings.json'
     if not out.exists():
         command = [sys.executable, 'projects/shapes_world/study/readings.py', variant.config]
@@ -123,7 +92,7 @@ def do_run(job: tuple[argparse.Namespace, Variant, int]) -> float:
         command += ['--options', repr(variant.options)]
         if 'readings' in variant.groups:
             command.append('--mix')
-        call(folder / 'readings.log', *command, threads=args.threads)
+        run_command(folder / 'readings.log', *command, OMP_NUM_THREADS=str(args.threads))
     return time.monotonic() - started
 
 
@@ -143,7 +112,7 @@ def train(args: argparse.Namespace, variant: Variant, seed: int, folder: Path, d
         folder.mkdir(parents=True, exist_ok=True)
         write_config(ROOT / variant.config, options, iters, config)
         command = [sys.executable, 'tools/train.py', config, '--work-dir', folder, '--resume']
-        call(folder / 'train.log', *command, threads=args.threads)
+        run_command(folder / 'train.log', *command, OMP_NUM_THREADS=str(args.threads))
         finished.touch()
     return (folder / 'last_checkpoint').read_text().strip()
 
@@ -191,9 +160,10 @@ def finished_runs(args: argparse.Namespace) -> dict[str, list[tuple[int, Path]]]
     found = {}
     for variant in VARIANTS:
         read = (ROOT / args.work_dir / variant.name).glob('*/readings.json')
-        folders = [path.parent for path in read]
-        seeds = [int(path.name.removeprefix('seed_')) if variant.trained else 0 for path in folders]
-        found[variant.name] = sorted(zip(seeds, folders, strict=True))
+        folders = {path.parent.name.removeprefix('seed_'): path.parent for path in read}
+        found[variant.name] = sorted(
+            (int(seed) if variant.trained else 0, folder) for seed, folder in folders.items()
+        )
     return found
 
 

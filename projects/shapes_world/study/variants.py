@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from projects.shapes_world import BACKGROUNDS, NOUNS
+
 CODE = 'projects/shapes_world/configs/code_shapes-hard.py'
 MASKCLIP = 'projects/shapes_world/configs/maskclip_shapes-hard.py'
 _SEGMENTER_ONLY = {
@@ -53,13 +55,17 @@ class Variant:
     seeds: int | None = None
 
 
-def _untrained(name: str, title: str, groups: tuple, config: str = MASKCLIP, **fields) -> Variant:
-    return Variant(name, title, groups, config=config, trained=False, **fields)
+def _untrained(name: str, title: str, groups: tuple, options: dict | None = None, **fields):
+    return Variant(name, title, groups, options or {}, MASKCLIP, trained=False, **fields)
 
 
-def _dense_clip(name: str, title: str) -> Variant:
-    config = f'projects/dense_clip/configs/{name}_shapes-hard.py'
-    return _untrained(name, f'{title} (no training)', ('methods',), config)
+def _dense_clip(title: str, attention: str) -> Variant:
+    return _untrained(
+        title.lower(),
+        f'{title} (no training)',
+        ('methods',),
+        {**_DENSE_CLIP, 'model.backbone.dense_attention': dict(type=attention)},
+    )
 
 
 def _longer(times: int, words: str) -> tuple[Variant, Variant]:
@@ -83,13 +89,9 @@ VARIANTS = (
         'maskclip_names',
         'MaskCLIP, background by its names',
         ('main',),
-        options={
+        {
             'model.background_threshold': None,
-            'custom_hooks.0.class_names': [
-                'grass|sand|sky|bricks|water|snow|stone',
-                *('star', 'heart', 'tree', 'house', 'boat', 'fish', 'moon', 'mushroom'),
-                *('ring', 'arrow', 'cup', 'flower', 'bird', 'crown', 'bottle', 'car'),
-            ],
+            'custom_hooks.0.class_names': ['|'.join(BACKGROUNDS), *NOUNS],
         },
     ),
     Variant(
@@ -113,9 +115,9 @@ VARIANTS = (
         {**_FIXED_REGIONS, 'model.co_decomposition.word_prompt.learnable': False},
     ),
     Variant('co_decomposition_word_prompt', 'C+W', ('co_decomposition',), _FIXED_REGIONS),
-    _dense_clip('sclip', 'SCLIP'),
-    _dense_clip('clearclip', 'ClearCLIP'),
-    _dense_clip('naclip', 'NACLIP'),
+    _dense_clip('SCLIP', 'CorrelativeSelfAttention'),
+    _dense_clip('ClearCLIP', 'SelfSelfAttention'),
+    _dense_clip('NACLIP', 'NeighbourhoodAttention'),
     Variant(
         'code_naclip', 'CoDe from NACLIP', ('methods',), _started_from('NeighbourhoodAttention')
     ),

@@ -4,7 +4,8 @@ mim train code_mm projects/tcl/configs/tcl_cc3m-cc12m.py --launcher pytorch --gp
 """
 
 _base_ = [
-    './_base_/tcl_vit-b16.py',
+    '../../../configs/_base_/models/code_vit-b16.py',
+    './_base_/tcl.py',
     '../../../configs/_base_/datasets/cc3m_cc12m.py',
     '../../../configs/_base_/datasets/ade20k.py',
     '../../../configs/_base_/schedules/code_50k.py',
@@ -12,6 +13,7 @@ _base_ = [
 ]
 
 custom_imports = dict(imports=['code_mm', 'projects.tcl'])
+model = {{_base_.tcl}}
 caption_pipeline = [
     dict(type='CaptionAsNoun'),
     dict(type='LoadCaptionImage', min_size=16),

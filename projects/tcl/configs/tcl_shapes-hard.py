@@ -3,20 +3,10 @@
 mim train code_mm projects/tcl/configs/tcl_shapes-hard.py
 """
 
-_base_ = '../../shapes_world/configs/code_shapes-hard.py'
+_base_ = ['../../shapes_world/configs/code_shapes-hard.py', './_base_/tcl.py']
 
 custom_imports = dict(imports=['code_mm', 'projects.shapes_world', 'projects.tcl'])
-model = dict(
-    co_decomposition=dict(
-        noun_prompt=dict(_delete_=True, type='PlainTextPrompt'),
-        text_segmenter=None,
-        region_prompt=dict(_delete_=True, type='RegionBlanking'),
-        word_prompt=None,
-        losses=dict(knowledge_guided=None, word_segmentation=None, region_word=None),
-    ),
-    # ImageNet's sentences are foreign to the small CLIP.
-    templates=['a {}.', 'there is a {}.', 'this shows a {}.', 'look at a {}.'],
-)
+model = dict(_base_.tcl, templates=_base_.small_clip_templates)
 tokenize = dict(
     type='TokenizeCaption', context_length=40, noun_context_length=40, guide_templates=['{}']
 )

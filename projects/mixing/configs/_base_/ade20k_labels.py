@@ -1,10 +1,10 @@
-"""ADE20K with pixel labels for training, mmseg's pipelines; 15 classes are held out.
+"""SegFormer on ADE20K's pixel labels, mmseg's pipelines; 15 classes are held out.
 
 The folders are those of mmseg: data/ade/ADEChallengeData2016/{images,annotations}/{training,
 validation}. Pixels of held-out classes are ignored in training (metainfo.classes).
 """
 
-_base_ = []  # tells MMEngine that this is a config of the ordinary kind, despite the import
+_base_ = './mit-b0.py'
 
 from mmseg.datasets import ADE20KDataset  # noqa: E402
 
@@ -24,12 +24,6 @@ train_pipeline = [
     dict(type='PhotoMetricDistortion'),
     dict(type='PackSegInputs'),
 ]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(2048, 512), keep_ratio=True),
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs'),
-]
 train_dataloader = dict(
     batch_size=2,
     num_workers=2,
@@ -44,17 +38,10 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='ADE20KDataset',
         data_root=data_root,
         data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'),
-        pipeline=test_pipeline,
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
-test_evaluator = val_evaluator

@@ -1,10 +1,10 @@
-"""SegFormer's smallest backbone and schedule (Xie et al., NeurIPS 2021), as in mmseg's configs."""
+"""SegFormer's smallest backbone, schedule and evaluation (Xie et al., NeurIPS 2021), as in mmseg."""
+
+_base_ = '../../../../configs/_base_/image_statistics.py'
 
 data_preprocessor = dict(
     type='SegDataPreProcessor',
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    bgr_to_rgb=True,
+    **_base_.image_statistics,
     pad_val=0,
     seg_pad_val=255,
     size=(512, 512),
@@ -56,3 +56,20 @@ param_scheduler = [
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=160_000, val_interval=16_000)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
+
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(2048, 512), keep_ratio=True),
+    dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs'),
+]
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(pipeline=test_pipeline),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
+test_evaluator = val_evaluator

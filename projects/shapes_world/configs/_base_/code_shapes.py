@@ -3,24 +3,12 @@
 What differs from ViT-B/16: sizes, and settings found for a world of small objects.
 """
 
-_base_ = '../../../../configs/_base_/models/code_vit-b16.py'
-
-clip_checkpoint = '{{ fileDirname }}/../../weights/small_clip_shapes.safetensors'
+_base_ = ['../../../../configs/_base_/models/code_vit-b16.py', './runtime.py']
 
 data_preprocessor = dict(size=(64, 64))
 model = dict(
     data_preprocessor=data_preprocessor,
-    backbone=dict(
-        embed_dim=128,
-        image_size=64,
-        patch_size=8,
-        vision_width=128,
-        vision_layers=4,
-        context_length=40,
-        text_width=128,
-        text_layers=3,
-        init_cfg=dict(checkpoint=clip_checkpoint),
-    ),
+    backbone=dict(**_base_.small_clip, init_cfg=_base_.small_clip_weights),
     image_segmenter=dict(init_gate=0.3),
     co_decomposition=dict(
         region_prompt=dict(image_size=64),
@@ -34,4 +22,10 @@ model = dict(
     decode_head=dict(knowledge_preserving=None, post_processor=None),
     background_threshold=0.4,
     test_cfg=dict(_delete_=True, mode='whole'),
+)
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), eps=1e-6, weight_decay=0.05),
+    clip_grad=dict(max_norm=5.0),
+    paramwise_cfg=dict(flat_decay_mult=0.0),
 )

@@ -1,13 +1,11 @@
-"""TCL (Cha et al., CVPR 2023) on CLIP ViT-B/16: the image segmenter alone, learnt from captions.
+"""TCL (Cha et al., CVPR 2023): what it has in place of CoDe's parts, as keys of CoDe's model.
 
 The image segmenter and its losses are those that CoDe takes over. The text is embedded by the
 frozen tower as it is, the region is encoded on a blank image, and there is nothing on the side of
 the text. In prediction class names are put into templates.
 """
 
-_base_ = '../../../../configs/_base_/models/code_vit-b16.py'
-
-model = dict(
+tcl = dict(
     co_decomposition=dict(
         noun_prompt=dict(_delete_=True, type='PlainTextPrompt'),
         text_segmenter=None,

@@ -1,9 +1,0 @@
-"""SCLIP (Wang et al., ECCV 2024) on all eight benchmarks in one run, no training: correlative self-attention.
-
-python tools/test.py THIS_CONFIG, for some of them --cfg-options test_cfg.only=[voc21,ade20k]
-"""
-
-_base_ = '../../../configs/eval/maskclip_vit-b16_all.py'
-
-custom_imports = dict(imports=['code_mm', 'projects.dense_clip'])
-model = dict(backbone=dict(dense_attention=dict(type='CorrelativeSelfAttention')))
