@@ -8,7 +8,7 @@ import pytest
 from mmengine.config import Config
 
 from code_mm.engine.config_check import check_config
-from code_mm.engine.loops.benchmark import KEYS, choose_benchmarks
+from code_mm.engine.loops.multi_dataset_loop import KEYS, choose_benchmarks
 
 ROOT = Path(__file__).parents[1]
 SNIPPETS = re.findall(

@@ -10,7 +10,7 @@ import os
 import pickle
 import sys
 import tempfile
-import traceback
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from pathlib import Path
 
 TIMEOUT = 120  # seconds
@@ -27,69 +27,46 @@ def run_in_two_processes(fn, *args, world_size=2, timeout=TIMEOUT):
         timeout: seconds until the processes are killed.
 
     Raises:
-        RuntimeError: with the traceback of the process that failed first.
+        RuntimeError: from the error of the process that failed first, with its traceback.
         TimeoutError: where a process did not answer, as when one waits for another.
     """
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload(['torch', 'code_mm'])
-    source = (fn.__code__.co_filename, fn.__qualname__)
+    source, content = (fn.__code__.co_filename, fn.__qualname__), pickle.dumps(args)
+    pool = ProcessPoolExecutor(world_size, mp_context=context)
     with tempfile.TemporaryDirectory() as folder:
-        message = (str(Path(folder) / 'store'), source, pickle.dumps(args))
-        pipes, processes = [], []
-        for rank in range(world_size):
-            receiver, sender = context.Pipe(duplex=False)
-            process = context.Process(
-                target=_worker, args=(sender, rank, world_size, *message), daemon=True
-            )
-            process.start()
-            sender.close()
-            pipes.append(receiver)
-            processes.append(process)
+        store = str(Path(folder) / 'store')
+        ranks = [
+            pool.submit(_worker, rank, world_size, store, source, content)
+            for rank in range(world_size)
+        ]
+        processes = list(pool._processes.values())
         try:
-            return _collect(pipes, timeout)
+            done, missing = wait(ranks, timeout, FIRST_EXCEPTION)
+            for rank in done:
+                if (error := rank.exception()) is not None:
+                    raise RuntimeError(f'rank {ranks.index(rank)} failed: {error!r}') from error
+            if missing:
+                raise TimeoutError(f'{len(missing)} ranks did not answer within {timeout} s')
+            return [pickle.loads(rank.result()) for rank in ranks]
         finally:
+            pool.shutdown(wait=False, cancel_futures=True)
             for process in processes:
                 process.join(2)
                 process.kill()
 
 
-def _collect(pipes, timeout):
-    results = {}
-    waiting = list(pipes)
-    while waiting:
-        ready = multiprocessing.connection.wait(waiting, timeout)
-        if not ready:
-            missing = [pipes.index(pipe) for pipe in waiting]
-            raise TimeoutError(f'ranks {missing} did not answer within {timeout} s')
-        for pipe in ready:
-            try:
-                failed, payload = pickle.loads(pipe.recv_bytes())
-            except EOFError:
-                failed, payload = True, 'the process ended without a result'
-            if failed:
-                raise RuntimeError(f'rank {pipes.index(pipe)} failed:\n{payload}')
-            results[pipe] = payload
-            waiting.remove(pipe)
-    return [results[pipe] for pipe in pipes]
-
-
-def _worker(sender, rank, world_size, store, source, args):
+def _worker(rank, world_size, store, source, content):
     import torch
     import torch.distributed as dist
 
-    try:
-        torch.set_num_threads(1)
-        os.environ.update(RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK=str(rank))
-        dist.init_process_group(
-            'gloo', init_method=f'file://{store}', rank=rank, world_size=world_size
-        )
-        answer = (False, _load(*source)(*pickle.loads(args)))
-        sender.send_bytes(pickle.dumps(answer))
-        dist.destroy_process_group()
-    except BaseException:
-        sender.send_bytes(pickle.dumps((True, traceback.format_exc())))
-    finally:
-        sender.close()
+    torch.set_num_threads(1)
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK=str(rank))
+    dist.init_process_group('gloo', init_method=f'file://{store}', rank=rank, world_size=world_size)
+    # tensors as bytes: the pool would hand over their memory, which ends with this process
+    result = pickle.dumps(_load(*source)(*pickle.loads(content)))
+    dist.destroy_process_group()
+    return result
 
 
 def _load(filename, name):

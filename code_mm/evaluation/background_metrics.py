@@ -8,17 +8,14 @@ import numpy as np
 import torch
 from mmengine.dist import get_dist_info
 from mmengine.evaluator import BaseMetric
-from mmengine.logging import print_log
 from mmseg.evaluation import IoUMetric
 from torch import Tensor
 
 from code_mm.registry import METRICS
 
-_THRESHOLDS = tuple(i / 20 for i in range(1, 20))
 # Scores are counted by the first 20 of their 32 bits: sign, exponent and 11 bits of mantissa, a
 # relative resolution of 2^-12. No range has to be known.
 _BITS = 20
-_NUM_BINS = 1 << _BITS
 
 
 @METRICS.register_module()
@@ -56,10 +53,10 @@ class ForegroundIoUMetric(IoUMetric):
         """
         num_classes = len(self.dataset_meta['classes'])
         for sample in data_samples:
-            prediction = _scores(sample, self)[1 : 1 + num_classes].argmax(dim=0)
-            label = sample['gt_sem_seg']['data'].squeeze(0).to(prediction)
+            scores, label = _object_scores(sample, self)
             ignored = (label == 0) | (label == self.ignore_index)
             label = (label - 1).masked_fill(ignored, self.ignore_index)
+            prediction = scores.argmax(dim=0).to(label)
             self.results.append(
                 self.intersect_and_union(prediction, label, num_classes, self.ignore_index)
             )
@@ -67,7 +64,7 @@ class ForegroundIoUMetric(IoUMetric):
 
 @METRICS.register_module()
 class BestThresholdIoU(IoUMetric):
-    """mIoU with background at the best of many background thresholds, and which one that is.
+    """mIoU with background at the best of the background thresholds 0.05, 0.1 ... 0.95.
 
     The model's own background plane takes no part: a pixel is background unless an object class
     scores above the threshold (thesis §4.1, whose threshold is .4 for every model). It compares
@@ -75,7 +72,6 @@ class BestThresholdIoU(IoUMetric):
     scored, so this is an upper bound, and no result of a benchmark.
 
     Args:
-        thresholds (Sequence[float]): Candidates, in the units of the scores; 0.05, 0.1 ... 0.95.
         **kwargs: Those of mmseg's ``IoUMetric``. The first class of the data set must be its
             background, label 0.
 
@@ -84,12 +80,7 @@ class BestThresholdIoU(IoUMetric):
     """
 
     default_prefix = 'best_threshold'
-
-    def __init__(self, thresholds: Sequence[float] = _THRESHOLDS, **kwargs) -> None:
-        super().__init__(**kwargs)
-        if not thresholds:
-            raise ValueError('expected at least one threshold, but got none')
-        self.thresholds = tuple(thresholds)
+    thresholds = tuple(i / 20 for i in range(1, 20))
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Count the pixels of samples with ``seg_logits`` [classes, H, W] at every threshold.
@@ -97,14 +88,14 @@ class BestThresholdIoU(IoUMetric):
         Raises:
             ValueError: The data set has no background, or a sample no scores.
         """
-        _require_background(self.dataset_meta['classes'], self)
-        num_classes = len(self.dataset_meta['classes'])
+        classes = self.dataset_meta['classes']
+        _require_background(classes, self)
         for sample in data_samples:
-            score, best = _scores(sample, self)[1:num_classes].max(dim=0)
-            label = sample['gt_sem_seg']['data'].squeeze(0).to(best)
+            scores, label = _object_scores(sample, self)
+            score, best = scores.max(dim=0)
             counts = [
                 self.intersect_and_union(
-                    (best + 1) * (score > threshold), label, num_classes, self.ignore_index
+                    (best + 1) * (score > threshold), label, len(classes), self.ignore_index
                 )[:2]
                 for threshold in self.thresholds
             ]
@@ -126,7 +117,7 @@ class BestThresholdIoU(IoUMetric):
 class ObjectBackgroundAUC(BaseMetric):
     """Area under the ROC curve of "some class scores high" against "is object".
 
-    A pixel's score is its maximum foreground class score in ``seg_logits``, its truth whether the
+    A pixel's score is its maximum object class score in ``seg_logits``, its truth whether the
     ground truth is any object class. This judges localisation alone: no threshold, and no matter
     which class it is. All pixels of all images are ranked together, in a histogram of fixed size.
     In distributed evaluation the counts of all processes are summed, without the repeated samples
@@ -134,31 +125,20 @@ class ObjectBackgroundAUC(BaseMetric):
     processes in turn, as ``DefaultSampler`` does).
 
     Args:
-        ignore_index (int): Label of pixels that do not count.
-        background_label (int): Label of background in the truth.
-        background_plane (int, optional): Plane of ``seg_logits`` that holds the background's score
-            and is left out; None where all planes are objects.
+        ignore_index (int): Label of pixels that do not count; background is label and plane 0.
         **kwargs: ``prefix``, ``collect_device``, ``collect_dir`` of ``BaseMetric``.
 
     Returns (of ``evaluate``):
-        dict: ``object_auc``, a fraction in [0, 1]; 0.5 is chance.
+        dict: ``object_auc``, a fraction in [0, 1]; 0.5 is chance, NaN without either kind.
     """
 
-    def __init__(
-        self,
-        ignore_index: int = 255,
-        background_label: int = 0,
-        background_plane: int | None = 0,
-        **kwargs,
-    ) -> None:
+    def __init__(self, ignore_index: int = 255, **kwargs) -> None:
         super().__init__(**kwargs)
         self.ignore_index = ignore_index
-        self.background_label = background_label
-        self.background_plane = background_plane
         self._reset()
 
     def _reset(self) -> None:
-        self._counts = torch.zeros(2, _NUM_BINS, dtype=torch.int64)
+        self._counts = torch.zeros(2, 1 << _BITS, dtype=torch.int64)
         self._last = torch.zeros_like(self._counts)  # kept apart: may prove to be padding
         self._num_images = 0
 
@@ -166,40 +146,18 @@ class ObjectBackgroundAUC(BaseMetric):
         """Count the pixels of samples with ``seg_logits`` [c, H, W], ``gt_sem_seg`` [1, H, W].
 
         Raises:
-            ValueError: If a sample has no scores, they differ from the truth in size, have no
-                plane of an object, or a score is NaN.
+            ValueError: A sample has no scores, or a score is NaN.
         """
         for sample in data_samples:
+            scores, label = _object_scores(sample, self)
+            score = scores.amax(dim=0)
+            if score.isnan().any():
+                raise ValueError(f'expected finite scores, but got NaN for {sample["img_path"]}')
+            bins, counted = _bins(score), label != self.ignore_index
+            sides = [bins[counted & (label != 0)], bins[counted & (label == 0)]]
             self._counts += self._last
-            self._last = self._histograms(sample)
+            self._last = torch.stack([side.bincount(minlength=1 << _BITS) for side in sides]).cpu()
             self._num_images += 1
-
-    def _histograms(self, sample: dict) -> Tensor:
-        """Pixels [2, bins] by score: object, background."""
-        scores, path = _scores(sample, self), sample.get('img_path')
-        label = sample['gt_sem_seg']['data'].squeeze(0).to(scores.device)
-        if scores.shape[1:] != label.shape:
-            raise ValueError(
-                f'expected scores and truth of one size, but got {tuple(scores.shape[1:])} and '
-                f'{tuple(label.shape)} for {path}'
-            )
-        planes = [i for i in range(len(scores)) if i != self.background_plane]
-        if not planes:
-            raise ValueError(
-                f'expected seg_logits with at least one object class beside background_plane='
-                f'{self.background_plane}, but got {len(scores)} plane(s)'
-            )
-        score = scores[planes].amax(dim=0)
-        if score.isnan().any():
-            raise ValueError(f'expected finite scores, but got NaN for {path}')
-        counted = label != self.ignore_index
-        is_object = label != self.background_label
-        bins = score_bins(score)
-        histograms = [
-            torch.bincount(bins[counted & side], minlength=_NUM_BINS)
-            for side in (is_object, ~is_object)
-        ]
-        return torch.stack(histograms).cpu()
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Sum the counts of all processes and compute the area over ``size`` images."""
@@ -212,40 +170,25 @@ class ObjectBackgroundAUC(BaseMetric):
         return metrics
 
     def compute_metrics(self, results: list[Tensor]) -> dict[str, float]:
-        """Area under the curve of the summed histograms, [2, bins] of each process."""
-        positives, negatives = sum(results).numpy()
-        area = area_under_roc(positives, negatives)
-        if np.isnan(area):
-            print_log(
-                f'object_auc is not defined: {positives.sum()} object and {negatives.sum()} '
-                f'background pixels were counted (background_label={self.background_label}, '
-                f'ignore_index={self.ignore_index}).',
-                logger='current',
-            )
-        return {'object_auc': area}
+        """Area under the curve of the summed histograms, [2, bins] of each process.
+
+        The probability that a random object pixel has a higher score than a random background
+        pixel, ties counted half (Mann and Whitney 1947).
+        """
+        objects, background = sum(results).numpy().astype(np.float64)
+        pairs = objects.sum() * background.sum()
+        lower = np.cumsum(background) - background
+        higher = (objects * (lower + 0.5 * background)).sum()
+        return dict(object_auc=float(higher / pairs) if pairs else float('nan'))
 
 
-def score_bins(scores: Tensor) -> Tensor:
+def _bins(scores: Tensor) -> Tensor:
     """Map floats without NaN to int64 bins in [0, 2**20) that keep their order."""
     # + 0.0 turns -0.0 into 0.0, which must fall into the same bin
     bits = (scores.float() + 0.0).contiguous().view(torch.int32).long()
     # IEEE floats order like integers; the negative ones in reverse
     ordered = torch.where(bits < 0, -1 - (bits & 0x7FFFFFFF), bits) + (1 << 31)
     return ordered >> (32 - _BITS)
-
-
-def area_under_roc(positives: np.ndarray, negatives: np.ndarray) -> float:
-    """Area under the ROC curve of two histograms [bins] over the same ordered bins.
-
-    The probability that a random positive has a higher score than a random negative, ties counted
-    half (Mann and Whitney 1947); NaN without positives or without negatives.
-    """
-    positives, negatives = positives.astype(np.float64), negatives.astype(np.float64)
-    pairs = positives.sum() * negatives.sum()
-    if pairs == 0:
-        return float('nan')
-    lower = np.cumsum(negatives) - negatives
-    return float((positives * (lower + 0.5 * negatives)).sum() / pairs)
 
 
 def _require_background(classes: Sequence[str], metric: BaseMetric) -> None:
@@ -256,11 +199,12 @@ def _require_background(classes: Sequence[str], metric: BaseMetric) -> None:
         )
 
 
-def _scores(sample: dict, metric: BaseMetric) -> Tensor:
-    """Scores [classes, H, W] of a sample."""
+def _object_scores(sample: dict, metric: BaseMetric) -> tuple[Tensor, Tensor]:
+    """Scores of a sample without the background's [classes - 1, H, W], and its labels [H, W]."""
     if 'seg_logits' not in sample:
         raise ValueError(
             f'expected data samples with seg_logits for {type(metric).__name__}, but got '
             f'{sorted(sample)} ({sample.get("img_path")}); set test_cfg.keep_scores=True'
         )
-    return sample['seg_logits']['data']
+    scores = sample['seg_logits']['data'][1:]
+    return scores, sample['gt_sem_seg']['data'].squeeze(0).to(scores.device)

@@ -5,25 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
 
 from code_mm.registry import METRICS
-
-FILE_NAME = 'per_image_iou.jsonl'
-
-
-class ImageIoU(NamedTuple):
-    """IoU of one image, in percent."""
-
-    image: str
-    mean: float | None
-    """Over the classes in truth or prediction; None where no pixel counts."""
-    classes: dict[str, float]
-    """Name -> IoU of the classes in truth or prediction."""
 
 
 def confusion_counts(
@@ -85,37 +72,36 @@ def image_iou(
     truth: np.ndarray,
     classes: Sequence[str],
     ignore_index: int = 255,
-) -> ImageIoU:
-    """Mean IoU of one image over the classes that are in its truth or its prediction.
+) -> dict:
+    """IoU of one image in percent.
 
     Args:
         image (str): Its path, kept in the result.
-        prediction (np.ndarray): (H, W) labels in [0, n).
-        truth (np.ndarray): (H, W) labels, ``ignore_index`` where nothing counts.
+        prediction (np.ndarray): As for :func:`confusion_counts`.
+        truth (np.ndarray): As for :func:`confusion_counts`.
         classes (Sequence[str]): The n names in label order.
         ignore_index (int): Label of the truth whose pixels are left out.
 
-    Raises:
-        ValueError: If the maps differ in size or a counted label is no class.
+    Returns:
+        dict: ``image``; ``mIoU``, the mean over the classes that are in truth or prediction, None
+        where no pixel counts; ``IoU``, name -> IoU of these classes.
     """
     ious = 100 * class_ious(confusion_counts(prediction, truth, len(classes), ignore_index))
     present = np.flatnonzero(~np.isnan(ious))
     mean = float(ious[present].mean()) if present.size else None
-    return ImageIoU(image, mean, {classes[c]: float(ious[c]) for c in present})
+    return dict(image=image, mIoU=mean, IoU={classes[c]: float(ious[c]) for c in present})
 
 
 @METRICS.register_module()
 class PerImageIoU(BaseMetric):
-    """Writes the IoU of every image to a file, one JSON object per line.
+    """Writes :func:`image_iou` of every image to ``per_image_iou.jsonl``, an object per line.
 
     Beside mmseg's ``IoUMetric``, which sums pixels over the data set first, it tells which images
-    are segmented well and which are not (thesis Fig. 4.5); ``tools/analysis/worst_and_best.py``
-    draws them. A line is ``{"image": path, "mIoU": percent or null, "IoU": {class: percent}}``.
+    are segmented well and which are not (thesis Fig. 4.5).
 
     Args:
-        output_dir (str): Folder of the file ``per_image_iou.jsonl``; a relative path is taken from
-            the folder of the run's log. Where several benchmarks share the metric, each has its
-            own folder in it. A later evaluation of the same run replaces the file.
+        output_dir (str): Folder of the file; a relative path is taken from the folder of the run's
+            log. Where several benchmarks share the metric, each has its own folder in it.
         ignore_index (int): Label of pixels that do not count.
         **kwargs: ``prefix``, ``collect_device``, ``collect_dir`` of ``BaseMetric``.
 
@@ -127,8 +113,7 @@ class PerImageIoU(BaseMetric):
 
     def __init__(self, output_dir: str, ignore_index: int = 255, **kwargs) -> None:
         super().__init__(**kwargs)
-        self.output_dir = output_dir
-        self.ignore_index = ignore_index
+        self.output_dir, self.ignore_index = output_dir, ignore_index
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Score samples with ``pred_sem_seg`` and ``gt_sem_seg`` [1, H, W] and ``img_path``."""
@@ -142,25 +127,19 @@ class PerImageIoU(BaseMetric):
                 image_iou(sample['img_path'], prediction, truth, classes, self.ignore_index)
             )
 
-    def compute_metrics(self, results: list[ImageIoU]) -> dict[str, float]:
-        """Write the file (main process only) and average over the images."""
-        results = [ImageIoU(*result) for result in results]  # MMEngine made tuples of them
+    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+        """Write the file (main process only) and average over the images with counted pixels."""
         log = MMLogger.get_current_instance().log_file
-        path = (Path(log).parent if log else Path.cwd()) / self.output_dir / FILE_NAME
-        write_per_image_iou(results, path)
-        means = [result.mean for result in results if result.mean is not None]
-        print_log(f'IoU of {len(results)} images: {path}', logger='current')
-        if len(means) < len(results):
-            print_log(f'{len(results) - len(means)} images without a pixel that counts.', 'current')
+        folder = (Path(log).parent if log else Path.cwd()) / self.output_dir
+        print_log(f'IoU of every image: {write_per_image_iou(results, folder)}', logger='current')
+        means = [result['mIoU'] for result in results if result['mIoU'] is not None]
         return {'mIoU': float(np.mean(means)) if means else float('nan')}
 
 
-def write_per_image_iou(results: Sequence[ImageIoU], path: str | Path) -> None:
-    """Write one JSON object per image and line; the folder is made."""
-    path = Path(path)
+def write_per_image_iou(results: Sequence[dict], folder: str | Path) -> Path:
+    """Write results of :func:`image_iou` to ``per_image_iou.jsonl`` in a folder, which is made."""
+    path = Path(folder) / 'per_image_iou.jsonl'
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [
-        json.dumps(dict(image=r.image, mIoU=r.mean, IoU=r.classes), ensure_ascii=False)
-        for r in results
-    ]
-    path.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
+    lines = [json.dumps(result, ensure_ascii=False) + '\n' for result in results]
+    path.write_text(''.join(lines), encoding='utf-8')
+    return path

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from pathlib import Path
 from statistics import fmean, stdev
 
-import numpy as np
-
 from code_mm.datasets.benchmarks.table import PUBLISHED, TABLE_BENCHMARKS, benchmark_of
+
+from .protocol import plain
 
 Cell = str | float | int | None | Sequence[float]
 SIX = 'mean of the six'
@@ -55,24 +54,19 @@ def write_result_table(rows: Sequence[Mapping[str, Cell]], path: str | Path, **k
         path (str | Path): Without suffix; missing folders are made.
         **kwargs: Of :func:`result_table`.
     """
-    path = Path(path)
     table = result_table(rows, **kwargs)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(f'{path}.md').write_text(table + '\n', encoding='utf-8')
-    text = json.dumps([{k: _plain(v) for k, v in row.items()} for row in rows], indent=2)
-    Path(f'{path}.json').write_text(text + '\n', encoding='utf-8')
+    Path(f'{path}.json').write_text(json.dumps(plain(rows), indent=2) + '\n', encoding='utf-8')
     return table
 
 
-def benchmark_rows(
-    metrics: Mapping[str, Mapping], datasets: Mapping[str, Mapping], methods: Sequence[str]
-) -> list[dict]:
+def benchmark_rows(parts: Mapping[str, Mapping], methods: Sequence[str]) -> list[dict]:
     """Rows for :func:`benchmark_table`: a benchmark each, then the means.
 
     Args:
-        metrics (Mapping): Benchmark -> its measured metrics.
-        datasets (Mapping): Benchmark -> its ``dataset_protocol``, which says whether published
-            figures are about it.
+        parts (Mapping): Benchmark -> its measured ``metrics`` and ``dataset``, the
+            ``dataset_protocol``, which says whether published figures are about it.
         methods (Sequence[str]): Whose published mIoU to show, among those of ``PUBLISHED``.
 
     Returns:
@@ -80,22 +74,22 @@ def benchmark_rows(
         were measured, with the published averages. Published columns are there only where one of
         the six is.
     """
-    published = {name: benchmark_of(datasets[name]['type']) for name in metrics}
-    of_table = [name for name, known in published.items() if known in TABLE_BENCHMARKS]
+    known = {name: benchmark_of(part['dataset']['type']) for name, part in parts.items()}
+    of_table = [name for name in parts if known[name] in TABLE_BENCHMARKS]
     methods = methods if of_table else ()
     numbers = {
-        name: {key: float(value) for key, value in values.items() if isinstance(value, Real)}
-        for name, values in metrics.items()
+        name: {k: float(value) for k, value in part['metrics'].items() if isinstance(value, Real)}
+        for name, part in parts.items()
     }
     rows = []
-    for name, values in numbers.items():
-        figures = {method: PUBLISHED[method]['miou'].get(published[name]) for method in methods}
-        rows.append(_row(name, values, figures, images=datasets[name]['images']))
-    if len(metrics) > 1:
-        rows.append(_row(f'mean of all {len(metrics)}', _mean_of(list(numbers.values())), {}))
-    if sorted(published[name] for name in of_table) == sorted(TABLE_BENCHMARKS):
+    for name, part in parts.items():
+        figures = {method: PUBLISHED[method]['miou'].get(known[name]) for method in methods}
+        rows.append(_row(name, [numbers[name]], figures, part['dataset']['images']))
+    if len(parts) > 1:
+        rows.append(_row(f'mean of all {len(parts)}', list(numbers.values()), {}))
+    if sorted(known[name] for name in of_table) == sorted(TABLE_BENCHMARKS):
         averages = {method: PUBLISHED[method]['average'] for method in methods}
-        rows.append(_row(SIX, _mean_of([numbers[name] for name in of_table]), averages))
+        rows.append(_row(SIX, [numbers[name] for name in of_table], averages))
     return rows
 
 
@@ -106,25 +100,24 @@ def benchmark_table(rows: Sequence[Mapping]) -> str:
     return result_table(rows, digits={**digits, 'images': 0})
 
 
-def _row(name: str, values: Mapping, figures: Mapping, images: int | None = None) -> dict:
-    """The published figures stand next to the mIoU that was measured."""
+def _row(
+    name: str, metrics: Sequence[Mapping], figures: Mapping, images: int | None = None
+) -> dict:
+    """Means of the metrics that all have; the published figures stand next to the mIoU."""
+    shared = [key for key in metrics[0] if all(key in values for values in metrics)]
+    means = {key: fmean(values[key] for values in metrics) for key in shared}
     return {
         'benchmark': name,
         'images': images,
-        **({'mIoU': values['mIoU']} if 'mIoU' in values else {}),
+        **({'mIoU': means.pop('mIoU')} if 'mIoU' in means else {}),
         **{f'{method}{_PUBLISHED}': figure for method, figure in figures.items()},
-        **{key: value for key, value in values.items() if key != 'mIoU'},
+        **means,
     }
-
-
-def _mean_of(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    shared = [key for key in metrics[0] if all(key in values for values in metrics)]
-    return {key: fmean(values[key] for values in metrics) for key in shared}
 
 
 def _column(rows: Sequence[Mapping], name: str, digits: int | Mapping, bold_best: bool) -> list:
     """The line below the heading, which aligns numbers to the right, and the cells."""
-    values = [_plain(row.get(name)) for row in rows]
+    values = [plain(row.get(name)) for row in rows]
     places = digits if isinstance(digits, int) else digits.get(name, 1)
     means = [_mean(value) for value in values]
     best = max((m for m in means if m is not None), default=None) if bold_best else None
@@ -135,21 +128,9 @@ def _column(rows: Sequence[Mapping], name: str, digits: int | Mapping, bold_best
     return ['---' if any(isinstance(v, str) for v in values) else '---:', *cells]
 
 
-def _plain(value: Cell):
-    """Plain python types: metrics often are numpy scalars; NaN is not valid JSON."""
-    if isinstance(value, str) or value is None:
-        return value
-    if np.ndim(value):
-        return [_plain(v) for v in value]
-    value = np.asarray(value).item()
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
 def _mean(value) -> float | None:
-    if isinstance(value, str) or value is None:
-        return None
     numbers = value if isinstance(value, list) else [value]
-    return fmean(numbers) if numbers and None not in numbers else None
+    return fmean(numbers) if numbers and all(isinstance(n, Real) for n in numbers) else None
 
 
 def _cell(value, digits: int) -> str:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from code_mm.evaluation.named_protocols import PROTOCOLS
+from code_mm.evaluation.protocol import PROTOCOLS
 from code_mm.vocabulary import ClassNameFile, get_templates
 
 CLASS_NAMES = Path(__file__).parent / 'class_names'

@@ -112,47 +112,16 @@ def workplace(golden, tmp_path, monkeypatch):
     return Workplace(golden, tmp_path, monkeypatch)
 
 
-def sizes(workplace):
-    return [n.removesuffix('.image') for n in workplace.expected if n.endswith('.image')]
-
-
-def check_masks(workplace, found, pamr, weight, with_bg):
-    threshold = workplace.case12['arguments']['bg_thresh'] if with_bg else None
-    assert set(found) == set(sizes(workplace))
-    for size, labels in found.items():
-        case = f'{size}.pamr{int(pamr)}_kp{weight}'
-        expected = workplace.expected[f'{case}.label_bg{int(with_bg)}']
-        scores = workplace.expected[f'{case}.mask']
-        workplace.assert_labels(labels, case, expected, scores, threshold, workplace.case12)
-
-
-@pytest.mark.parametrize(
-    ('pamr', 'weight', 'with_bg'),  # every pair of values; test_inference.py has all cases
-    [(False, 0.0, True), (False, 0.3, False), (True, 0.0, False)],
-)
-def test_label_maps_of_whole_images(workplace, pamr, weight, with_bg):
-    arguments, strings = workplace.case12['arguments'], workplace.case12['strings']
-    if pamr not in arguments['pamr'] or weight not in arguments['kp_w']:
-        pytest.skip('not a golden case')
-    workplace.write_images({n: workplace.expected[f'{n}.image'] for n in sizes(workplace)})
-    threshold = arguments['bg_thresh'] if with_bg else None
-    config = workplace.config(strings['classes'], pamr, weight, threshold)
-    found = workplace.run(config, workplace.release)  # the original file
-    check_masks(workplace, found, pamr, weight, with_bg)
-
-
 def test_a_converted_checkpoint_in_a_process_of_its_own(workplace):
     arguments, strings = workplace.case12['arguments'], workplace.case12['strings']
     pamr, weight = arguments['pamr'][-1], arguments['kp_w'][-1]
-    workplace.write_images({n: workplace.expected[f'{n}.image'] for n in sizes(workplace)})
+    sizes = [n.removesuffix('.image') for n in workplace.expected if n.endswith('.image')]
+    workplace.write_images({n: workplace.expected[f'{n}.image'] for n in sizes})
     config = workplace.config(strings['classes'], pamr, weight, arguments['bg_thresh'])
     converted = workplace.folder / 'converted.pth'
     for tool in (
         [CONVERTER, workplace.release, converted, '--config', config],
-        [
-            ROOT / 'tools/test.py',
-            *workplace.command(config, converted, workplace.folder / 'out'),
-        ],
+        [ROOT / 'tools/test.py', *workplace.command(config, converted, workplace.folder / 'out')],
     ):
         done = subprocess.run(
             [sys.executable, *map(str, tool)], capture_output=True, text=True, timeout=600
@@ -162,7 +131,13 @@ def test_a_converted_checkpoint_in_a_process_of_its_own(workplace):
             assert '(CoDe release) -> CoDeSegmentor: loaded' in done.stdout
             assert ', missing 0, unexpected 0, of another size 0' in done.stdout
             assert 'unexpected []' in done.stdout
-    check_masks(workplace, workplace.labels(workplace.folder / 'out'), pamr, weight, True)
+    found = workplace.labels(workplace.folder / 'out')
+    assert set(found) == set(sizes)
+    for size, labels in found.items():
+        case = f'{size}.pamr{int(pamr)}_kp{weight}'
+        expected, scores = (workplace.expected[f'{case}.{n}'] for n in ('label_bg1', 'mask'))
+        threshold = arguments['bg_thresh']
+        workplace.assert_labels(labels, case, expected, scores, threshold, workplace.case12)
     (log,) = (workplace.folder / 'work').glob('*/*.json')
     assert 'mIoU' in json.loads(log.read_text())
 

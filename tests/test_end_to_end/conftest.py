@@ -2,6 +2,7 @@
 
 import os
 import runpy
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -112,7 +113,11 @@ def run_script(tmp_path):
     """``run_script('dist_train.sh', ...)`` runs a script of ``tools/`` as users do."""
 
     def run(script, *args, **variables):
-        environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHON': sys.executable, **variables}
+        with socket.socket() as probe:
+            probe.bind(('127.0.0.1', 0))
+            port = str(probe.getsockname()[1])
+        environment = {**os.environ, 'PYTHON': sys.executable, 'PORT': port, **variables}
+        environment['OMP_NUM_THREADS'] = '1'
         result = subprocess.run(
             [str(ROOT / 'tools' / script), *map(str, args)],
             cwd=tmp_path,

@@ -1,7 +1,6 @@
 """All eight settings in miniature, in one run: in one process and in two."""
 
 import json
-import socket
 
 import numpy as np
 import pytest
@@ -36,18 +35,12 @@ def files(world, tmp_path_factory):
     return folder
 
 
-def small_config(world, name):
-    cfg = shrink(load(f'eval/code_vit-b16_{name}.py'), world.clip)
-    cfg.test_dataloader.num_workers = 0
-    cfg.test_dataloader.persistent_workers = False
-    cfg.model.decode_head.post_processor.dilations = (1, 2)  # quick
-    return cfg
-
-
 @pytest.fixture(scope='module')
 def all_config(world, files, roots):
     """The config of all eight, as a file."""
-    cfg = small_config(world, 'all')
+    cfg = shrink(load('eval/code_vit-b16_all.py'), world.clip)
+    cfg.test_dataloader.update(num_workers=0, persistent_workers=False)
+    cfg.model.decode_head.post_processor.dilations = (1, 2)  # quick
     for name, root in roots.items():
         cfg.test_cfg.benchmarks[name].dataset.data_root = str(root)
     cfg.dump(files / 'all.py')
@@ -115,23 +108,9 @@ def test_the_scores_are_not_all_alike(together):
     assert rows['mean of the six']['CoDe, published'] == 31.8
 
 
-@pytest.fixture
-def run_in_two(files, run_script):
-    """Run a config in two processes; gives the folder of the results."""
-
-    def run(config, name):
-        with socket.socket() as probe:
-            probe.bind(('127.0.0.1', 0))
-            port = str(probe.getsockname()[1])
-        folder = files / name
-        run_script('dist_test.sh', config, files / 'code.pth', 2, '--work-dir', folder, PORT=port)
-        return folder
-
-    return run
-
-
-def test_two_processes(all_config, run_in_two, together):
-    folder = run_in_two(all_config, 'two')
+def test_two_processes(all_config, files, run_script, together):
+    folder = files / 'two'
+    run_script('dist_test.sh', all_config, files / 'code.pth', 2, '--work-dir', folder)
     assert metrics_in(folder) == together[0]
     (record,) = folder.glob('2*/results/test.json')
     record = json.loads(record.read_text())

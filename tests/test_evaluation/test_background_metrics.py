@@ -72,7 +72,7 @@ def test_best_threshold_equals_the_best_of_counts_pixel_by_pixel(scored):
         for scores, label in scored:
             for y, x in np.ndindex(*label.shape):
                 found = 1 + int(scores[1:, y, x].argmax())
-                found = found if scores[found, y, x] > threshold else 0
+                found = found if scores[found, y, x] > threshold else 0  # at it: background
                 pairs.append((found, int(label[y, x])))
         expected[threshold] = mean_iou([pair for pair in pairs if pair[1] != 255], range(4))
     best = max(expected, key=expected.get)
@@ -80,13 +80,6 @@ def test_best_threshold_equals_the_best_of_counts_pixel_by_pixel(scored):
     result = evaluate(metric, scored)
     assert result['best_threshold/threshold'] == best
     assert result['best_threshold/mIoU'] == pytest.approx(expected[best], abs=0.005)
-
-
-def test_a_score_at_the_threshold_is_background():
-    scores = torch.zeros(4, 1, 2)
-    scores[1, 0] = torch.tensor([0.5, 0.75])
-    result = evaluate(BestThresholdIoU(thresholds=[0.5]), [(scores, torch.tensor([[0, 1]]))])
-    assert result == {'best_threshold/mIoU': 100.0, 'best_threshold/threshold': 0.5}
 
 
 @pytest.mark.parametrize('kind', [ForegroundIoUMetric, BestThresholdIoU, ObjectBackgroundAUC])
@@ -101,8 +94,6 @@ def test_a_missing_background_and_dropped_scores_are_named(kind):
     metric.dataset_meta = dict(classes=CLASSES)
     with pytest.raises(ValueError, match=rf'seg_logits for {kind.__name__}.*keep_scores=True'):
         metric.process({}, [dict(pred_sem_seg=0, gt_sem_seg=0)])
-    with pytest.raises(ValueError, match='at least one threshold'):
-        BestThresholdIoU(thresholds=[])
 
 
 def images(count=5, seed=0, scale=1.0, shift=0.0):
@@ -119,8 +110,8 @@ def images(count=5, seed=0, scale=1.0, shift=0.0):
     return made
 
 
-def reference(made, first=1):
-    scores = np.concatenate([logits[first:].max(0)[label != 255] for logits, label in made])
+def reference(made):
+    scores = np.concatenate([logits[1:].max(0)[label != 255] for logits, label in made])
     truth = np.concatenate([(label != 0)[label != 255] for _, label in made])
     return roc_auc_score(truth, scores)
 
@@ -137,17 +128,6 @@ def test_auc_equals_sklearns(scale, shift):
         assert 0.6 < found < 0.9
 
 
-def test_auc_of_other_labels_and_planes():
-    made = images()
-    swapped = [(lo[[1, 2, 0]], np.select([la == 0, la == 255], [7, 99], la)) for lo, la in made]
-    metric = ObjectBackgroundAUC(ignore_index=99, background_label=7, background_plane=2)
-    metric.process({}, [sample(*one) for one in swapped])
-    assert metric.evaluate(5)['object_auc'] == pytest.approx(reference(made), abs=2e-4)
-    metric = ObjectBackgroundAUC(background_plane=None)
-    metric.process({}, [sample(logits[1:], label) for logits, label in made])
-    assert metric.evaluate(5)['object_auc'] == pytest.approx(reference(made), abs=2e-4)
-
-
 @pytest.mark.parametrize(
     ('scores', 'area'),
     [
@@ -159,24 +139,13 @@ def test_auc_of_other_labels_and_planes():
     ],
 )
 def test_auc_in_closed_form(scores, area):
-    metric = ObjectBackgroundAUC(background_plane=None)
-    metric.process({}, [sample(np.float32([[scores]]), np.array([[0, 0, 1, 1]]))])
+    metric = ObjectBackgroundAUC()
+    metric.process({}, [sample(np.float32([[[9] * 4], [scores]]), np.array([[0, 0, 1, 1]]))])
     assert metric.evaluate(1) == dict(object_auc=area)
-    metric.process({}, [sample(np.zeros((1, 2, 2), np.float32), np.zeros((2, 2), int))])
+    metric.process({}, [sample(np.zeros((2, 2, 2), np.float32), np.zeros((2, 2), int))])
     assert np.isnan(metric.evaluate(1)['object_auc'])  # no objects
-
-
-@pytest.mark.parametrize(
-    ('broken', 'message'),
-    [
-        (sample(np.zeros((2, 3, 3), np.float32), np.zeros((3, 4), int)), r'of one size.*a\.png'),
-        (sample(np.full((2, 2, 2), np.nan, np.float32), np.zeros((2, 2), int)), 'NaN for a.png'),
-        (sample(np.zeros((1, 2, 2), np.float32), np.zeros((2, 2), int)), 'at least one object'),
-    ],
-)
-def test_broken_samples(broken, message):
-    with pytest.raises(ValueError, match=message):
-        ObjectBackgroundAUC().process({}, [broken])
+    with pytest.raises(ValueError, match=r'NaN for a\.png'):
+        metric.process({}, [sample(np.full((2, 2, 2), np.nan, np.float32), np.zeros((2, 2), int))])
 
 
 def _two_processes(folder):

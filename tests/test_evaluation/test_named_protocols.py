@@ -7,8 +7,13 @@ from tiny_configs import load, shrink
 
 import projects.dense_clip  # noqa: F401  registers its parts
 from code_mm.datasets.benchmarks.table import BENCHMARKS
-from code_mm.evaluation.named_protocols import PROTOCOLS, check_protocol_name, departures
-from code_mm.evaluation.protocol import model_protocol, settings_of
+from code_mm.evaluation.protocol import (
+    PROTOCOLS,
+    check_protocol_name,
+    departures,
+    model_protocol,
+    settings_of,
+)
 from code_mm.registry import MODELS
 from code_mm.vocabulary import ClassNameFile
 
@@ -47,7 +52,7 @@ def found(config, benchmark):
 def test_configs_keep_the_protocol_that_they_name(name, config, method, benchmark):
     config = config.format(method)
     assert load(config).protocol == name
-    assert departures(name, benchmark, *found(config, benchmark)) == []
+    assert departures(name, *found(config, benchmark)) == []
 
 
 def test_departures_are_named():
@@ -60,15 +65,15 @@ def test_departures_are_named():
     model['class_names_from'] = 'data set'
     model['templates'] = ['a {}.']
     sha256 = PROTOCOLS['sclip']('voc21')['class names']['sha256']
-    assert departures('sclip', 'voc21', dataset, model) == [
+    assert departures('sclip', dataset, model) == [
         'resize.scale [2048, 448] (sclip: [2048, 336])',
         'window.stride [56, 56] (sclip: [112, 112])',
         f"class names data set (sclip: {{'sha256': '{sha256}'}})",
         'name_scores.min_share None (sclip: 0.1)',
         'templates 1 sentences (sclip: 80 sentences)',
     ]
-    assert len(departures('code', 'voc21', dataset, model)) > 3
-    (other,) = departures('code', None, dict(type='ShapesWorldDataset'), model)
+    assert len(departures('code', dataset, model)) > 3
+    (other,) = departures('code', dict(type='ShapesWorldDataset'), model)
     assert other == 'data set ShapesWorldDataset (none of the benchmarks of code)'
 
 

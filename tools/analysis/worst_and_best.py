@@ -41,7 +41,7 @@ def score_images(predictions, classes, ignore_index: int) -> list:
     """IoU of every image of the first run, in data set order."""
     from rich.progress import track
 
-    from code_mm.evaluation.per_image_iou import image_iou
+    from code_mm.evaluation import image_iou
 
     return [
         image_iou(one.path, one.prediction, one.truth, classes, ignore_index)
@@ -51,13 +51,11 @@ def score_images(predictions, classes, ignore_index: int) -> list:
 
 def read_scores(path: str, predictions) -> list:
     """The same from a file, brought into data set order by the images' paths."""
-    from code_mm.evaluation.per_image_iou import ImageIoU
-
     scores = {}
     for number, line in enumerate(Path(path).read_text(encoding='utf-8').splitlines(), 1):
         try:
             row = json.loads(line)
-            scores[row['image']] = ImageIoU(row['image'], row['mIoU'], row['IoU'])
+            scores[row['image']] = {key: row[key] for key in ('image', 'mIoU', 'IoU')}
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f'expected lines of PerImageIoU, but line {number} of {path} is {line[:80]!r}'
@@ -89,12 +87,12 @@ def rank_images(means: list[float | None], num: int) -> tuple[list[int], list[in
 
 def score_text(score, true_classes: set[str]) -> str:
     """mIoU, the IoU of the classes in the truth, and how many more pull the mean down."""
-    if score.mean is None:
+    if score['mIoU'] is None:
         return 'no pixel that counts'
-    single = ', '.join(f'{n} {iou:.0f}' for n, iou in score.classes.items() if n in true_classes)
-    invented = len(set(score.classes) - true_classes)
+    single = ', '.join(f'{n} {iou:.0f}' for n, iou in score['IoU'].items() if n in true_classes)
+    invented = len(set(score['IoU']) - true_classes)
     also = f'; {invented} absent classes 0' if invented else ''
-    return f'mIoU {score.mean:.1f}: {single}{also}'
+    return f'mIoU {score["mIoU"]:.1f}: {single}{also}'
 
 
 def comparison_row(index: int, runs: dict, classes, ignore_index: int):
@@ -102,7 +100,7 @@ def comparison_row(index: int, runs: dict, classes, ignore_index: int):
     import mmcv
     import numpy as np
 
-    from code_mm.evaluation.per_image_iou import image_iou
+    from code_mm.evaluation import image_iou
     from code_mm.visualization import ComparisonRow
 
     maps, notes, labels = {}, {}, range(len(classes))
@@ -131,9 +129,8 @@ def main() -> None:
         scores = read_scores(args.scores, first)
     else:
         scores = score_images(first, meta['classes'], ignore_index)
-        write_per_image_iou(scores, args.out / 'per_image_iou.jsonl')
-        print(f'scores: {args.out / "per_image_iou.jsonl"}')
-    worst, best = rank_images([score.mean for score in scores], args.num)
+        print(f'scores: {write_per_image_iou(scores, args.out)}')
+    worst, best = rank_images([score['mIoU'] for score in scores], args.num)
     for kind, indices in (('worst', worst), ('best', best)):
         if not indices:
             continue

@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
-from mmengine.dist import is_main_process
+from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from torch.utils.data import Dataset, IterableDataset
@@ -52,8 +52,6 @@ class CoDecompositionHook(Hook):
     priority = 'LOW'
 
     def __init__(self, dataset: dict | Dataset | None = None, num_pairs: int = 4) -> None:
-        if num_pairs < 1:
-            raise ValueError(f'expected num_pairs >= 1, but got {num_pairs}')
         self.dataset, self.num_pairs = dataset, num_pairs
         self._pairs: list[dict] | None = None
 
@@ -61,15 +59,8 @@ class CoDecompositionHook(Hook):
         if self.dataset is None:
             self.dataset = runner.train_dataloader.dataset
 
+    @master_only
     def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
-        self._draw(runner)
-
-    def after_test_epoch(self, runner, metrics: dict | None = None) -> None:
-        self._draw(runner)
-
-    def _draw(self, runner) -> None:
-        if not is_main_process():
-            return
         if self.dataset is None:
             print_log(
                 'CoDecompositionHook draws nothing: outside of training it needs the key dataset.',
@@ -84,13 +75,15 @@ class CoDecompositionHook(Hook):
             )
         if self._pairs is None:
             self._pairs = self._load()
+        tokenizer = getattr(getattr(model, 'backbone', None), 'tokenizer', None)
         for i, pair in enumerate(self._pairs):
             data = model.data_preprocessor(pseudo_collate([pair]), False)
             with torch.no_grad():
                 result = model.decompose(**data)[0]
-            tokenizer = getattr(getattr(model, 'backbone', None), 'tokenizer', None)
             picture = _picture(pair['inputs'], result, tokenizer)
             runner.visualizer.add_image(f'co_decomposition_{i}', picture, step=runner.iter)
+
+    after_test_epoch = after_val_epoch
 
     def _load(self) -> list[dict]:
         dataset = self.dataset

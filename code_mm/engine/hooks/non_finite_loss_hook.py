@@ -12,7 +12,6 @@ from mmengine.logging import print_log
 
 from code_mm.registry import HOOKS
 
-ACTIONS = ('skip', 'stop')
 _KEYS_PER_LINE = 16
 
 
@@ -35,10 +34,8 @@ class NonFiniteLossHook(Hook):
     priority = 'VERY_LOW'  # the losses have been logged
 
     def __init__(self, action: str = 'skip', max_skips: int = 10) -> None:
-        if action not in ACTIONS:
-            raise ValueError(f'expected action to be one of {list(ACTIONS)}, but got {action!r}')
-        if max_skips < 0:
-            raise ValueError(f'expected max_skips >= 0, but got {max_skips}')
+        if action not in ('skip', 'stop'):
+            raise ValueError(f"expected action to be 'skip' or 'stop', but got {action!r}")
         self.action, self.max_skips = action, max_skips
         self.num_skipped = 0  # in this run, by this process
         self._in_a_row = 0
@@ -70,7 +67,7 @@ class NonFiniteLossHook(Hook):
             return
         self.num_skipped += 1
         self._in_a_row += 1
-        report = _report(runner.iter + 1, bad, sample_keys(data_batch))
+        report = _report(runner.iter + 1, bad, data_batch)
         if self.action == 'stop' or self._in_a_row > self.max_skips:
             raise FloatingPointError(
                 f'{report}. The parameters are those before it. Look at these samples and at the '
@@ -90,32 +87,27 @@ class NonFiniteLossHook(Hook):
         if not parameters:
             return
         norms = torch._foreach_norm([p.grad for p in parameters], math.inf)
-        devices = {norm.device for norm in norms}
-        largest = [torch.stack([n for n in norms if n.device == d]).max() for d in devices]
-        if not all(bool(value.isfinite()) for value in largest):
+        if not torch.stack([norm.to(norms[0].device) for norm in norms]).isfinite().all():
             self._dropped = True
             for parameter in parameters:
                 parameter.grad = None  # optimizers pass over these
 
 
-def sample_keys(data_batch) -> list[str]:
+def _report(iteration: int, bad: dict[str, float], data_batch) -> str:
     samples = data_batch.get('data_samples', []) if isinstance(data_batch, Mapping) else []
     metas = [getattr(sample, 'metainfo', {}) for sample in samples]
-    return [str(meta.get('sample_key', meta.get('img_path', '?'))) for meta in metas]
-
-
-def _report(iteration: int, bad: dict[str, float], keys: list[str]) -> str:
+    keys = [str(meta.get('sample_key', meta.get('img_path', '?'))) for meta in metas]
     batch = ', '.join(keys[:_KEYS_PER_LINE]) or 'samples without key'
     if len(keys) > _KEYS_PER_LINE:
         batch += f', … ({len(keys)} in all)'
-    if not bad:
-        return (
-            f'Iteration {iteration}: gradients are not finite, though the loss of this process is '
-            '(another process, an earlier accumulated batch, or an overflow in the backward '
-            f'pass). Batch of this process: {batch}'
-        )
-    values = ', '.join(f'{name} {value}' for name, value in bad.items())
-    return f'Iteration {iteration}: expected finite losses, but got {values}. Batch: {batch}'
+    if bad:
+        values = ', '.join(f'{name} {value}' for name, value in bad.items())
+        return f'Iteration {iteration}: expected finite losses, but got {values}. Batch: {batch}'
+    return (
+        f'Iteration {iteration}: gradients are not finite, though the loss of this process is '
+        '(another process, an earlier accumulated batch, or an overflow in the backward '
+        f'pass). Batch of this process: {batch}'
+    )
 
 
 def _warn(text: str) -> None:

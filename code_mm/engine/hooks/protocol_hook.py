@@ -6,14 +6,25 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import mmcv
+import mmengine
+import mmseg
+import torch
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
 
 from code_mm.datasets.benchmarks.table import PUBLISHED, SOURCE, benchmark_of
-from code_mm.evaluation.named_protocols import check_protocol_name, departures
-from code_mm.evaluation.protocol import dataset_protocol, model_protocol, plain, versions
+from code_mm.evaluation.protocol import (
+    check_protocol_name,
+    dataset_protocol,
+    departures,
+    model_protocol,
+    plain,
+)
 from code_mm.evaluation.result_table import benchmark_rows, benchmark_table
 from code_mm.registry import HOOKS
+from code_mm.version import __version__
+from code_mm.vocabulary import ClassNameFile
 from code_mm.weights import weights_sha256
 from code_mm.weights.model_weights import pretrained_files
 
@@ -45,9 +56,7 @@ class ProtocolHook(Hook):
         if unknown:
             raise ValueError(f'expected published among {list(PUBLISHED)}, but got {unknown}')
         self.published = tuple(published)
-        self._of_run: dict = {}
-        self._datasets: dict[str, dict] = {}
-        self._models: dict[str, dict] = {}
+        self._record: dict = {}
         self._several = False
 
     def before_val_epoch(self, runner) -> None:
@@ -58,86 +67,69 @@ class ProtocolHook(Hook):
         self._begin(runner, runner.test_loop, iteration=None)
 
     def before_benchmark(self, runner, benchmark) -> None:
-        dataset = benchmark.dataloader.dataset
-        self._note(
-            runner, benchmark.name, dataset, benchmark.class_names, benchmark.class_name_file
-        )
+        self._note(runner, benchmark.name, benchmark.dataloader.dataset, benchmark.class_names)
 
     def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
-        self._finish(runner, metrics or {}, f'val_iter_{runner.iter}')
+        self._finish(runner, metrics, f'val_iter_{runner.iter}')
 
     def after_test_epoch(self, runner, metrics: dict | None = None) -> None:
-        self._finish(runner, metrics or {}, 'test')
+        self._finish(runner, metrics, 'test')
 
     def _begin(self, runner, loop, iteration: int | None) -> None:
-        self._datasets, self._models = {}, {}
-        self._several = hasattr(loop, 'benchmarks')
+        check_protocol_name(runner.cfg.get('protocol'))
         if is_main_process():  # its checksum is enough: all processes have the same weights
-            self._of_run = _run_protocol(runner, loop, iteration)
-            check_protocol_name(self._of_run['protocol'])
+            self._record = _run_protocol(runner, loop, iteration)
+        self._several = hasattr(loop, 'benchmarks')
         if not self._several:
             dataset = loop.dataloader.dataset
             name = benchmark_of(type(dataset).__name__) or type(dataset).__name__
-            self._note(runner, name, dataset, *_class_names_of_hook(runner))
+            hooks = [hook for hook in runner.hooks if isinstance(hook, ClassNamesHook)]
+            self._note(runner, name, dataset, hooks[0].class_names if hooks else None)
 
-    def _note(self, runner, name: str, dataset, class_names=None, file=None) -> None:
-        if is_main_process():
-            self._datasets[name] = dataset_protocol(dataset)
-            self._models[name] = model_protocol(unwrapped_model(runner.model))
-            if 'class_names' in self._models[name]:
-                origin = 'data set' if class_names is None else 'config'
-                if file is not None:
-                    origin = dict(file=file.source, sha256=file.sha256)
-                self._models[name]['class_names_from'] = origin
+    def _note(self, runner, name: str, dataset, class_names) -> None:
+        if not is_main_process():
+            return
+        settings = dataset_protocol(dataset)
+        model = model_protocol(unwrapped_model(runner.model))
+        if 'class_names' in model:
+            origin = 'data set' if class_names is None else 'config'
+            if isinstance(class_names, ClassNameFile):
+                origin = dict(file=class_names.source, sha256=class_names.sha256)
+            model['class_names_from'] = origin
+        self._record['benchmarks'][name] = dict(
+            metrics={},
+            dataset=settings,
+            model=model,
+            departures=departures(self._record['protocol'], settings, model),
+        )
 
-    def _finish(self, runner, metrics: Mapping, stem: str) -> None:
+    def _finish(self, runner, metrics: Mapping | None, stem: str) -> None:
         if not is_main_process() or not metrics:
             return
-        scores = {name: self._scores_of(name, metrics) for name in self._datasets}
+        record = self._record
+        for name, part in record['benchmarks'].items():
+            start = f'{name}/' if self._several else ''
+            part['metrics'] = {
+                key.removeprefix(start): value
+                for key, value in metrics.items()
+                if key.startswith(start)
+            }
         # the published figures are of this protocol
-        beside = self.published if self._of_run['protocol'] in (None, 'code') else ()
-        rows = benchmark_rows(scores, self._datasets, beside)
-        record = dict(
-            self._of_run,
-            benchmarks={
-                name: dict(
-                    metrics=scores[name],
-                    dataset=dataset,
-                    model=self._models[name],
-                    departures=self._departures(name),
-                )
-                for name, dataset in self._datasets.items()
-            },
-            published=dict(source=SOURCE, miou=PUBLISHED),
-            table=rows,
-        )
+        beside = self.published if record['protocol'] in (None, 'code') else ()
+        rows = record['table'] = benchmark_rows(record['benchmarks'], beside)
         text = benchmark_table(rows) + '\n\n' + '\n'.join(_summary(record)) + '\n'
         folder = Path(runner.log_dir) / 'results'
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f'{stem}.md').write_text(text, encoding='utf-8')
-        json_text = json.dumps(plain(record), indent=2, ensure_ascii=False)
-        (folder / f'{stem}.json').write_text(json_text + '\n', encoding='utf-8')
+        (folder / f'{stem}.json').write_text(
+            json.dumps(plain(record), indent=2, ensure_ascii=False) + '\n', encoding='utf-8'
+        )
         runner.logger.info(f'Scores and protocol, also in {folder / stem}.md and .json:\n{text}')
-
-    def _departures(self, name: str) -> list[str]:
-        """Where a benchmark's settings depart from the protocol that the config names."""
-        protocol, dataset = self._of_run['protocol'], self._datasets[name]
-        if protocol is None:
-            return []
-        return departures(protocol, benchmark_of(dataset['type']), dataset, self._models[name])
-
-    def _scores_of(self, name: str, metrics: Mapping) -> dict:
-        if not self._several:
-            return dict(metrics)
-        start = f'{name}/'
-        return {k.removeprefix(start): v for k, v in metrics.items() if k.startswith(start)}
-
-
-_OF_CLASSES = {'class_names', 'class_names_sha256', 'class_names_from', 'background_threshold'}
 
 
 def _run_protocol(runner, loop, iteration: int | None) -> dict:
     model = unwrapped_model(runner.model)
+    packages = dict(mmseg=mmseg, mmengine=mmengine, mmcv=mmcv, torch=torch)
     return dict(
         protocol=runner.cfg.get('protocol'),
         config=getattr(runner.cfg, 'filename', None),
@@ -150,15 +142,10 @@ def _run_protocol(runner, loop, iteration: int | None) -> dict:
         mixed_precision=bool(getattr(loop, 'fp16', False)),
         processes=get_world_size(),
         device=str(next(model.parameters()).device),
-        versions=versions(),
+        versions=dict(code_mm=__version__, **{k: v.__version__ for k, v in packages.items()}),
+        benchmarks={},
+        published=dict(source=SOURCE, miou=PUBLISHED),
     )
-
-
-def _class_names_of_hook(runner) -> tuple:
-    for hook in runner.hooks:
-        if isinstance(hook, ClassNamesHook) and hook.class_names is not None:
-            return hook.class_names, hook.class_name_file
-    return None, None
 
 
 def _summary(record: Mapping) -> Iterator[str]:
@@ -166,41 +153,37 @@ def _summary(record: Mapping) -> Iterator[str]:
     if any(key.endswith(', published') for row in record['table'] for key in row):
         yield f'Columns marked as published: {SOURCE}; not measured here.\n'
     yield f'- protocol: {record["protocol"] or "none that has a name"}'
-    for name, parts in record['benchmarks'].items():
-        for departure in parts['departures']:
+    for name, part in record['benchmarks'].items():
+        for departure in part['departures']:
             yield f'  - {name} departs from it: {departure}'
     weights = record['weights']
     origin = weights['checkpoint'] or ', '.join(weights['init_cfg']) or 'not from a file'
     when = '' if weights['iteration'] is None else f', iteration {weights["iteration"]}'
     yield f'- weights: sha256 {weights["sha256"]} (from {origin}{when})'
-    yield f'- config: {record["config"]}'
-    yield '- versions: ' + ', '.join(f'{k} {v}' for k, v in record['versions'].items())
-    of_all = [
-        {
-            **{k: v for k, v in parts['model'].items() if k not in _OF_CLASSES},
-            'resize': parts['dataset']['resize'],
-        }
-        for parts in record['benchmarks'].values()
-    ]
-    common = {k: v for k, v in of_all[0].items() if all(one.get(k) == v for one in of_all)}
-    for key, value in common.items():
-        yield f'- {key}: {_short(value)}'
-    for (name, parts), settings in zip(record['benchmarks'].items(), of_all, strict=True):
-        dataset, model = parts['dataset'], parts['model']
-        roots = [str(part.get('data_root')) for part in dataset.get('datasets') or [dataset]]
-        line = f'- {name}: {dataset["type"]}, {dataset["images"]} images in {", ".join(roots)}'
-        if 'class_names' in model:
-            origin = model['class_names_from']
-            if isinstance(origin, Mapping):
-                origin = f'file {origin["file"]} (sha256 {origin["sha256"]})'
-            else:
-                origin = f'the {origin}'
-            line += f', {len(model["class_names"])} class names (sha256 '
-            line += f'{model["class_names_sha256"]}) from {origin}'
-            line += f', background {model["background_threshold"]}'
-        own = {key: value for key, value in settings.items() if key not in common}
-        yield line + ''.join(f', {key} {_short(value)}' for key, value in own.items())
+    for key in ('config', 'versions'):
+        yield f'- {key}: {_short(record[key])}'
+    settings = {name: dict(_settings(part)) for name, part in record['benchmarks'].items()}
+    for key in dict.fromkeys(key for values in settings.values() for key in values):
+        texts = {name: _short(values.get(key)) for name, values in settings.items()}
+        if len(set(texts.values())) == 1:
+            yield f'- {key}: {next(iter(texts.values()))}'
+        else:
+            yield f'- {key}:'
+            yield from (f'  - {name}: {text}' for name, text in texts.items())
+
+
+def _settings(part: Mapping) -> Iterator[tuple]:
+    """What the page says of one benchmark; the JSON file has all."""
+    dataset, model = part['dataset'], part['model']
+    yield 'data set', {k: dataset[k] for k in ('type', 'images', 'data_root') if k in dataset}
+    if 'datasets' in dataset:
+        yield 'data sets', [each.get('data_root') for each in dataset['datasets']]
+    yield 'resize', dataset['resize']
+    for key, value in model.items():
+        yield ('number of classes', len(value)) if key == 'class_names' else (key, value)
 
 
 def _short(value) -> str:
-    return 'none' if value in (None, [], {}) else json.dumps(plain(value), ensure_ascii=False)
+    if value in (None, [], {}):
+        return 'none'
+    return value if isinstance(value, str) else json.dumps(plain(value), ensure_ascii=False)

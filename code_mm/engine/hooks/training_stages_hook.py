@@ -1,8 +1,9 @@
 """Freeze and unfreeze parts of the model at given iterations."""
 
 import difflib
-from collections.abc import Sequence
-from fnmatch import fnmatchcase
+import fnmatch
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from mmengine.hooks import Hook
 from torch import nn
@@ -12,7 +13,21 @@ from code_mm.registry import HOOKS
 
 from .class_names_hook import unwrapped_model
 
-_STAGE_KEYS = {'begin', 'freeze', 'loss_weights'}
+
+@dataclass
+class Stage:
+    """What learns from an iteration on.
+
+    Args:
+        begin (int): First iteration (0-based); 0 for the first stage.
+        freeze (Sequence[str]): Patterns (``fnmatch``) of parameter names.
+        loss_weights (Mapping[str, float]): Values for ``loss_weight`` of the model's
+            ``losses[name]``, or those of its co-decomposition.
+    """
+
+    begin: int
+    freeze: Sequence[str] = ()
+    loss_weights: Mapping[str, float] = field(default_factory=dict)
 
 
 @HOOKS.register_module()
@@ -34,19 +49,14 @@ class TrainingStagesHook(Hook):
     ``find_unused_parameters=True`` and no ``static_graph``.
 
     Args:
-        stages (Sequence[dict]): In order of ``begin``, each with
-
-            - ``begin`` (int): first iteration (0-based); 0 for the first stage,
-            - ``freeze`` (list[str]): patterns (``fnmatch``) of parameter names,
-            - ``loss_weights`` (dict[str, float]): values for ``loss_weight`` of the model's
-              ``losses[name]``, or those of its co-decomposition.
+        stages (Sequence[dict]): Keys of :class:`Stage`, in order of ``begin``.
     """
 
     priority = 'HIGH'
 
     def __init__(self, stages: Sequence[dict]) -> None:
-        self.stages = [_checked(stage) for stage in stages]
-        begins = [stage['begin'] for stage in self.stages]
+        self.stages = [Stage(**stage) for stage in stages]
+        begins = [stage.begin for stage in self.stages]
         if not begins or begins[0] != 0 or begins != sorted(set(begins)):
             raise ValueError(
                 'expected stages whose begins start at 0 and increase, '
@@ -60,12 +70,11 @@ class TrainingStagesHook(Hook):
         model = unwrapped_model(runner.model)
         if self._current is None:
             self._trainable = {n: p for n, p in model.named_parameters() if p.requires_grad}
-            named = dict.fromkeys(name for stage in self.stages for name in stage['loss_weights'])
-            if named:
-                self._losses = _weighted_losses(model, named)
+            named = {name: None for stage in self.stages for name in stage.loss_weights}
+            self._losses = _weighted_losses(model, named)
         names = [name for name, _ in model.named_parameters()]
         for stage in self.stages:
-            for pattern in stage['freeze']:
+            for pattern in stage.freeze:
                 _check_pattern(pattern, names)
         self._check_wrapper(runner.model)
         self._enter(runner, self._stage_at(runner.iter))
@@ -76,7 +85,7 @@ class TrainingStagesHook(Hook):
             self._enter(runner, stage)
 
     def _stage_at(self, iteration: int) -> int:
-        return sum(stage['begin'] <= iteration for stage in self.stages) - 1
+        return sum(stage.begin <= iteration for stage in self.stages) - 1
 
     def _check_wrapper(self, model: nn.Module) -> None:
         if not isinstance(model, DistributedDataParallel):
@@ -90,9 +99,8 @@ class TrainingStagesHook(Hook):
                 f'static_graph={model.static_graph}; set find_unused_parameters=True in the config'
             )
 
-    def _frozen_names(self, stage: dict) -> set[str]:
-        patterns = stage['freeze']
-        return {n for n in self._trainable if any(fnmatchcase(n, pattern) for pattern in patterns)}
+    def _frozen_names(self, stage: Stage) -> set[str]:
+        return {n for pattern in stage.freeze for n in fnmatch.filter(self._trainable, pattern)}
 
     def _enter(self, runner, index: int) -> None:
         stage = self.stages[index]
@@ -103,50 +111,34 @@ class TrainingStagesHook(Hook):
                 # a stale gradient would still be applied by the optimizer
                 parameter.grad = None
         for name, (loss, configured) in self._losses.items():
-            loss.loss_weight = stage['loss_weights'].get(name, configured)
+            loss.loss_weight = stage.loss_weights.get(name, configured)
         self._current = index
         runner.logger.info(
-            f'Training stage {index + 1} of {len(self.stages)} from iteration {stage["begin"]}: '
+            f'Training stage {index + 1} of {len(self.stages)} from iteration {stage.begin}: '
             f'{len(frozen)} of {len(self._trainable)} trainable parameters frozen by '
-            f'{stage["freeze"]}, loss weights {stage["loss_weights"] or "as configured"}'
+            f'{stage.freeze}, loss weights {stage.loss_weights or "as configured"}'
         )
 
 
-def _checked(stage: dict) -> dict:
-    if set(stage) - _STAGE_KEYS or 'begin' not in stage:
-        raise ValueError(
-            f'expected a stage with begin and optionally freeze, loss_weights, but got {stage}'
-        )
-    if isinstance(stage.get('freeze'), str):
-        raise ValueError(f'expected freeze as a list of patterns, but got {stage["freeze"]!r}')
-    if not isinstance(stage['begin'], int):
-        raise ValueError(f'expected begin as an iteration (int), but got {stage["begin"]!r}')
-    return dict(dict(freeze=[], loss_weights={}), **stage)
-
-
-def _weighted_losses(model: nn.Module, names: Sequence[str]) -> dict[str, tuple[nn.Module, float]]:
-    losses = getattr(getattr(model, 'co_decomposition', model), 'losses', None)
-    if losses is None:
-        raise ValueError(
-            'expected a model with .losses (name -> loss module) for loss_weights, '
-            f'but got {type(model).__name__}'
-        )
-    weights = {n: loss.loss_weight for n, loss in losses.items() if hasattr(loss, 'loss_weight')}
+def _weighted_losses(model: nn.Module, names: Iterable[str]) -> dict[str, tuple[nn.Module, float]]:
+    losses = getattr(getattr(model, 'co_decomposition', model), 'losses', {})
+    found = {
+        n: (loss, loss.loss_weight) for n, loss in losses.items() if hasattr(loss, 'loss_weight')
+    }
     for name in names:
-        if name not in weights:
+        if name not in found:
             raise ValueError(
-                f'expected loss_weights of losses with a loss_weight, but got {name!r}; '
-                f'valid: {list(weights)}'
+                'expected loss_weights of losses of the model with a loss_weight, but got '
+                f'{name!r}; valid: {list(found)}'
             )
-    return {name: (losses[name], weights[name]) for name in names}
+    return {name: found[name] for name in names}
 
 
 def _check_pattern(pattern: str, names: list[str]) -> None:
-    if any(fnmatchcase(name, pattern) for name in names):
-        return
-    near = [name for name in names if name.startswith(pattern.rstrip('*.'))][:3]
-    near = near or difflib.get_close_matches(pattern, names, n=3, cutoff=0.0)
-    raise ValueError(
-        f'expected freeze patterns that match parameters, but {pattern!r} matches none; '
-        f'nearest names: {near}'
-    )
+    if not fnmatch.filter(names, pattern):
+        near = [name for name in names if name.startswith(pattern.rstrip('*.'))][:3]
+        near = near or difflib.get_close_matches(pattern, names, n=3, cutoff=0.0)
+        raise ValueError(
+            f'expected freeze patterns that match parameters, but {pattern!r} matches none; '
+            f'nearest names: {near}'
+        )

@@ -113,6 +113,15 @@ def test_too_many_in_a_row_stop(tmp_path):
     assert runner.model.weight.item() == pytest.approx(_sgd([3.0, 6.0]), rel=1e-5)
 
 
+def test_a_bad_batch_spoils_the_batches_accumulated_with_it(tmp_path):
+    runner = _train(tmp_path, dict(type='code_mm.NonFiniteLossHook'), accumulate=2)
+    # of the pairs (1, 2), (NaN, 4), (5, 6) the second is dropped
+    assert runner.model.weight.item() == pytest.approx(_sgd([1.5, 5.5]), rel=1e-5)
+    log = _log(tmp_path)
+    assert 'Iteration 3: expected finite losses' in log
+    assert 'Iteration 4: gradients are not finite' in log and 'accumulated batch' in log
+
+
 @pytest.mark.parametrize('scaled', [False, True])
 def test_overflow_under_a_gradient_scaler_is_left_to_it(scaled):
     weight = torch.nn.Parameter(torch.ones(2))
