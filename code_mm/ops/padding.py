@@ -26,12 +26,7 @@ def pad_to_multiple(image: Tensor, multiple: int) -> tuple[Tensor, Padding]:
 
     Returns:
         tuple[Tensor, Padding]: The padded image, and what :func:`crop` needs to undo it.
-
-    Raises:
-        ValueError: ``multiple`` is not positive.
     """
-    if multiple < 1:
-        raise ValueError(f'expected multiple >= 1 pixel, but got {multiple}')
     height, width = image.shape[-2:]
     add_h, add_w = -height % multiple, -width % multiple
     left, top = add_w // 2, add_h // 2

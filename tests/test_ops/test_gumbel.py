@@ -24,6 +24,6 @@ def test_noise_is_finite_and_antisymmetric_at_the_ends():
 
 def test_rejects_bad_arguments():
     with pytest.raises(ValueError, match='expected tau > 0, but got 0'):
-        gumbel_sigmoid(torch.zeros(2), tau=0)
+        gumbel_sigmoid(torch.zeros(2), torch.zeros(2), tau=0)
     with pytest.raises(ValueError, match=r'shape \(2,\).*but got \(3,\)'):
         gumbel_sigmoid(torch.zeros(2), noise=torch.rand(3))

@@ -67,23 +67,18 @@ def info_nce(image_embed: Tensor, text_embed: Tensor, scale: Tensor | float) -> 
 class LogitScale(nn.Module):
     """Base of losses with a learnable factor on cosines, ``exp(logit_scale)`` (CLIP).
 
+    It starts at 1 / 0.07; beyond ``max_scale`` it receives no gradient.
+
     Args:
         loss_weight (float): Factor on the loss.
-        init_temperature (float): Initial 1 / factor, > 0.
-        max_scale (float): Largest factor; beyond it the scale receives no gradient.
     """
 
-    def __init__(
-        self, loss_weight: float = 1.0, init_temperature: float = 0.07, max_scale: float = 100.0
-    ) -> None:
+    max_scale = 100.0
+
+    def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
-        if init_temperature <= 0 or max_scale <= 0:
-            raise ValueError(
-                'expected init_temperature > 0 and max_scale > 0, but got '
-                f'{init_temperature} and {max_scale}'
-            )
-        self.loss_weight, self.max_scale = loss_weight, max_scale
-        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / init_temperature)))
+        self.loss_weight = loss_weight
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
     def scale(self) -> Tensor:
         """The factor on cosine similarities, 0-d, in (0, max_scale]."""
@@ -98,11 +93,11 @@ class InfoNCELoss(LogitScale):
 
     Args:
         text (str): Value of the step that regions are compared with, 'text_embed' or 'nouns'.
-        **kwargs: Those of ``LogitScale``.
+        loss_weight (float): Factor on the loss.
     """
 
-    def __init__(self, text: str, **kwargs) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, text: str, loss_weight: float = 1.0) -> None:
+        super().__init__(loss_weight)
         self.text = text
 
     def forward(self, step: CoDecompositionStep) -> Tensor:

@@ -6,9 +6,10 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from code_mm.models.backbones.clip import Transformer
 from code_mm.ops import l2_normalize
 from code_mm.registry import MODELS
+
+from ..backbones import Transformer
 
 
 @MODELS.register_module()

@@ -139,8 +139,6 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
         synonyms = split_names(names, self.background_threshold is not None)
         phrases = [phrase for of_class in synonyms for phrase in of_class]
         tokenize_phrases(phrases, self._embedder, self.noun_prompt, self.templates)
-        if (mix := self.decode_head.knowledge_preserving) is not None:
-            tokenize_phrases(phrases, self._embedder, None, mix.templates)
         self._name_classes(names)
 
     def _name_classes(self, names: Sequence[str]) -> None:
@@ -186,7 +184,7 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
         data_samples = data_samples or [SegDataSample() for _ in seg_logits]
         for cosines, sample in zip(seg_logits, data_samples, strict=True):
             whole = restore(cosines, sample.metainfo)[None].contiguous()
-            size = tuple(sample.metainfo.get('ori_shape', whole.shape[-2:]))
+            size = sample.metainfo.get('ori_shape', whole.shape[2:])
             whole = F.interpolate(whole, size, mode='bilinear', align_corners=self.align_corners)
             (scores,) = name_scores(whole, self.vocabulary, self.similarity_to_mask)
             sample.pred_sem_seg = PixelData(data=scores.argmax(dim=0, keepdim=True))
