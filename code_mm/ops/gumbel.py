@@ -31,9 +31,6 @@ def gumbel_sigmoid(logits: Tensor, noise: Tensor, tau: float = 1.0, hard: bool =
 
     Returns:
         Tensor: Values in [0, 1], shape and dtype of ``logits``.
-
-    Raises:
-        ValueError: ``tau`` is not positive, or the shapes differ.
     """
     if tau <= 0:
         raise ValueError(f'expected tau > 0, but got {tau}')

@@ -19,13 +19,7 @@ def pad_to_multiple(image: Tensor, multiple: int) -> tuple[Tensor, Padding]:
     """Pad the last two axes with zeros on both sides up to a multiple.
 
     The right and the bottom get the odd pixel. On a normalised image zero is the mean colour.
-
-    Args:
-        image (Tensor): [..., H, W].
-        multiple (int): In pixels; usually the patch size.
-
-    Returns:
-        tuple[Tensor, Padding]: The padded image, and what :func:`crop` needs to undo it.
+    :func:`crop` undoes it.
     """
     height, width = image.shape[-2:]
     add_h, add_w = -height % multiple, -width % multiple

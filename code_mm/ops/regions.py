@@ -21,12 +21,7 @@ def l2_normalize(x: Tensor, dim: int = -1) -> Tensor:
 def region_similarity(features: Tensor, embed: Tensor) -> Tensor:
     """Inner product of every location with every embedding; cosines of unit vectors.
 
-    Args:
-        features (Tensor): [b, c, h, w].
-        embed (Tensor): [m, c].
-
-    Returns:
-        Tensor: [b, m, h, w].
+    [b, c, h, w] and [m, c] -> [b, m, h, w].
     """
     return torch.einsum('bchw,mc->bmhw', features, embed)
 
@@ -34,12 +29,7 @@ def region_similarity(features: Tensor, embed: Tensor) -> Tensor:
 def masked_pooling(features: Tensor, masks: Tensor) -> Tensor:
     """Pool features by each mask, weights ``mask / (sum(mask) + POOLING_EPS)``; not normalised.
 
-    Args:
-        features (Tensor): [b, c, h, w].
-        masks (Tensor): [b, m, h, w], values in [0, 1].
-
-    Returns:
-        Tensor: [b, m, c], dtype of the product of both under autocast.
+    Features [b, c, h, w] and masks [b, m, h, w] in [0, 1] -> [b, m, c].
     """
     # Sums of thousands of pixels leave the range in which half precision counts.
     sum_dtype = torch.promote_types(masks.dtype, torch.float32)

@@ -101,9 +101,7 @@ class SelfAttention(nn.Module):
 class ResidualAttentionBlock(nn.Module):
     """A pre-norm transformer block with CLIP's parameter names.
 
-    Args:
-        width, heads (int): As for ``SelfAttention``.
-        activation (str): 'quick_gelu' (OpenAI) or 'gelu' (exact; most CLIPs of open_clip).
+    Activation 'quick_gelu' is OpenAI's, 'gelu' (exact) that of most CLIPs of open_clip.
     """
 
     def __init__(self, width: int, heads: int, activation: str = 'quick_gelu') -> None:

@@ -105,9 +105,6 @@ class ZeroShotHead(BaseDecodeHead):
         """Logits of all classes, for a loss: maps [b, c, h, w] -> [b, classes, h, w].
 
         The logit of a background plane is that of its threshold. Arguments as in :meth:`predict`.
-
-        Raises:
-            TypeError: No vocabulary, as mmseg's own ``EncoderDecoder`` calls a head.
         """
         similarity = self._similarity(inputs, vocabulary)
         to_mask = similarity_to_mask or self.similarity_to_mask
@@ -128,11 +125,8 @@ class ZeroShotHead(BaseDecodeHead):
 
         With ``name_scores``, which the segmentor applies afterwards: cosines [b, phrases, H, W].
 
-        Args:
-            inputs (Sequence[Tensor]): Feature maps [b, c, h, w].
-            vocabulary (Vocabulary): The classes.
-            image (Tensor): The normalised images [b, 3, H, W].
-            similarity_to_mask (nn.Module, optional): In place of the head's own.
+        Of feature maps [b, c, h, w] and the normalised images [b, 3, H, W]; ``similarity_to_mask``
+        replaces the head's own.
         """
         similarity = self._similarity(inputs, vocabulary)
         if self.name_scores is not None:

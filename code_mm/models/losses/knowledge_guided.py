@@ -24,9 +24,6 @@ def knowledge_guided_loss(noun_embed: Tensor, guide_embed: Tensor, mode: str = '
 
     Returns:
         Tensor: 0-d, mean over the n nouns.
-
-    Raises:
-        ValueError: The shapes differ.
     """
     if noun_embed.shape != guide_embed.shape:
         raise ValueError(
@@ -47,7 +44,6 @@ class KnowledgeGuidedLoss(torch.nn.Module):
 
     Args:
         mode (str): 'cosine' (as released) or 'squared_l2' (the thesis' form).
-        loss_weight (float): Factor on the loss.
     """
 
     def __init__(self, mode: str = 'cosine', loss_weight: float = 1.0) -> None:

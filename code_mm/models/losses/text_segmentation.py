@@ -31,9 +31,6 @@ def text_segmentation_loss(
 
     Returns:
         Tensor: 0-d, fp32 at least.
-
-    Raises:
-        ValueError: The shapes do not belong together.
     """
     if logits.dim() != 3 or labels.shape != (logits.shape[0], logits.shape[2]):
         raise ValueError(
@@ -60,7 +57,6 @@ class TextSegmentationLoss(nn.Module):
             released; tokens outside nouns do not count). 'argmax': the most probable case under
             the current logits (the thesis' form).
         none_weight, sync: See :func:`text_segmentation_loss`.
-        loss_weight (float): Factor on the loss.
     """
 
     def __init__(
