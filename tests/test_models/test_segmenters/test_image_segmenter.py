@@ -15,18 +15,6 @@ def clip():
     return tiny_clip()
 
 
-@pytest.mark.parametrize('doublings', [0, 1, 2])
-def test_fresh_from_clip_it_gives_the_upsampled_dense_features(clip, doublings):
-    segmenter = ImageSegmenter(tiny_clip(seed=5), num_upsamplings=doublings)
-    segmenter.copy_from(clip)
-    image = images(2, 24, 40)
-    factor = 2**doublings
-    (dense,) = clip(image)
-    expected = F.normalize(dense, dim=1)
-    expected = expected.repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
-    torch.testing.assert_close(segmenter(clip.trunk(image)), expected)
-
-
 def test_the_copy_is_its_own_and_learns(clip):
     segmenter = randomise(ImageSegmenter(clip, init_gate=0.25))
     before = {k: v.clone() for k, v in clip.state_dict().items()}
