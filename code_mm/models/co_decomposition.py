@@ -38,9 +38,6 @@ class CoDecomposition(BaseModule):
         text_segmenter (dict, optional): ``TextSegmenter``; without it captions are not
             decomposed (thesis Table 4.2, first row).
         word_prompt (dict, optional): ``WordHighlightingPrompt``.
-
-    Raises:
-        ValueError: There is a text segmenter, but the text tower is not as wide as the joint space.
     """
 
     def __init__(
@@ -69,8 +66,8 @@ class CoDecomposition(BaseModule):
         self.word_prompt = _build(
             word_prompt, text_width=width, context_length=backbone.context_length
         )
-        built = {name: MODELS.build(cfg) for name, cfg in (losses or {}).items() if cfg}
-        self.losses = nn.ModuleDict(built)
+        losses = {name: cfg for name, cfg in (losses or {}).items() if cfg}
+        self.losses = nn.ModuleDict({name: MODELS.build(cfg) for name, cfg in losses.items()})
 
     def copy_from(self, backbone: VisionLanguageBackbone) -> None:
         """Start from the backbone's weights as they are now."""
@@ -103,9 +100,6 @@ class CoDecompositionStep:
         image (Tensor): Normalised images [b, 3, H, W], as the backbone takes them.
         features (Tensor): Unit-length pixel embeddings x^v [b, c, h, w] of the network that learns.
         data_samples (Sequence[SegDataSample]): Captions, see ``CaptionBatch``.
-
-    Raises:
-        ValueError: A value is asked for that needs a part which the model does not have.
     """
 
     def __init__(
@@ -169,8 +163,8 @@ class CoDecompositionStep:
     def negative_area(self) -> Tensor:
         """Mean of the soft masks of the nouns that are not an image's own, 0-d.
 
-        Every of the n image-noun pairs has the other m - 1 nouns as negatives, so the n x (m - 1)
-        negative masks need not be laid out: their sum is the whole less the positives.
+        Every pair has the other m - 1 nouns as negatives, so the sum of their masks is the whole
+        less the positives; they need not be laid out.
         """
         m = self.masks.shape[1]
         whole, own = self.masks.float().mean(), self.own_masks.float().mean()

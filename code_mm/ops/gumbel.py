@@ -16,12 +16,7 @@ def logistic_noise(uniform: Tensor) -> Tensor:
     return uniform.log() - torch.log1p(-uniform)
 
 
-def gumbel_sigmoid(
-    logits: Tensor,
-    tau: float = 1.0,
-    hard: bool = True,
-    noise: Tensor | None = None,
-) -> Tensor:
+def gumbel_sigmoid(logits: Tensor, noise: Tensor, tau: float = 1.0, hard: bool = True) -> Tensor:
     """Sample a (relaxed) binary mask whose gradient is that of the noisy sigmoid.
 
     ``y = sigmoid((logits + log(u / (1 - u))) / tau)`` is the two-class case of the Gumbel-softmax
@@ -30,22 +25,16 @@ def gumbel_sigmoid(
 
     Args:
         logits (Tensor): Any shape, unbounded; computed in fp32 at least.
+        noise (Tensor): Uniform numbers in [0, 1] of the logits' shape.
         tau (float): Temperature > 0.
         hard (bool): Give exact zeros and ones.
-        noise (Tensor, optional): Uniform numbers in [0, 1] of the logits' shape; drawn by default.
 
     Returns:
         Tensor: Values in [0, 1], shape and dtype of ``logits``.
-
-    Raises:
-        ValueError: ``tau`` is not positive, or the shapes differ.
     """
     if tau <= 0:
         raise ValueError(f'expected tau > 0, but got {tau}')
-    if noise is None:
-        dtype = torch.promote_types(logits.dtype, torch.float32)
-        noise = torch.rand(logits.shape, dtype=dtype, device=logits.device)
-    elif noise.shape != logits.shape:
+    if noise.shape != logits.shape:
         raise ValueError(
             f'expected noise of shape {tuple(logits.shape)}, one number per logit, '
             f'but got {tuple(noise.shape)}'

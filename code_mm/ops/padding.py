@@ -19,19 +19,8 @@ def pad_to_multiple(image: Tensor, multiple: int) -> tuple[Tensor, Padding]:
     """Pad the last two axes with zeros on both sides up to a multiple.
 
     The right and the bottom get the odd pixel. On a normalised image zero is the mean colour.
-
-    Args:
-        image (Tensor): [..., H, W].
-        multiple (int): In pixels; usually the patch size.
-
-    Returns:
-        tuple[Tensor, Padding]: The padded image, and what :func:`crop` needs to undo it.
-
-    Raises:
-        ValueError: ``multiple`` is not positive.
+    :func:`crop` undoes it.
     """
-    if multiple < 1:
-        raise ValueError(f'expected multiple >= 1 pixel, but got {multiple}')
     height, width = image.shape[-2:]
     add_h, add_w = -height % multiple, -width % multiple
     left, top = add_w // 2, add_h // 2

@@ -43,10 +43,7 @@ class Vocabulary:
 
     def add_background(self, scores: Tensor, value: float | None = None) -> Tensor:
         """Put the background plane in front of [b, classes, h, w], where there is one.
-
-        Args:
-            scores (Tensor): Scores of the other classes.
-            value (float, optional): Of the plane, in place of ``background_threshold``.
+        ``value`` is the plane's score, ``background_threshold`` by default.
         """
         if self.background_threshold is None:
             return scores
@@ -113,11 +110,7 @@ def tokenize_phrases(
     prompt: nn.Module | None,
     templates: Sequence[str] = ('{}',),
 ) -> Tensor:
-    """Token ids of what is embedded for every phrase: it behind the contexts, or in each template.
-
-    Raises:
-        ValueError: A text is too long for the text tower.
-    """
+    """Token ids of every phrase as it is embedded: behind the contexts, or in each template."""
     if (contexts := getattr(prompt, 'num_contexts', 0)) > 0:
         return backbone.tokenize(phrases, backbone.context_length - contexts, truncate=False)
     sentences = [t.replace('{}', phrase) for phrase in phrases for t in templates]

@@ -6,9 +6,7 @@ from released_model import build_released_model
 from tiny_model import Step
 
 from code_mm.models.losses import knowledge_guided_loss
-from code_mm.nouns import token_labels
 from code_mm.ops import l2_normalize
-from code_mm.tokenizers import CLIPTokenizer
 from code_mm.vocabulary import get_templates
 
 
@@ -69,17 +67,6 @@ def test_word_masks_and_loss(golden, model, variant):
     golden.assert_close(nouns.grad, expected[f'{variant}.grad_noun_emb'], entry)
     golden.assert_close(segmenter.scale.grad, expected[f'{variant}.grad_text_mask_w'], entry)
     golden.assert_close(segmenter.bias.grad, expected[f'{variant}.grad_text_mask_b'], entry)
-
-
-def test_labels_of_the_captions(golden):
-    entry = golden.case('10_text_masks')
-    expected, strings = golden.tensors(entry), entry['strings']
-    tokenizer, length = CLIPTokenizer(), golden.index['tiny_clip']['context_length']
-    for i, caption in enumerate(strings['captions']):
-        chosen = [slot[i] for slot in strings['nouns']]
-        ids = tokenizer.tokenize(caption, length)[0]
-        labels = token_labels(ids, strings['all_nouns'][i], chosen, tokenizer)
-        golden.assert_close(labels, expected['J2.labels'][i], '06_tokenizer')
 
 
 def test_highlighted_texts(golden, model):

@@ -1,3 +1,5 @@
+"""What golden case 5 does not show: short vectors and half precision."""
+
 import pytest
 import torch
 
@@ -27,45 +29,11 @@ def test_normalize_half_precision_does_not_overflow(dtype):
     assert out.tolist() == [[0.5] * 4]
 
 
-def slow_pooling(features, masks, eps=1e-6):
-    b, c = features.shape[:2]
-    n, m = masks.shape[:2]
-    out = features.new_zeros(n, m, c)
-    for row in range(n):
-        for j in range(m):
-            area = masks[row, j].sum() + eps
-            for channel in range(c):
-                out[row, j, channel] = (features[row % b, channel] * masks[row, j]).sum() / area
-    return out
-
-
-@pytest.mark.parametrize('k', [1, 3])
-def test_equals_loops_with_noun_slots_outermost(k):
-    features = torch.randn(2, 5, 3, 4, dtype=torch.float64, requires_grad=True)
-    masks = torch.rand(k * 2, 6, 3, 4, dtype=torch.float64, requires_grad=True)
-    weights = torch.randn(k * 2, 6, 5, dtype=torch.float64)
-    pooled = masked_pooling(features, masks)
-    expected = slow_pooling(features, masks)
-    torch.testing.assert_close(pooled, expected)
-    grads = torch.autograd.grad((pooled * weights).sum(), (features, masks))
-    slow_grads = torch.autograd.grad((expected * weights).sum(), (features, masks))
-    torch.testing.assert_close(grads, slow_grads)
-
-
-def test_empty_mask_pools_to_zero():
+def test_pooling_of_empty_and_of_large_masks():
     assert masked_pooling(torch.randn(1, 3, 4, 4), torch.zeros(1, 1, 4, 4)).eq(0).all()
-
-
-def test_half_precision_counts_large_areas():
     # 70 000 pixels: an fp16 sum would be infinite and the result zero.
     features = torch.full((1, 2, 250, 280), 0.5, dtype=torch.float16)
     masks = torch.ones(1, 1, 250, 280, dtype=torch.float16)
     pooled = masked_pooling(features, masks)
     assert pooled.dtype == torch.float16
     torch.testing.assert_close(pooled.float(), torch.full((1, 1, 2), 0.5), atol=2e-3, rtol=0)
-
-
-@pytest.mark.parametrize('masks', [(3, 1, 4, 4), (2, 1, 4, 5)])
-def test_rejects_masks_of_other_images_or_grids(masks):
-    with pytest.raises(ValueError, match=r'expected masks \[k \* 2, m, 4, 4\]'):
-        masked_pooling(torch.zeros(2, 3, 4, 4), torch.zeros(masks))

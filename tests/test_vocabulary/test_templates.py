@@ -10,12 +10,6 @@ def test_sets_by_name():
     custom = get_templates('custom')
     assert custom == EVALUATION_TEMPLATES
     assert len(custom) == 9
-    assert custom[-2:] == ('a photo of many {}.', 'a photo of {}s.')
-    assert set(custom[:8]) <= set(imagenet)
-    assert all(t.count('{}') == 1 for t in imagenet + custom)
-
-
-def test_own_sentences():
     assert get_templates(['a scan of {}.', '{}']) == ('a scan of {}.', '{}')
 
 
@@ -26,7 +20,6 @@ def test_own_sentences():
         ([], ValueError, 'at least one template'),
         (['a photo'], ValueError, "but got 'a photo'"),
         (['{} and {}'], ValueError, 'one "{}"'),
-        ([3], TypeError, 'name such as'),
         (None, TypeError, 'name such as'),
     ],
 )

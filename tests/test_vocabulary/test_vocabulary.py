@@ -5,7 +5,7 @@ import torch
 from tiny_model import tiny_clip
 
 from code_mm.models.prompts import NounContextPrompt
-from code_mm.vocabulary import Vocabulary, embed_vocabulary, split_names, vocabulary
+from code_mm.vocabulary import embed_vocabulary, split_names, vocabulary
 
 TEMPLATES = ('a photo of a {}.', 'many {}s in one {word} very long sentence', '{}')
 NAMES = ['background', 'star|{a}', 'traffic light']
@@ -60,13 +60,6 @@ def test_names_fill_the_context_and_no_more(clip):
         embed_vocabulary(['dog', f'dog|cat {fits}'], clip, prompt)
     with pytest.raises(ValueError, match=r"'a very long.* takes 23 .*use a shorter phrase"):
         embed_vocabulary(['dog', fits], clip, prompt, mix_templates=['a very long, winding {}'])
-
-
-def test_best_synonym_is_the_maximum_of_its_class():
-    scores = torch.tensor([0.1, 0.7, 0.4, 0.2]).view(1, 4, 1, 1)
-    three = Vocabulary(('a', 'b', 'c'), (('a', 'a2'), ('b',), ('c',)), torch.zeros(4, 1))
-    assert three.best_synonym(scores).flatten().tolist() == pytest.approx([0.7, 0.4, 0.2])
-    assert three.add_background(scores) is scores
 
 
 def test_synonyms_and_background():

@@ -53,7 +53,7 @@ VALUES = {
 }
 # Tricks of code_mm.ops where they are used, and their plain forms.
 PLAIN_FORMS = {
-    'code_mm.models.segmenters.gated_upsampling.conv3x3_after_upsampling': (
+    'code_mm.models.segmenters.image_segmenter.conv3x3_after_upsampling': (
         conv3x3_after_upsampling_reference
     ),
 }

@@ -88,8 +88,7 @@ class VisionLanguageBackbone(BaseModule):
             lengths (Tensor): Positions of each text up to and with its end token, [n]; what
                 stands behind has no influence.
 
-        Returns:
-            Tensor: [n, c], not normalised.
+        The result is [n, c], not normalised.
         """
 
     @abstractmethod

@@ -35,9 +35,8 @@ class ZeroShotHead(BaseDecodeHead):
             backbones that do not speak CLIP's language.
         similarity_to_mask (dict, optional): Scale and bias, ``SimilarityToMask``; None where they
             are handed over with every call, as CoDe does.
-        knowledge_preserving (dict, optional): Keys of ``KnowledgePreservingMix``; a weight of 0
-            leaves the branch out.
-        knowledge_preserving_index (int): Which of the inputs is its frozen feature map.
+        knowledge_preserving (dict, optional): Keys of ``KnowledgePreservingMix``, whose frozen
+            feature map is the last input; a weight of 0 leaves the branch out.
         post_processor (dict, optional): E.g. ``PAMR``; called with image and masks.
         name_scores (dict, optional): How cosines of whole images, averaged over windows, become
             class scores: a module called with cosines [b, phrases, H, W], vocabulary and
@@ -53,7 +52,6 @@ class ZeroShotHead(BaseDecodeHead):
         project: bool = False,
         similarity_to_mask: dict | None = {'type': 'SimilarityToMask'},  # noqa: B006
         knowledge_preserving: dict | None = None,
-        knowledge_preserving_index: int = -1,
         post_processor: dict | None = None,
         name_scores: dict | None = None,
         **kwargs,
@@ -74,12 +72,10 @@ class ZeroShotHead(BaseDecodeHead):
                 f'in_channels is {in_channels}; set project=True to learn a projection'
             )
         self.projection = nn.Conv2d(self.in_channels, embed_dim, 1) if project else nn.Identity()
+        self.knowledge_preserving = None
         if knowledge_preserving and knowledge_preserving.get('weight') != 0:
             knowledge_preserving = {'type': 'KnowledgePreservingMix', **knowledge_preserving}
             self.knowledge_preserving = MODELS.build(knowledge_preserving)
-        else:
-            self.knowledge_preserving = None
-        self.knowledge_preserving_index = knowledge_preserving_index
         self.similarity_to_mask = similarity_to_mask and MODELS.build(
             {'type': 'SimilarityToMask', **similarity_to_mask}
         )
@@ -109,9 +105,6 @@ class ZeroShotHead(BaseDecodeHead):
         """Logits of all classes, for a loss: maps [b, c, h, w] -> [b, classes, h, w].
 
         The logit of a background plane is that of its threshold. Arguments as in :meth:`predict`.
-
-        Raises:
-            TypeError: No vocabulary, as mmseg's own ``EncoderDecoder`` calls a head.
         """
         similarity = self._similarity(inputs, vocabulary)
         to_mask = similarity_to_mask or self.similarity_to_mask
@@ -132,11 +125,8 @@ class ZeroShotHead(BaseDecodeHead):
 
         With ``name_scores``, which the segmentor applies afterwards: cosines [b, phrases, H, W].
 
-        Args:
-            inputs (Sequence[Tensor]): Feature maps [b, c, h, w].
-            vocabulary (Vocabulary): The classes.
-            image (Tensor): The normalised images [b, 3, H, W].
-            similarity_to_mask (nn.Module, optional): In place of the head's own.
+        Of feature maps [b, c, h, w] and the normalised images [b, 3, H, W]; ``similarity_to_mask``
+        replaces the head's own.
         """
         similarity = self._similarity(inputs, vocabulary)
         if self.name_scores is not None:
@@ -145,8 +135,8 @@ class ZeroShotHead(BaseDecodeHead):
         if self.post_processor is not None:
             scores = self.post_processor(image, scores)
         if self.knowledge_preserving is not None:
-            frozen = inputs[self.knowledge_preserving_index]
-            scores = self.knowledge_preserving(scores, frozen, vocabulary.template_embeddings)
+            frozen = inputs[-1], vocabulary.template_embeddings
+            scores = self.knowledge_preserving(scores, *frozen)
         return vocabulary.add_background(self._resize(vocabulary.best_synonym(scores), image))
 
     def _similarity(self, inputs: Sequence[Tensor], vocabulary: Vocabulary | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Losses: one pure function and one registered module per file."""
+"""Losses: one pure function and one registered module, with a ``loss_weight``, per file."""
 
 from .area import AreaLoss, area_loss
 from .info_nce import InfoNCELoss, info_nce

@@ -40,10 +40,6 @@ class AreaLoss(nn.Module):
     Args:
         of (str): Value of the step, 'own_masks' or 'negative_area'.
         prior, sync: See :func:`area_loss`.
-        loss_weight (float): Factor on the loss.
-
-    Raises:
-        ValueError: ``prior`` is not in [0, 1].
     """
 
     def __init__(self, of: str, prior: float, sync: bool = True, loss_weight: float = 1.0) -> None:

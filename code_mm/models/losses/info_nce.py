@@ -15,15 +15,9 @@ from ..co_decomposition import CoDecompositionStep
 def symmetric_cross_entropy(image_logits: Tensor, text_logits: Tensor) -> Tensor:
     """Mean of the image-to-text and the text-to-image cross-entropy of one process.
 
-    The positive of local row i is column ``rank * n + i``. Averaged over the processes this is the
-    loss of the joined batch.
-
-    Args:
-        image_logits (Tensor): [n, m], local images against the texts of all processes.
-        text_logits (Tensor): [n, m], local texts against the images of all processes.
-
-    Returns:
-        Tensor: 0-d, fp32 at least.
+    Logits [n, m] are those of local images (texts) against the texts (images) of all processes; the
+    positive of row i is column ``rank * n + i``. The result is 0-d, fp32 at least; averaged over
+    the processes it is the loss of the joined batch.
     """
     n = len(image_logits)
     target = rank() * n + torch.arange(n, device=image_logits.device)
@@ -44,9 +38,6 @@ def info_nce(image_embed: Tensor, text_embed: Tensor, scale: Tensor | float) -> 
 
     Returns:
         Tensor: 0-d; the mean over processes is the loss of the joined batch.
-
-    Raises:
-        ValueError: The two shapes differ or are not [n, c].
     """
     if image_embed.shape != text_embed.shape or image_embed.dim() != 2:
         raise ValueError(
@@ -67,23 +58,15 @@ def info_nce(image_embed: Tensor, text_embed: Tensor, scale: Tensor | float) -> 
 class LogitScale(nn.Module):
     """Base of losses with a learnable factor on cosines, ``exp(logit_scale)`` (CLIP).
 
-    Args:
-        loss_weight (float): Factor on the loss.
-        init_temperature (float): Initial 1 / factor, > 0.
-        max_scale (float): Largest factor; beyond it the scale receives no gradient.
+    It starts at 1 / 0.07; beyond ``max_scale`` it receives no gradient.
     """
 
-    def __init__(
-        self, loss_weight: float = 1.0, init_temperature: float = 0.07, max_scale: float = 100.0
-    ) -> None:
+    max_scale = 100.0
+
+    def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
-        if init_temperature <= 0 or max_scale <= 0:
-            raise ValueError(
-                'expected init_temperature > 0 and max_scale > 0, but got '
-                f'{init_temperature} and {max_scale}'
-            )
-        self.loss_weight, self.max_scale = loss_weight, max_scale
-        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / init_temperature)))
+        self.loss_weight = loss_weight
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
     def scale(self) -> Tensor:
         """The factor on cosine similarities, 0-d, in (0, max_scale]."""
@@ -98,11 +81,10 @@ class InfoNCELoss(LogitScale):
 
     Args:
         text (str): Value of the step that regions are compared with, 'text_embed' or 'nouns'.
-        **kwargs: Those of ``LogitScale``.
     """
 
-    def __init__(self, text: str, **kwargs) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, text: str, loss_weight: float = 1.0) -> None:
+        super().__init__(loss_weight)
         self.text = text
 
     def forward(self, step: CoDecompositionStep) -> Tensor:

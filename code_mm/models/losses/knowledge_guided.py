@@ -24,11 +24,7 @@ def knowledge_guided_loss(noun_embed: Tensor, guide_embed: Tensor, mode: str = '
 
     Returns:
         Tensor: 0-d, mean over the n nouns.
-
-    Raises:
-        ValueError: The mode is unknown or the shapes differ.
     """
-    _check_mode(mode)
     if noun_embed.shape != guide_embed.shape:
         raise ValueError(
             'expected noun and guide embeddings of one shape, but got '
@@ -48,19 +44,14 @@ class KnowledgeGuidedLoss(torch.nn.Module):
 
     Args:
         mode (str): 'cosine' (as released) or 'squared_l2' (the thesis' form).
-        loss_weight (float): Factor on the loss.
     """
 
     def __init__(self, mode: str = 'cosine', loss_weight: float = 1.0) -> None:
         super().__init__()
-        _check_mode(mode)
+        if mode not in MODES:
+            raise ValueError(f'expected mode to be one of {MODES}, but got {mode!r}')
         self.mode, self.loss_weight = mode, loss_weight
 
     def forward(self, step: CoDecompositionStep) -> Tensor:
         """Weighted loss of a training step, 0-d."""
         return self.loss_weight * knowledge_guided_loss(step.nouns, step.guide, self.mode)
-
-
-def _check_mode(mode: str) -> None:
-    if mode not in MODES:
-        raise ValueError(f'expected mode to be one of {MODES}, but got {mode!r}')

@@ -26,9 +26,6 @@ def region_info_nce(region_embed: Tensor, text_embed: Tensor, scale: Tensor | fl
 
     Returns:
         Tensor: 0-d; the mean over processes is the loss of the joined batch.
-
-    Raises:
-        ValueError: ``region_embed`` has not one column per gathered text.
     """
     # Autocast would round the similarities, which are multiplied by up to 100.
     with torch.autocast(region_embed.device.type, enabled=False):

@@ -28,7 +28,6 @@ class TotalVariationLoss(nn.Module):
 
     Args:
         of (str): Value of the step, 'features' or 'masks'.
-        loss_weight (float): Factor on the loss.
     """
 
     def __init__(self, of: str, loss_weight: float = 1.0) -> None:

@@ -27,18 +27,11 @@ def _neighbours(x: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
 
 
 def pixel_affinity(image: Tensor, dilations: Sequence[int]) -> Tensor:
-    """How much a pixel resembles each neighbour, a softmax over all of them.
+    """How much a pixel resembles each neighbour: [b, 3, h, w] -> [b, 8 * len(dilations), h, w].
 
     ``softmax(mean_over_channels(-|x - x_n| / (0.1 * std + 1e-8)))`` with the unbiased standard
     deviation, per channel, over the 9 positions of every dilation (so the centre counts once per
-    dilation).
-
-    Args:
-        image (Tensor): [b, 3, h, w], any scale.
-        dilations (Sequence[int]): Distances of the neighbours, in pixels.
-
-    Returns:
-        Tensor: [b, 8 * len(dilations), h, w], sums to 1 over axis 1.
+    dilation). The scale of the image cancels.
     """
     count = 9 * len(dilations)
     total, squares = torch.zeros_like(image), torch.zeros_like(image)
@@ -103,26 +96,27 @@ class PAMR(nn.Module):
         chunk: int | None = 32,
     ) -> None:
         super().__init__()
-        if not dilations or any(not isinstance(d, int) or d < 1 for d in dilations):
-            raise ValueError(f'expected dilations to be integers >= 1, but got {dilations!r}')
-        if num_iter < 0:
-            raise ValueError(f'expected num_iter >= 0, but got {num_iter}')
-        if grid not in ('mask', 'image'):
-            raise ValueError(f"expected grid to be 'mask' or 'image', but got {grid!r}")
-        if chunk is not None and chunk < 1:
-            raise ValueError(f'expected chunk >= 1 or None, but got {chunk}')
+        whole = dilations and all(isinstance(d, int) and d >= 1 for d in dilations)
+        for name, value, valid, expected in (
+            ('num_iter', num_iter, num_iter >= 0, '>= 0'),
+            ('dilations', dilations, whole, 'integers >= 1'),
+            ('grid', grid, grid in ('mask', 'image'), "'mask' or 'image'"),
+            ('chunk', chunk, chunk is None or chunk >= 1, '>= 1 or None'),
+        ):
+            if not valid:
+                raise ValueError(f'expected {name} to be {expected}, but got {value!r}')
         self.num_iter, self.dilations, self.grid, self.chunk = num_iter, dilations, grid, chunk
 
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
         """Refine masks.
 
         Args:
-            image (Tensor): [b, 3, H, W], normalised or not: the scale cancels.
+            image (Tensor): [b, 3, H, W], normalised or not.
             mask (Tensor): [b, n, h, w], probabilities or scores.
 
         Returns:
-            Tensor: [b, n, h, w] on the mask's grid, [b, n, H, W] on the image's; dtype of
-            ``mask``, computed in fp32 at least.
+            Tensor: [b, n, h, w], or [b, n, H, W] on the image's grid; dtype of ``mask``,
+            computed in fp32 at least.
         """
         if image.dim() != 4 or mask.dim() != 4 or len(image) != len(mask):
             raise ValueError(
@@ -137,9 +131,8 @@ class PAMR(nn.Module):
             refined = _resize(refined, image.shape[-2:])
         affinity = pixel_affinity(image, self.dilations)
         neighbours = neighbour_indices(*refined.shape[-2:], self.dilations, refined.device)
-        pairs = zip(refined, affinity, strict=True)
-        refined = torch.stack([self._refine(*pair, neighbours) for pair in pairs])
-        return refined.to(mask.dtype)
+        images = [self._refine(*pair, neighbours) for pair in zip(refined, affinity, strict=True)]
+        return torch.stack(images).to(mask.dtype)
 
     def _refine(self, mask: Tensor, affinity: Tensor, neighbours: Tensor) -> Tensor:
         """Refine the masks [n, h, w] of one image."""

@@ -53,10 +53,7 @@ class NounContextPrompt(BaseModule):
     def forward(self, noun_ids: Tensor, backbone: VisionLanguageBackbone) -> Tensor:
         """Unit-length embeddings [n, c] of nouns.
 
-        Args:
-            noun_ids (Tensor): Token ids with start and end token [n, l_noun]; see
-                :meth:`check_length`.
-            backbone (VisionLanguageBackbone): Its (frozen) text tower embeds.
+        ``noun_ids`` [n, l_noun] have start and end token; the backbone's text tower embeds.
         """
         self.check_length(noun_ids.shape[1], backbone)
         words = backbone.embed_tokens(noun_ids)

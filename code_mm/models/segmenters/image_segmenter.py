@@ -5,15 +5,44 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from code_mm.ops import l2_normalize
+from code_mm.ops import conv3x3_after_upsampling, l2_normalize
 from code_mm.registry import MODELS
 
-from ..backbones import VisionLanguageBackbone
-from ..backbones.clip import run_checkpointed
-from .gated_upsampling import GatedUpsampling
+from ..backbones import VisionLanguageBackbone, run_checkpointed
+
+
+class _LayerNorm2d(nn.LayerNorm):
+    """Layer norm over the channels of a map [b, c, h, w]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+class GatedUpsampling(nn.Module):
+    """A layer of the decoder: nearest x2 upsampling, then a gated residual convolution.
+
+    ``x <- up(x); x <- x + tanh(gate) * conv3x3(GELU(LN(x)))``; a closed gate, 0, is plain
+    upsampling.
+    """
+
+    def __init__(self, channels: int, init_gate: float = 0.0) -> None:
+        super().__init__()
+        self.norm = _LayerNorm2d(channels)
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.gate = nn.Parameter(torch.tensor(float(init_gate)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Upsample [b, c, h, w] to [b, c, 2h, 2w]."""
+        # Norm and activation look at single pixels, so they may come before the upsampling, and
+        # the gate may be put on the weights, which are fewer than pixels.
+        gate = torch.tanh(self.gate)
+        return conv3x3_after_upsampling(
+            F.gelu(self.norm(x)), gate * self.conv.weight, gate * self.conv.bias, residual=x
+        )
 
 
 @MODELS.register_module()

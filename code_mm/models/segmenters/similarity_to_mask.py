@@ -44,7 +44,7 @@ class SimilarityToMask(BaseModule):
     def hard(self, similarity: Tensor) -> Tensor:
         """Random hard masks in {0, 1}: straight-through Gumbel-sigmoid."""
         noise = self.sample_noise(similarity)
-        return gumbel_sigmoid(self.logits(similarity), self.temperature, noise=noise)
+        return gumbel_sigmoid(self.logits(similarity), noise, self.temperature)
 
     def sample_noise(self, similarity: Tensor) -> Tensor:
         """Uniform noise in (0, 1) for every similarity."""

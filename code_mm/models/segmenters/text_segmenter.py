@@ -6,9 +6,10 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from code_mm.models.backbones.clip import Transformer
 from code_mm.ops import l2_normalize
 from code_mm.registry import MODELS
+
+from ..backbones import Transformer
 
 
 @MODELS.register_module()
@@ -46,12 +47,8 @@ class TextSegmenter(BaseModule):
     def logits(self, words: Tensor, nouns: Tensor) -> Tensor:
         """Logits of the k + 1 cases of every position (Eq. 3.2).
 
-        Args:
-            words (Tensor): Word-wise features [b, l, c] of :meth:`forward`.
-            nouns (Tensor): Noun embeddings [n, c], n = k * b, noun slot outermost.
-
-        Returns:
-            Tensor: [b, k + 1, l]; case 0, 'no selected noun', is the constant 0.
+        Words [b, l, c] of :meth:`forward` and nouns [n, c], n = k * b, noun slot outermost ->
+        [b, k + 1, l]; case 0, 'no selected noun', is the constant 0.
         """
         nouns = nouns.unflatten(0, (-1, len(words)))  # k b c
         similarity = torch.einsum('blc,kbc->bkl', words, nouns)

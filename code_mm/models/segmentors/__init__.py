@@ -2,7 +2,7 @@
 
 from .caption_aligned_segmentor import CaptionAlignedSegmentor
 from .code_segmentor import CoDeSegmentor
-from .windowed_encoder_decoder import WindowedEncoderDecoder
+from .prediction import WindowedEncoderDecoder
 from .zero_shot_segmentor import ZeroShotSegmentor
 
 __all__ = [

@@ -38,9 +38,6 @@ class CaptionAlignedSegmentor(ZeroShotSegmentor):
         **kwargs: Those of ``ZeroShotSegmentor``: an ordinary backbone, a ``ZeroShotHead`` with
             ``project=True``, the ``class_names`` of the labels, a ``vision_language_backbone``
             with both towers, auxiliary heads for the labels.
-
-    Raises:
-        ValueError: Head and vision-language backbone do not go together.
     """
 
     def __init__(

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 
 import torch
 import torch.nn.functional as F
 from mmengine.config import ConfigDict
 from mmengine.structures import PixelData
+from mmseg.models.segmentors import EncoderDecoder
 from mmseg.structures import SegDataSample
 from torch import Tensor
+
+from code_mm.ops import crop
+from code_mm.ops.padding import Padding
+from code_mm.registry import MODELS
 
 from .windows import average_by_rows
 
@@ -47,16 +51,25 @@ class PredictionSettings:
     scores_on_cpu: bool = False
 
     def __post_init__(self) -> None:
-        if self.mode not in ('whole', 'slide'):
-            raise ValueError(f"expected test_cfg.mode to be 'whole' or 'slide', got {self.mode!r}")
-        for name in ('window_batch_size', 'class_chunk'):
-            if not _is_count(value := getattr(self, name)):
-                raise ValueError(f'expected test_cfg.{name} to be an integer >= 1, got {value!r}')
-        for name in ('keep_scores', 'scores_on_cpu'):
-            if not isinstance(value := getattr(self, name), bool):
-                raise ValueError(f'expected test_cfg.{name} to be True or False, got {value!r}')
-        if self.mode == 'slide':
-            self._check_windows()
+        slide, pair = self.mode == 'slide', '(height, width) in pixels'
+        for name, valid, expected in (
+            ('mode', self.mode in ('whole', 'slide'), "'whole' or 'slide'"),
+            ('crop_size', not slide or _is_size(self.crop_size), pair),
+            ('stride', not slide or _is_size(self.stride), pair),
+            ('window_batch_size', _is_count(self.window_batch_size), 'an integer >= 1'),
+            ('keep_scores', isinstance(self.keep_scores, bool), 'True or False'),
+            ('class_chunk', _is_count(self.class_chunk), 'an integer >= 1'),
+            ('scores_on_cpu', isinstance(self.scores_on_cpu, bool), 'True or False'),
+        ):
+            if not valid:
+                raise ValueError(
+                    f'expected test_cfg.{name} to be {expected}, but got {getattr(self, name)!r}'
+                )
+        if slide and any(map(int.__gt__, self.stride, self.crop_size)):
+            raise ValueError(
+                f'expected test_cfg.stride <= crop_size, but got {tuple(self.stride)} and '
+                f'{tuple(self.crop_size)}: pixels between the windows would never be looked at'
+            )
 
     @classmethod
     def from_test_cfg(cls, test_cfg: Mapping | None) -> PredictionSettings:
@@ -66,27 +79,17 @@ class PredictionSettings:
             ValueError: A key is unknown, or as for the class.
         """
         known = [field.name for field in fields(cls)]
-        for key in test_cfg or {}:
-            if key not in known:
-                close = get_close_matches(key, known, n=1)
-                hint = f'; did you mean {close[0]!r}?' if close else ''
-                raise ValueError(f'expected keys of test_cfg among {known}, but got {key!r}{hint}')
+        if unknown := set(test_cfg or {}) - set(known):
+            raise ValueError(f'expected keys of test_cfg among {known}, but got {sorted(unknown)}')
         return cls(**(test_cfg or {}))
 
-    def _check_windows(self) -> None:
-        for name in ('crop_size', 'stride'):
-            value = getattr(self, name)
-            pair = isinstance(value, (tuple, list)) and len(value) == 2
-            if not pair or not all(map(_is_count, value)):
-                raise ValueError(
-                    f"expected test_cfg.{name} = (height, width) in pixels for mode='slide', "
-                    f'but got {value!r}'
-                )
-        if any(step > side for step, side in zip(self.stride, self.crop_size, strict=True)):
-            raise ValueError(
-                f'expected test_cfg.stride <= crop_size, but got {tuple(self.stride)} and '
-                f'{tuple(self.crop_size)}: pixels between the windows would never be looked at'
-            )
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, (tuple, list)) and len(value) == 2 and all(map(_is_count, value))
 
 
 class WindowedPrediction:
@@ -133,14 +136,17 @@ class WindowedPrediction:
         """
         settings = self.prediction_settings
         metas = [sample.metainfo for sample in data_samples or []]
-        resized = [m for m in metas if _restored_size(inputs.shape[2:], m) != tuple(m['ori_shape'])]
+        resized = any(_unpad(inputs, m).shape[2:] != tuple(m['ori_shape']) for m in metas)
         if settings.keep_scores or settings.mode == 'whole' or resized:
             return super().predict(inputs, data_samples)
-        metas = metas or [dict(ori_shape=inputs.shape[2:])] * len(inputs)
         # Labels row by row: scores of the whole image never exist. A loop's variable would keep
         # the rows before while the next ones are made.
-        labels = list(map(self._winners, self._score_rows(inputs, metas)))
-        return self._label(torch.cat(labels, dim=2), data_samples)
+        metas = metas or [dict(ori_shape=inputs.shape[2:])] * len(inputs)
+        labels = torch.cat(list(map(self._winners, self._score_rows(inputs, metas))), dim=2)
+        data_samples = data_samples or [SegDataSample() for _ in labels]
+        for label, sample in zip(labels, data_samples, strict=True):
+            sample.pred_sem_seg = PixelData(data=restore(label, sample.metainfo))
+        return data_samples
 
     def postprocess_result(
         self, seg_logits: Tensor, data_samples: list[SegDataSample] | None = None
@@ -149,16 +155,16 @@ class WindowedPrediction:
         settings = self.prediction_settings
         if settings.keep_scores:
             return super().postprocess_result(seg_logits, data_samples)
-        if data_samples is None:
-            return self._label(self._winners(seg_logits), None)
         if seg_logits.shape[1] == 1:  # a threshold in place of classes; nothing to save
-            for sample in super().postprocess_result(seg_logits, data_samples):
+            data_samples = super().postprocess_result(seg_logits, data_samples)
+            for sample in data_samples:
                 del sample.seg_logits
             return data_samples
+        data_samples = data_samples or [SegDataSample() for _ in seg_logits]
         for scores, sample in zip(seg_logits, data_samples, strict=True):
             scores = restore(scores, sample.metainfo)
-            size, chunk = sample.ori_shape, settings.class_chunk
-            label = winning_class(scores, size, chunk, self.align_corners)
+            size = sample.metainfo.get('ori_shape', scores.shape[1:])
+            label = winning_class(scores, size, settings.class_chunk, self.align_corners)
             sample.pred_sem_seg = PixelData(data=label)
         return data_samples
 
@@ -180,38 +186,46 @@ class WindowedPrediction:
             return scores.argmax(dim=1, keepdim=True)
         return (scores.sigmoid() > self.decode_head.threshold).to(scores)
 
-    @staticmethod
-    def _label(labels: Tensor, data_samples: list[SegDataSample] | None) -> list[SegDataSample]:
-        """Put labels [b, 1, H, W] of inputs that need no resizing into the samples."""
-        data_samples = data_samples or [SegDataSample() for _ in labels]
-        for label, sample in zip(labels, data_samples, strict=True):
-            sample.pred_sem_seg = PixelData(data=restore(label, sample.metainfo))
-        return data_samples
+
+@MODELS.register_module()
+class WindowedEncoderDecoder(WindowedPrediction, EncoderDecoder):
+    """Any of mmseg's encoder-decoders, trained as there, predicting in bounded memory.
+
+    Args:
+        post_processor (dict, optional): Refines class probabilities by the image, e.g.
+            ``dict(type='PAMR')``: a module called with image [b, 3, H, W] and masks [b, n, H, W].
+            Logits become probabilities first, since PAMR averages neighbours.
+        **kwargs: Those of ``EncoderDecoder``; ``test_cfg`` as in ``PredictionSettings``.
+    """
+
+    def __init__(self, *args, post_processor: dict | None = None, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.post_processor = post_processor and MODELS.build(post_processor)
+
+    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Logits of windows [b, classes, H, W]; refined probabilities with a post-processor."""
+        logits = super().encode_decode(inputs, batch_img_metas)
+        if self.post_processor is None:
+            return logits
+        if logits.shape[1] > 1:
+            return self.post_processor(inputs, logits.softmax(dim=1))
+        # mmseg takes the sigmoid of a single plane afterwards, so that one goes back to a logit.
+        return self.post_processor(inputs, logits.sigmoid()).logit(eps=1e-6)
 
 
 def restore(planes: Tensor, meta: Mapping) -> Tensor:
-    """Cut padding off planes [..., H, W] and undo a flip, as ``postprocess_result`` does."""
-    left, right, top, bottom = _padding(meta)
-    height, width = planes.shape[-2:]
-    planes = planes[..., top : height - bottom, left : width - right]
-    if meta.get('flip'):
-        direction = meta.get('flip_direction')
-        if direction not in ('horizontal', 'vertical'):
-            raise ValueError(
-                f"expected flip_direction 'horizontal' or 'vertical', but got {direction!r}"
-            )
-        planes = planes.flip(-1 if direction == 'horizontal' else -2)
-    return planes
+    """Cut padding off planes [..., H, W] and undo a flip, as mmseg's ``postprocess_result``."""
+    planes = _unpad(planes, meta)
+    if not meta.get('flip'):
+        return planes
+    axes = dict(horizontal=-1, vertical=-2)
+    if (direction := meta.get('flip_direction')) not in axes:
+        raise ValueError(f'expected flip_direction among {[*axes]}, but got {direction!r}')
+    return planes.flip(axes[direction])
 
 
-def _restored_size(size: Sequence[int], meta: Mapping) -> tuple[int, int]:
-    """Height and width that :func:`restore` leaves of ``size``."""
-    left, right, top, bottom = _padding(meta)
-    return size[0] - top - bottom, size[1] - left - right
-
-
-def _padding(meta: Mapping) -> Sequence[int]:
-    return meta.get('img_padding_size', meta.get('padding_size', [0] * 4))
+def _unpad(planes: Tensor, meta: Mapping) -> Tensor:
+    return crop(planes, Padding(*meta.get('img_padding_size', meta.get('padding_size', [0] * 4))))
 
 
 def winning_class(
@@ -243,7 +257,3 @@ def winning_class(
         best = torch.where(better, value, best)
         label = torch.where(better, index + start, label)
     return label
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

@@ -4,21 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise, product
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-
-class Window(NamedTuple):
-    """A window of one image of a batch, in pixels."""
-
-    image: int
-    top: int
-    bottom: int
-    left: int
-    right: int
 
 
 def window_starts(length: int, crop: int, stride: int) -> list[int]:
@@ -57,60 +46,35 @@ def average_by_rows(
     Yields:
         Tensor: Scores [b, classes, rows, W], from the top down, H rows in all.
     """
-    tops, lefts = (
-        window_starts(length, crop, step)
-        for length, crop, step in zip(images.shape[-2:], crop_size, stride, strict=True)
-    )
-    height, width = (min(pair) for pair in zip(crop_size, images.shape[-2:], strict=True))
-    corners = product(tops, range(len(images)), lefts)
-    windows = [Window(i, top, top + height, left, left + width) for top, i, left in corners]
+    size = images.shape[-2:]
+    tops, lefts = map(window_starts, size, crop_size, stride)
+    height, width = map(min, crop_size, size)
+    corners = list(product(tops, range(len(images)), lefts))
     count = window_batch_size
-    batches = [windows[i : i + count] for i in range(0, len(windows), count)]
-    rows_seen = _coverage(images.shape[-2], tops, height)[:, None]
-    columns_seen = _coverage(images.shape[-1], lefts, width)
-    open_rows = _OpenRows(len(images), images.shape[-1])
+    batches = [corners[i : i + count] for i in range(0, len(corners), count)]
+    rows_seen = _coverage(size[0], tops, height)[:, None]
+    columns_seen = _coverage(size[1], lefts, width)
+    # sums of scores [b, classes, rows, W] from the row ``first`` on, down to the lowest window
+    first, total = 0, None
     for batch, following in pairwise([*batches, None]):
-        pixels = [images[w.image, :, w.top : w.bottom, w.left : w.right] for w in batch]
-        # no name for the scores: they would live on while the next windows are predicted
-        open_rows.add(batch, predict(torch.stack(pixels), [w.image for w in batch]), device)
-        first, end = open_rows.first, following[0].top if following else images.shape[-2]
+        pixels = [images[i, :, y : y + height, x : x + width] for y, i, x in batch]
+        scores = predict(torch.stack(pixels), [i for _, i, _ in batch])
+        # sums of half-precision scores would lose digits
+        scores = scores.to(device or scores.device, torch.promote_types(scores.dtype, torch.float))
+        if total is None:
+            total = scores.new_zeros(len(images), scores.shape[1], 0, size[1])
+        missing = batch[-1][0] + height - first - total.shape[2]
+        if missing > 0:
+            total = F.pad(total, (0, 0, 0, missing))
+        for (y, i, x), own in zip(batch, scores, strict=True):
+            total[i, :, y - first : y - first + height, x : x + width] += own
+        del pixels, scores, own  # they would live on while the next windows are predicted
+        end = following[0][0] if following else size[0]
         if end > first:
             seen = rows_seen[first:end] * columns_seen
-            yield open_rows.above(end).div_(seen.to(open_rows.total.device))
-            open_rows.drop(end)
-
-
-class _OpenRows:
-    """Sums of scores [b, classes, rows, W] of the rows that are not complete yet."""
-
-    def __init__(self, num_images: int, width: int) -> None:
-        self.first, self.num_images, self.width = 0, num_images, width
-        self.total = None
-
-    def add(
-        self, windows: Sequence[Window], scores: Tensor, device: torch.device | str | None
-    ) -> None:
-        """Add the scores of windows [n, classes, h, w]; the last window reaches lowest."""
-        # sums of half-precision scores would lose digits
-        dtype = torch.promote_types(scores.dtype, torch.float32)
-        scores = scores.to(device or scores.device, dtype)
-        if self.total is None:
-            self.total = scores.new_zeros(self.num_images, scores.shape[1], 0, self.width)
-        missing = windows[-1].bottom - self.first - self.total.shape[2]
-        if missing > 0:
-            self.total = F.pad(self.total, (0, 0, 0, missing))
-        for window, own in zip(windows, scores, strict=True):
-            rows = slice(window.top - self.first, window.bottom - self.first)
-            self.total[window.image, :, rows, window.left : window.right] += own
-
-    def above(self, end: int) -> Tensor:
-        """The rows above ``end``, not copied."""
-        return self.total[:, :, : end - self.first]
-
-    def drop(self, end: int) -> None:
-        """Forget the rows above ``end``."""
-        # a slice alone would keep the memory of all rows
-        self.total, self.first = self.total[:, :, end - self.first :].clone(), end
+            yield total[:, :, : end - first].div_(seen.to(total.device))
+            # a slice alone would keep the memory of all rows
+            total, first = total[:, :, end - first :].clone(), end
 
 
 def _coverage(length: int, starts: Sequence[int], crop: int) -> Tensor:

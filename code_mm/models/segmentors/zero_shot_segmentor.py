@@ -50,10 +50,6 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
         size_divisor (int, optional): Images are zero-padded symmetrically to a multiple of this
             many pixels; the backbone's ``patch_size`` by default, 1 if it has none.
         **kwargs: Those of ``EncoderDecoder``; ``test_cfg`` as in ``PredictionSettings``.
-
-    Raises:
-        TypeError: The head is no ``ZeroShotHead``, or there is no text tower.
-        ValueError: Class names and threshold do not go together.
     """
 
     def __init__(
@@ -104,11 +100,7 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """The classes that are looked for, embedded when first asked for.
-
-        Raises:
-            RuntimeError: No class names are known.
-        """
+        """The classes that are looked for, embedded when first asked for."""
         if self._vocabulary is None:
             if self.class_names is None:
                 # mmseg's init_model leaves the data set's class names here.
@@ -133,14 +125,11 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
     def set_class_names(self, names: Sequence[str]) -> None:
         """Look for these classes from now on ('background' first where there is a threshold).
 
-        Raises:
-            ValueError: As :func:`split_names`; or a name is too long for the text tower.
+        Raises a ValueError as :func:`split_names`, or where a name is too long for the text tower.
         """
         synonyms = split_names(names, self.background_threshold is not None)
         phrases = [phrase for of_class in synonyms for phrase in of_class]
         tokenize_phrases(phrases, self._embedder, self.noun_prompt, self.templates)
-        if (mix := self.decode_head.knowledge_preserving) is not None:
-            tokenize_phrases(phrases, self._embedder, None, mix.templates)
         self._name_classes(names)
 
     def _name_classes(self, names: Sequence[str]) -> None:
@@ -165,11 +154,7 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
     def predict(
         self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
     ) -> list[SegDataSample]:
-        """Label images, see ``WindowedPrediction``.
-
-        Raises:
-            RuntimeError: A backbone's ``init_cfg`` names weights, but nothing was loaded.
-        """
+        """Label images, see ``WindowedPrediction``; a RuntimeError where named weights lack."""
         refuse_random_weights(self.backbone)
         refuse_random_weights(self._embedder)
         if self.decode_head.name_scores is None:
@@ -186,7 +171,7 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
         data_samples = data_samples or [SegDataSample() for _ in seg_logits]
         for cosines, sample in zip(seg_logits, data_samples, strict=True):
             whole = restore(cosines, sample.metainfo)[None].contiguous()
-            size = tuple(sample.metainfo.get('ori_shape', whole.shape[-2:]))
+            size = sample.metainfo.get('ori_shape', whole.shape[2:])
             whole = F.interpolate(whole, size, mode='bilinear', align_corners=self.align_corners)
             (scores,) = name_scores(whole, self.vocabulary, self.similarity_to_mask)
             sample.pred_sem_seg = PixelData(data=scores.argmax(dim=0, keepdim=True))

@@ -9,15 +9,6 @@ def similarity():
     return torch.linspace(-1, 1, 24).view(2, 3, 2, 2).requires_grad_()
 
 
-def test_soft_masks_are_a_sigmoid_of_scale_and_bias(similarity):
-    to_mask = SimilarityToMask(init_scale=7.0, init_bias=-1.4)
-    expected = 1 / (1 + torch.exp(-(7.0 * similarity - 1.4)))
-    torch.testing.assert_close(to_mask(similarity), expected)
-    torch.testing.assert_close(to_mask.logits(similarity), 7.0 * similarity - 1.4)
-    assert all(p.requires_grad for p in to_mask.parameters())
-    assert not any(p.requires_grad for p in SimilarityToMask(learnable=False).parameters())
-
-
 @pytest.mark.parametrize('temperature', [1.0, 0.5])
 def test_hard_masks_are_straight_through(similarity, temperature):
     to_mask = SimilarityToMask(temperature=temperature)

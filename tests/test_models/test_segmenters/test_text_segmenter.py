@@ -1,17 +1,11 @@
-import pytest
 import torch
 
 from code_mm.models.segmenters import TextSegmenter
 
 
-@pytest.fixture
-def segmenter():
+def test_words_have_unit_length_and_every_position_sees_all():
     torch.manual_seed(0)
-    return TextSegmenter(text_width=8, text_heads=2, init_scale=6.0, init_bias=-0.5)
-
-
-def test_words_have_unit_length_and_every_position_sees_all(segmenter):
-    hidden = torch.randn(2, 5, 8)
+    segmenter, hidden = TextSegmenter(text_width=8, text_heads=2), torch.randn(2, 5, 8)
     words = segmenter(hidden)
     torch.testing.assert_close(words.norm(dim=-1), torch.ones(2, 5))
     changed = hidden.clone()

@@ -7,24 +7,41 @@ from mmengine.config import ConfigDict
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.structures import SegDataSample
-from tiny_model import images, metas, tiny_code
+from tiny_model import RESNET, build, images, metas, tiny_code
 
 from code_mm.models.segmentors.prediction import PredictionSettings, restore, winning_class
+from code_mm.registry import MODELS
 
-NAMES = ['car|automobile', 'star', 'boat', 'fish']
+NAMES = ['background', 'car|automobile', 'star', 'boat', 'fish']
 SLIDE = dict(mode='slide', crop_size=(32, 32), stride=(16, 16))
 PAMR = dict(type='PAMR', num_iter=2, dilations=(1, 2), chunk=2)
 
 
-def code(everything=True, **test_cfg):
-    """A tiny CoDe segmentor that knows its classes; with PAMR, the mix and a background."""
-    head, keys = dict(type='ZeroShotHead'), {}
-    if everything:
-        head.update(post_processor=PAMR, knowledge_preserving=dict(weight=0.3, templates=['a {}']))
-        keys = dict(background_threshold=0.4)
-    model = tiny_code(decode_head=head, test_cfg={**SLIDE, **test_cfg}, **keys).eval()
-    model.set_class_names(['background', *NAMES] if everything else NAMES)
+def code(**test_cfg):
+    """A tiny CoDe segmentor that knows its classes, with PAMR, the mix and a background."""
+    mix = dict(weight=0.3, templates=['a {}'])
+    head = dict(type='ZeroShotHead', post_processor=PAMR, knowledge_preserving=mix)
+    keys = dict(decode_head=head, background_threshold=0.4, test_cfg={**SLIDE, **test_cfg})
+    model = tiny_code(**keys).eval()
+    model.set_class_names(NAMES)
     return model
+
+
+def conv_net(num_classes=3, kind='WindowedEncoderDecoder', **keys):
+    """An ordinary mmseg config but for the type."""
+    head = dict(
+        type='FCNHead',
+        in_channels=64,
+        in_index=0,
+        channels=8,
+        num_convs=1,
+        num_classes=num_classes,
+        norm_cfg=dict(type='BN'),
+        **(dict(out_channels=1, threshold=0.6) if num_classes < 3 else {}),
+    )
+    backbone = dict(RESNET, strides=(1, 1, 1, 1))
+    config = dict(type=kind, backbone=backbone, decode_head=head, test_cfg=dict(mode='whole'))
+    return build(ConfigDict({**config, **keys}), 0).eval()
 
 
 def samples(image, ori_shape=None, **meta):
@@ -36,12 +53,11 @@ def samples(image, ori_shape=None, **meta):
 @pytest.mark.parametrize(
     ('changed', 'message'),
     [
-        (dict(mode='slied'), "mode to be 'whole' or 'slide', got 'slied'"),
-        (dict(window_batch_sise=4), "got 'window_batch_sise'; did you mean 'window_batch_size'"),
-        (dict(window_batch_size=2.0), 'window_batch_size to be an integer >= 1, got 2.0'),
-        (dict(class_chunk=0), 'class_chunk to be an integer >= 1, got 0'),
-        (dict(keep_scores='no'), "keep_scores to be True or False, got 'no'"),
-        (dict(crop_size=None), r'crop_size = \(height, width\) .*, but got None'),
+        (dict(mode='slied'), "mode to be 'whole' or 'slide', but got 'slied'"),
+        (dict(window_batch_sise=4), r"among .*'window_batch_size'.*got \['window_batch_sise'\]"),
+        (dict(window_batch_size=2.0), 'window_batch_size to be an integer >= 1, but got 2.0'),
+        (dict(keep_scores='no'), "keep_scores to be True or False, but got 'no'"),
+        (dict(crop_size=None), r'crop_size to be \(height, width\) .*, but got None'),
         (dict(stride=(16, 33)), r'stride <= crop_size, but got \(16, 33\) and \(32, 32\): pixels'),
     ],
 )
@@ -57,51 +73,40 @@ def test_the_segmentor_looks_at_what_test_cfg_says_now():
     assert model.prediction_settings == PredictionSettings(**SLIDE)
     model.test_cfg.mode = 'whole'  # may inherit the keys of windows
     assert model.prediction_settings.mode == 'whole'
-    model.test_cfg.update(mode='slide', stride=(64, 64))
-    with pytest.raises(ValueError, match='stride <= crop_size'):
-        model.prediction_settings  # noqa: B018
 
 
 @torch.no_grad()
-@pytest.mark.parametrize('everything', [False, True])
 @pytest.mark.parametrize('size', [(20, 25), (41, 67)])
-def test_batched_windows_give_mmsegs_scores(everything, size):
-    model, image = code(everything), images(2, *size)
+def test_batched_windows_give_mmsegs_scores(monkeypatch, size):
+    model, image, seen = code(), images(2, *size), []
     expected = EncoderDecoder.slide_inference(model, image, metas(image))
-    for count in (1, 3, 64):
+    network = model.extract_feat
+    monkeypatch.setattr(model, 'extract_feat', lambda x: (seen.append(len(x)), network(x))[1])
+    for count in (3, 64):
         model.test_cfg.window_batch_size = count
         scores = model.inference(image, metas(image))
         torch.testing.assert_close(scores, expected, atol=1e-5, rtol=0)
+    # windows of both images: 2, or 2 x 2 x 4
+    assert seen == ([2, 2] if size == (20, 25) else [3, 3, 3, 3, 3, 1, 16])
 
 
 @torch.no_grad()
-def test_windows_go_through_the_network_in_batches(monkeypatch):
-    model, seen = code(window_batch_size=3), []
-    network = model.extract_feat
-    monkeypatch.setattr(model, 'extract_feat', lambda x: (seen.append(len(x)), network(x))[1])
-    model.predict(images(2, 32, 64))  # 2 images of 3 windows
-    model.predict(images(1, 64, 64))
-    assert seen == [3, 3, 3, 3, 3]
-
-
-META = [
-    dict(),
-    dict(padding_size=[0, 0, 0, 9], img_padding_size=[1, 2, 3, 4]),
-    dict(flip=True, flip_direction='horizontal'),
-    dict(flip=True, flip_direction='vertical', padding_size=[0, 5, 0, 6]),
-]
-
-
-@torch.no_grad()
-@pytest.mark.parametrize('meta', META)
-@pytest.mark.parametrize('ori_shape', ['input', (57, 93)])
 @pytest.mark.parametrize('mode', ['slide', 'whole'])
-def test_labels_without_scores_are_mmsegs(meta, ori_shape, mode):
+@pytest.mark.parametrize('resized', [False, True])
+@pytest.mark.parametrize(
+    'meta',
+    [
+        dict(padding_size=[0, 0, 0, 9], img_padding_size=[1, 2, 3, 4]),
+        dict(flip=True, flip_direction='horizontal'),
+        dict(flip=True, flip_direction='vertical', padding_size=[0, 5, 0, 6]),
+    ],
+)
+def test_labels_without_scores_are_mmsegs(meta, resized, mode):
     model = code(mode=mode, keep_scores=False, class_chunk=2, window_batch_size=2)
     image = images(2, 40, 56)
-    if ori_shape == 'input':  # what is left of it: labels come row by row
-        left, right, top, bottom = meta.get('img_padding_size', meta.get('padding_size', [0] * 4))
-        ori_shape = (40 - top - bottom, 56 - left - right)
+    # what is left of the input, where labels come row by row, or another size
+    left, right, top, bottom = meta.get('img_padding_size', meta.get('padding_size', [0] * 4))
+    ori_shape = (57, 93) if resized else (40 - top - bottom, 56 - left - right)
     results = model.predict(image, samples(image, ori_shape, **meta))
     scores = model.inference(image, metas(image))
     model.test_cfg.keep_scores = True
@@ -114,10 +119,30 @@ def test_labels_without_scores_are_mmsegs(meta, ori_shape, mode):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize('test_cfg', [SLIDE, dict(mode='whole')])
+@pytest.mark.parametrize('num_classes', [1, 3])
+@pytest.mark.parametrize('ori_shape', [None, (60, 80)])
+def test_labels_of_an_ordinary_segmentor_without_scores(test_cfg, num_classes, ori_shape):
+    """Also where one plane and a threshold stand for two classes, and without data samples."""
+    model, image = conv_net(num_classes, test_cfg=test_cfg), images(1, 40, 56)
+    (expected,) = model.predict(image, samples(image, ori_shape) if ori_shape else None)
+    model.test_cfg.keep_scores = False
+    (result,) = model.predict(image, samples(image, ori_shape) if ori_shape else None)
+    assert hasattr(expected, 'seg_logits') and not hasattr(result, 'seg_logits')
+    assert torch.equal(result.pred_sem_seg.data, expected.pred_sem_seg.data)
+    assert result.pred_sem_seg.data.dtype == expected.pred_sem_seg.data.dtype
+    assert 0 < result.pred_sem_seg.data.float().mean() < max(num_classes - 1, 1)
+
+
+@torch.no_grad()
 def test_scores_of_the_whole_image_never_exist(monkeypatch):
     """Labels that need no resizing come row by row, from windows alone."""
-    model, sizes, full = code(False, keep_scores=False), [], torch.Tensor.argmax
-    model.set_class_names([f'class {i}' for i in range(40)])
+    model, sizes, full = (
+        tiny_code(test_cfg={**SLIDE, 'keep_scores': False}),
+        [],
+        torch.Tensor.argmax,
+    )
+    model.eval().set_class_names([f'class {i}' for i in range(40)])
 
     def argmax(scores, *args, **kwargs):
         sizes.append(scores.untyped_storage().nbytes())
@@ -135,7 +160,7 @@ def test_scores_of_the_whole_image_never_exist(monkeypatch):
 def test_scores_are_kept_by_default_beside_the_truth(mode):
     """On a CPU ``scores_on_cpu`` has nothing to move; results must not change."""
     model, image = code(mode=mode), images(1, 40, 56)
-    sample = samples(image)[0]
+    (sample,) = samples(image)
     sample.gt_sem_seg = PixelData(data=torch.zeros(1, 40, 56, dtype=torch.int64))
     (result,) = model.predict(image, [sample])
     scores = result.seg_logits.data
@@ -145,33 +170,45 @@ def test_scores_are_kept_by_default_beside_the_truth(mode):
     assert torch.equal(model.inference(image, metas(image))[0], scores)
 
 
-def random_scores(classes, *size, levels=None):
-    """Random scores [classes, h, w]; with few levels, full of ties."""
-    values = torch.rand(classes, *size, generator=torch.Generator().manual_seed(classes))
-    return values if levels is None else (values * levels).floor()
-
-
 @pytest.mark.parametrize('chunk', [1, 3, 50])
-@pytest.mark.parametrize('align_corners', [False, True])
-def test_chunks_of_classes_give_the_arg_max_of_all(chunk, align_corners):
-    x = random_scores(7, 9, 14)
-    for size in ((31, 17), (5, 6)):
+def test_chunks_of_classes_give_the_arg_max_of_all(chunk):
+    x = torch.rand(7, 9, 14, generator=torch.Generator().manual_seed(0))
+    for size, align_corners in (((31, 17), False), ((5, 6), True)):
         whole = F.interpolate(x[None], size, mode='bilinear', align_corners=align_corners)[0]
         label = winning_class(x, size, chunk, align_corners)
         assert label.dtype == torch.int64
         assert torch.equal(label, whole.argmax(dim=0, keepdim=True))
-    ties = random_scores(5, 12, 12, levels=2)
-    for y in range(12):
-        for column in range(12):
-            values = ties[:, y, column].tolist()  # the lowest of tied classes wins
-            label = winning_class(ties, (12, 12), chunk)[0, y, column]
-            assert label == values.index(max(values))
+    ties = (2 * x).floor()  # the lowest of tied classes wins
+    expected = [
+        [pixel.index(max(pixel)) for pixel in row] for row in ties.permute(1, 2, 0).tolist()
+    ]
+    assert winning_class(ties, (9, 14), chunk)[0].tolist() == expected
     for first in (0, 2, 4):  # NaN wins, as in argmax
-        x = random_scores(5, 4, 4)
         x[first, 1, 2] = x[4, 1, 2] = float('nan')
-        assert torch.equal(winning_class(x, (4, 4), chunk), x.argmax(0, keepdim=True))
+        assert torch.equal(winning_class(x, (9, 14), chunk), x.argmax(0, keepdim=True))
 
 
 def test_another_flip_is_refused():
-    with pytest.raises(ValueError, match="'horizontal' or 'vertical', but got 'diagonal'"):
-        restore(random_scores(2, 4, 4), dict(flip=True, flip_direction='diagonal'))
+    with pytest.raises(ValueError, match=r"\['horizontal', 'vertical'\], but got 'diagonal'"):
+        restore(torch.zeros(2, 4, 4), dict(flip=True, flip_direction='diagonal'))
+
+
+# one plane: a class of its own, or two classes told apart by a threshold
+@torch.no_grad()
+@pytest.mark.parametrize('num_classes', [1, 2, 3])
+def test_probabilities_are_refined_with_the_image(num_classes):
+    """A single plane stays a logit, of which mmseg takes the sigmoid afterwards."""
+    plain = conv_net(num_classes, 'mmseg.EncoderDecoder')  # of the same weights
+    model, image = conv_net(num_classes, post_processor=PAMR), images(1, 32, 48)
+    logits, refined = (each.encode_decode(image, metas(image)) for each in (plain, model))
+    probability = logits.softmax(1) if num_classes > 2 else logits.sigmoid()
+    expected = MODELS.build(PAMR)(image, probability)
+    assert (expected - probability).abs().max() > 1e-3
+    found = refined if num_classes > 2 else refined.sigmoid()
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    label = model.predict(image)[0].pred_sem_seg.data
+    wanted = expected.argmax(1) if num_classes > 2 else expected[0] > 0.6
+    assert torch.equal(label, wanted.to(label)) and 0 < label.float().mean() < 2
+    if num_classes < 3:
+        model.decode_head.conv_seg.bias.fill_(200.0)
+        assert model.encode_decode(image, metas(image)).isfinite().all()

@@ -65,23 +65,10 @@ def test_windows_are_padded_to_whole_patches(size, padding):
     torch.testing.assert_close(scores, expected_scores(model, image, *padding))
 
 
-def test_the_post_processor_gets_the_padded_image():
-    class Spy(torch.nn.Module):
-        def forward(self, image, masks):
-            self.image, self.size = image, masks.shape
-            return masks
-
-    model = build(size_divisor=16, class_names=NAMES)
-    spy = model.decode_head.post_processor = Spy()
-    image = images(1, 30, 32)
-    model.inference(image, metas(image))
-    assert torch.equal(spy.image, F.pad(image, (0, 0, 1, 1))) and spy.size == (1, 3, 4, 4)
-    assert (build().size_divisor, supervised().size_divisor) == (8, 1)
-
-
 def test_a_background_wins_where_no_class_reaches_its_threshold():
-    model = build(background_threshold=0.5)
+    model = build(background_threshold=0.7)
     model.set_class_names(['background', *NAMES])
+    model.set_background_threshold(0.5)  # the classes stay
     assert model.out_channels == model.num_classes == model.decode_head.num_classes == 4
     image = images(1, 32, 32)
     sample = SegDataSample(metainfo=dict(img_shape=(32, 32), ori_shape=(50, 60)))
@@ -135,33 +122,18 @@ def test_names_are_embedded_when_first_needed(model, monkeypatch):
     assert len(calls) == 6
 
 
-def test_a_changed_threshold_is_the_new_score_of_the_background():
-    model, image = build(background_threshold=0.7), images(1, 32, 32)
-    model.set_class_names(['background', *NAMES])
-    before = model.inference(image, metas(image))
-    model.set_background_threshold(0.5)  # the classes stay
-    scores = model.inference(image, metas(image))
-    assert torch.equal(scores[:, 1:], before[:, 1:])
-    assert torch.equal(scores[:, 0], torch.full((1, 32, 32), 0.5))
-
-
-def test_names_too_long_for_the_text_tower_are_refused_when_set(model):
-    """Before anything is embedded; the names before stay."""
+def test_names_that_do_not_fit_are_refused_when_set(model):
+    """And forgotten where a background appears or goes."""
     model.set_class_names(NAMES)
     with pytest.raises(ValueError, match=r'takes \d+ tokens where \d+ fit'):
         model.set_class_names(['star', 'fish ' * 30])
     assert model.class_names == tuple(NAMES)
-
-
-def test_names_are_forgotten_where_a_background_appears_or_goes(model):
-    model.set_class_names(NAMES)
     model.set_background_threshold(0.4)
     assert model.class_names is None
     with pytest.raises(ValueError, match=r"expected 'background' as the first"):
         model.set_class_names(NAMES)
-    for wrong in (0.0, 1.0, 40):
-        with pytest.raises(ValueError, match=rf'threshold in \(0, 1\), but got {wrong}'):
-            model.set_background_threshold(wrong)
+    with pytest.raises(ValueError, match=r'threshold in \(0, 1\), but got 40'):
+        model.set_background_threshold(40)
     assert model.background_threshold == 0.4
 
 
@@ -184,10 +156,6 @@ def test_names_of_the_config_come_back_for_training():
     model.set_class_names(['tree', 'house'])
     model.train()
     assert model.class_names == ('background', *NAMES) and model.background_threshold == 0.4
-    with pytest.raises(ValueError, match="list of non-empty class names, but got 'star'"):
-        build(class_names='star')
-    with pytest.raises(ValueError, match=r'threshold in \(0, 1\), but got 1.5'):
-        build(background_threshold=1.5)
 
 
 def test_parts_that_do_not_go_together():
@@ -198,14 +166,18 @@ def test_parts_that_do_not_go_together():
         build(backbone=RESNET, decode_head=PROJECTED)
 
 
-@pytest.mark.parametrize('where', ['backbone', 'vision_language_backbone'])
-def test_weights_that_are_named_but_not_loaded_are_missed(where):
-    named = dict(TEXT, init_cfg=dict(type='Pretrained', checkpoint='clip.pth'))
-    if where == 'backbone':
-        model = build(backbone={**named, 'image_tower': True}, class_names=NAMES)
-    else:
-        keys = dict(decode_head=PROJECTED, vision_language_backbone=named, class_names=NAMES)
-        model = build(backbone=RESNET, **keys)
+NAMED = dict(TEXT, init_cfg=dict(type='Pretrained', checkpoint='clip.pth'))
+
+
+@pytest.mark.parametrize(
+    'keys',
+    [
+        dict(backbone={**NAMED, 'image_tower': True}),
+        dict(backbone=RESNET, decode_head=PROJECTED, vision_language_backbone=NAMED),
+    ],
+)
+def test_weights_that_are_named_but_not_loaded_are_missed(keys):
+    model = build(class_names=NAMES, **keys)
     image = images(1, 32, 32)
     with pytest.raises(RuntimeError, match=r'trained weights, but this CLIP .*init_weights\(\)'):
         model.predict(image)
@@ -241,10 +213,7 @@ def test_name_scores_come_after_averaging_and_resizing():
     model.test_cfg.keep_scores = False
     (labels,), (small,) = model.predict(image, [sample]), model.predict(image)
     assert torch.equal(labels.pred_sem_seg.data, found.pred_sem_seg.data)
-    assert 'seg_logits' not in labels
-    own = total.mul(9.0).softmax(1)[0]
-    own = torch.stack([own[:2].amax(0), own[2]]).argmax(0, keepdim=True)
-    assert torch.equal(small.pred_sem_seg.data, own)
+    assert 'seg_logits' not in labels and small.pred_sem_seg.shape == (32, 48)
 
 
 @pytest.mark.parametrize('background', [None, 0.4])
@@ -266,17 +235,9 @@ def test_trained_by_cross_entropy_with_the_names_of_its_labels(background):
     value = model.loss(image, samples)['decode.loss_ce']
     torch.testing.assert_close(value, -chosen[:, 0, label != 255].mean())
 
-    frozen = {k: v.clone() for k, v in model.vision_language_backbone.state_dict().items()}
-    learning = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(learning, lr=1e-3)
-    for _ in range(2):  # a sign of learning
-        loss = model.train().loss(image, samples)['decode.loss_ce']
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    assert loss < value and all(p.grad is not None for p in learning)
-    for key, tensor in model.vision_language_backbone.state_dict().items():
-        assert torch.equal(tensor, frozen[key]), key
+    value.backward()
+    learning = {n.split('.')[0] for n, p in model.named_parameters() if p.grad is not None}
+    assert learning == {'backbone', 'decode_head'}
     model = supervised()
     with pytest.raises(ValueError, match='class_names, the names of the training labels; got none'):
         model.loss(image, samples)

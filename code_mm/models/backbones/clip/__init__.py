@@ -1,10 +1,10 @@
 """CLIP as a vision-language backbone."""
 
+from ..transformer import ResidualAttentionBlock
 from .clip import CLIP
 from .dense_attention import DenseAttention, SelfOnlyAttention, with_class_token
 from .image_tower import CLIPImageTower
 from .loading import load_clip_weights
-from .transformer import ResidualAttentionBlock, Transformer, run_checkpointed
 
 __all__ = [
     'CLIP',
@@ -12,8 +12,6 @@ __all__ = [
     'DenseAttention',
     'ResidualAttentionBlock',
     'SelfOnlyAttention',
-    'Transformer',
     'load_clip_weights',
-    'run_checkpointed',
     'with_class_token',
 ]

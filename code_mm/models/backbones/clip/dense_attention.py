@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from code_mm.registry import MODELS
 
-from .transformer import ResidualAttentionBlock
+from ..transformer import ResidualAttentionBlock
 
 
 class DenseAttention(nn.Module):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from code_mm.registry import MODELS
 
 from ..interface import ImageTail
-from .transformer import Transformer
+from ..transformer import Transformer
 
 
 class PatchTokens(NamedTuple):
@@ -57,8 +57,7 @@ class CLIPImageTower(nn.Module):
                 f'expected an image_size that is a multiple of the patch size {patch_size}, '
                 f'but got {image_size}'
             )
-        self.patch_size, self.width, self.embed_dim = patch_size, width, embed_dim
-        self.activation = activation
+        self.patch_size, self.width = patch_size, width
         self.heads = heads or max(width // 64, 1)
         self.base_grid = image_size // patch_size
         self.conv1 = nn.Conv2d(3, width, patch_size, patch_size, bias=False)

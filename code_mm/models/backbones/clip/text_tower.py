@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .transformer import Transformer, token_at
+from ..transformer import Transformer, token_at
 
 
 class CLIPTextTower(nn.Module):
@@ -23,8 +23,7 @@ class CLIPTextTower(nn.Module):
         with_cp: bool = False,
     ) -> None:
         super().__init__()
-        self.context_length, self.width, self.embed_dim = context_length, width, embed_dim
-        self.activation = activation
+        self.context_length = context_length
         self.heads = heads or max(width // 64, 1)
         self.token_embedding = nn.Embedding(vocab_size, width)
         self.positional_embedding = nn.Parameter(0.01 * torch.randn(context_length, width))

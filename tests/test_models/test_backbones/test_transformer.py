@@ -2,8 +2,11 @@ import pytest
 import torch
 from torch import nn
 
-from code_mm.models.backbones.clip import ResidualAttentionBlock, Transformer
-from code_mm.models.backbones.clip.transformer import SelfAttention
+from code_mm.models.backbones.transformer import (
+    ResidualAttentionBlock,
+    SelfAttention,
+    Transformer,
+)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""CLIP's pre-norm transformer block."""
+"""CLIP's pre-norm transformer."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ class SelfAttention(nn.Module):
 
     Parameters are named as in ``torch.nn.MultiheadAttention``, so CLIP's weights load unchanged.
 
-    Args:
-        width (int): Channels of the tokens.
-        heads (int): Attention heads; must divide ``width``.
+    ``heads`` must divide ``width``, the channels of the tokens.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -71,11 +69,8 @@ class SelfAttention(nn.Module):
     def continue_prefix(self, x: Tensor, prefix: int, texts: int) -> Tensor:
         """Attend causally in ``texts`` sequences that begin with the same ``prefix`` tokens.
 
-        Args:
-            x (Tensor): Tokens [prefix + texts * l, width]: those of the prefix, once, then the
-                rest of each sequence.
-            prefix (int): Tokens that all sequences share.
-            texts (int): Sequences.
+        ``x`` [prefix + texts * l, width] holds those of the prefix, once, then the rest of each
+        sequence.
         """
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
         qkv = qkv.unflatten(-1, (3, self.heads, -1)).permute(1, 2, 0, 3)  # 3 heads tokens d
@@ -83,8 +78,8 @@ class SelfAttention(nn.Module):
         start = F.scaled_dot_product_attention(*shared.unsqueeze(1), is_causal=True)
         q, k, v = own.unflatten(2, (texts, -1)).transpose(1, 2)  # texts heads l d
         k, v = (
-            torch.cat([first.expand(texts, -1, -1, -1), rest], dim=2)
-            for first, rest in ((shared[1], k), (shared[2], v))
+            torch.cat([s.expand(texts, -1, -1, -1), o], 2)
+            for s, o in zip(shared[1:], (k, v), strict=True)
         )
         earlier = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=x.device)
         rest = F.scaled_dot_product_attention(q, k, v, attn_mask=earlier.tril(prefix))
@@ -106,9 +101,7 @@ class SelfAttention(nn.Module):
 class ResidualAttentionBlock(nn.Module):
     """A pre-norm transformer block with CLIP's parameter names.
 
-    Args:
-        width, heads (int): As for ``SelfAttention``.
-        activation (str): 'quick_gelu' (OpenAI) or 'gelu' (exact; most CLIPs of open_clip).
+    Activation 'quick_gelu' is OpenAI's, 'gelu' (exact) that of most CLIPs of open_clip.
     """
 
     def __init__(self, width: int, heads: int, activation: str = 'quick_gelu') -> None:
@@ -141,13 +134,7 @@ class ResidualAttentionBlock(nn.Module):
     def read(self, x: Tensor, position: int | Tensor, causal: bool = False) -> Tensor:
         """What :meth:`forward` gives for one token per sequence, at a sixth of its cost.
 
-        Args:
-            x (Tensor): Tokens [b, l, width].
-            position (int | Tensor): Index of the token: one for all, or one for each [b].
-            causal (bool): As in :meth:`forward`.
-
-        Returns:
-            Tensor: [b, width].
+        ``position`` is one index for all, or one for each [b]; the result is [b, width].
         """
         token = token_at(x, position) + self.attn.read(self.ln_1(x), position, causal)
         return (token + self.mlp(self.ln_2(token)))[:, 0]
@@ -195,12 +182,8 @@ class Transformer(nn.Module):
 
         In a causal transformer the prefix does not know what follows, so it is computed once.
 
-        Args:
-            prefix (Tensor): Tokens that all sequences begin with [p, width].
-            rest (Tensor): What follows in each sequence [b, l, width].
-
-        Returns:
-            Tensor: The rest after all blocks [b, l, width].
+        Tokens ``prefix`` [p, width] and what follows in each sequence [b, l, width] -> the latter
+        after all blocks.
         """
         x = torch.cat([prefix, rest.flatten(0, 1)])
         for block in self.resblocks:
