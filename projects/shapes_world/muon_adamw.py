@@ -40,6 +40,8 @@ class MuonAdamW(torch.optim.Optimizer):
     ) -> None:
         if block < 1:
             raise ValueError(f'expected block >= 1, but got {block}')
+        if not hasattr(torch.optim, 'Muon'):
+            raise ImportError(f'MuonAdamW needs torch>=2.9, but got {torch.__version__}')
         super().__init__(params, dict(lr=lr, weight_decay=weight_decay))
         matrices, rest = [], []
         for group in self.param_groups:
