@@ -7,10 +7,12 @@ import os
 import platform
 from functools import wraps
 
+import torch
 import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.runner import Runner
+from packaging.version import Version
 
 from code_mm.weights.files import URL, read_for_mmengine, require_file
 
@@ -54,6 +56,8 @@ def _check_and_setup_env(runner: Runner, env_cfg: dict) -> None:
     if load_from and not URL.match(load_from):
         require_file(load_from)  # before minutes are spent on building the run
     if get_device() == 'cpu':
+        if isinstance(runner.optim_wrapper, dict):
+            fuse_where_possible(runner.optim_wrapper)
         if runner.distributed:
             start_cpu_processes(runner.launcher)
             cfg.model_wrapper_cfg = cpu_model_wrapper(cfg)
@@ -67,6 +71,14 @@ def _register_hooks_and_ours(runner: Runner, default_hooks=None, custom_hooks=No
     _register_hooks(runner, default_hooks, custom_hooks)
     if not any(isinstance(hook, CheckpointFitHook) for hook in runner.hooks):
         runner.register_hook(CheckpointFitHook())
+
+
+def fuse_where_possible(optim_wrapper: dict) -> dict:
+    """On a CPU no optimizer is fused before torch 2.4; the result is the same without it."""
+    optimizer = optim_wrapper.get('optimizer') or {}
+    if optimizer.get('fused') and Version(torch.__version__) < Version('2.4'):
+        optimizer['fused'] = False
+    return optim_wrapper
 
 
 def start_cpu_processes(launcher: str) -> None:

@@ -35,6 +35,8 @@ class MuonAdamW(torch.optim.Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.01,
     ) -> None:
+        if not hasattr(torch.optim, 'Muon'):
+            raise ImportError(f'MuonAdamW needs torch>=2.9, but got {torch.__version__}')
         super().__init__(params, dict(lr=lr, weight_decay=weight_decay))
         by_part: dict[str, list] = {'muon': [], 'adamw': []}
         for group in self.param_groups:

@@ -15,6 +15,8 @@ from released_model import (
     own_name,
 )
 
+from code_mm.engine.every_run import fuse_where_possible
+
 SCHEDULE = Path(__file__).parents[2] / 'configs' / '_base_' / 'schedules' / 'code_50k.py'
 BLOCK = 'image_segmenter.tail.block.'
 
@@ -23,7 +25,7 @@ BLOCK = 'image_segmenter.tail.block.'
 def schedule():
     """The schedule of our main configs, in full precision."""
     config = Config.fromfile(SCHEDULE)
-    config.optim_wrapper.type = 'OptimWrapper'
+    fuse_where_possible(config.optim_wrapper).type = 'OptimWrapper'
     return config
 
 

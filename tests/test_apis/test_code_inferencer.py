@@ -177,7 +177,8 @@ def test_mmsegs_own_functions_give_the_same(model_files, inferencer, photos):
             visualizer=dict(type='SegLocalVisualizer'),
         )
     )
-    theirs = MMSegInferencer(cfg, weights, device='cpu', show_progress=False)
+    theirs = MMSegInferencer(cfg, weights, device='cpu')
+    theirs.show_progress = False
     theirs.model.set_class_names(NAMES)
     np.testing.assert_array_equal(theirs(path)['predictions'], expected)
 

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from mmengine.runner.checkpoint import get_torch_safe_globals
 from tiny_configs import SIDE, load, shrink
 
 ITERS, HALF = 6, 3
@@ -81,10 +80,11 @@ def test_a_resumed_run_equals_an_uninterrupted_one(world, trained, tmp_path):
     assert recorder.metrics == recorded.metrics[1:]
 
 
-def test_the_checkpoint_needs_no_unsafe_pickle_and_holds_no_class_embeddings(trained):
+def test_the_checkpoint_needs_no_unsafe_pickle_and_holds_no_class_embeddings(
+    trained, load_as_others_do
+):
     _, work_dir, _, _ = trained
-    with torch.serialization.safe_globals(get_torch_safe_globals()):
-        content = torch.load(work_dir / f'iter_{ITERS}.pth', weights_only=True)
+    content = load_as_others_do(work_dir / f'iter_{ITERS}.pth')
     assert content['meta']['iter'] == ITERS
     assert not any('class_embeddings' in name for name in content['state_dict'])
 

@@ -22,6 +22,8 @@ def _gather_and_differentiate(parts, weights, dtype):
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float16, torch.bfloat16])
 def test_gather_in_two_processes(run_in_two_processes, dtype):
+    if dtype == torch.bfloat16 and not hasattr(torch.amp, 'GradScaler'):
+        pytest.skip('gloo of torch 2.1 does not know bfloat16')
     torch.manual_seed(0)
     parts = torch.randint(-4, 5, (2, 3, 4)).float()
     weights = torch.randint(-4, 5, (2, 6, 4)).float()

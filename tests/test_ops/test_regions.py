@@ -29,11 +29,33 @@ def test_normalize_half_precision_does_not_overflow(dtype):
     assert out.tolist() == [[0.5] * 4]
 
 
-def test_pooling_of_empty_and_of_large_masks():
-    assert masked_pooling(torch.randn(1, 3, 4, 4), torch.zeros(1, 1, 4, 4)).eq(0).all()
-    # 70 000 pixels: an fp16 sum would be infinite and the result zero.
-    features = torch.full((1, 2, 250, 280), 0.5, dtype=torch.float16)
-    masks = torch.ones(1, 1, 250, 280, dtype=torch.float16)
+def test_pooling_equals_loops():
+    features = torch.randn(2, 5, 3, 4, dtype=torch.float64, requires_grad=True)
+    masks = torch.rand(2, 6, 3, 4, dtype=torch.float64, requires_grad=True)
+    expected = torch.stack(
+        [
+            torch.stack([(image * mask).sum((1, 2)) / (mask.sum() + 1e-6) for mask in its_masks])
+            for image, its_masks in zip(features, masks, strict=True)
+        ]
+    )
     pooled = masked_pooling(features, masks)
-    assert pooled.dtype == torch.float16
+    torch.testing.assert_close(pooled, expected)
+    weights = torch.randn(2, 6, 5, dtype=torch.float64)
+    grads, slow_grads = (
+        torch.autograd.grad((x * weights).sum(), (features, masks)) for x in (pooled, expected)
+    )
+    torch.testing.assert_close(grads, slow_grads)
+
+
+def test_empty_mask_pools_to_zero():
+    assert masked_pooling(torch.randn(1, 3, 4, 4), torch.zeros(1, 1, 4, 4)).eq(0).all()
+
+
+@pytest.mark.parametrize('dtype', [torch.float16])
+def test_half_precision_counts_large_areas(dtype):
+    # 70 000 pixels: an fp16 sum would be infinite and the result zero.
+    features = torch.full((1, 2, 250, 280), 0.5, dtype=dtype)
+    masks = torch.ones(1, 1, 250, 280, dtype=dtype)
+    pooled = masked_pooling(features, masks)
+    assert pooled.dtype == dtype
     torch.testing.assert_close(pooled.float(), torch.full((1, 1, 2), 0.5), atol=2e-3, rtol=0)

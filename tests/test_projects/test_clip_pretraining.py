@@ -198,6 +198,10 @@ def _step(model, optimizer, seed):
     optimizer.step()
 
 
+needs_muon = pytest.mark.skipif(not hasattr(torch.optim, 'Muon'), reason='needs torch 2.9')
+
+
+@needs_muon
 def test_matrices_take_muon_and_the_rest_adamw():
     model, muon, adamw = _network(), _network(), _network()
     cfg = dict(type='MuonAdamW', block=8, lr=1e-2, weight_decay=0.1, scale=0.5)
@@ -222,6 +226,7 @@ def test_matrices_take_muon_and_the_rest_adamw():
         assert torch.equal(value, source.get_parameter(name)), name
 
 
+@needs_muon
 def test_resuming_gives_the_same_parameters():
     model = _network()
     optimizer = MuonAdamW(model.parameters(), block=8, lr=1e-2)
@@ -290,6 +295,7 @@ def trained(tmp_path_factory):
     return runner, folder / 'clip.safetensors'
 
 
+@needs_muon
 def test_exported_weights_load_as_a_clip_and_embed_alike(trained):
     pretrainer, out = trained[0].model, trained[1]
     with safe_open(out, 'pt') as file:

@@ -19,6 +19,7 @@ from tiny_model import images, tiny_clip
 from torch import nn
 
 from code_mm.datasets.preparation.noun_extraction import NounExtraction
+from code_mm.engine.every_run import fuse_where_possible
 from code_mm.models.post_processing import PAMR
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'tools' / 'benchmark'))
@@ -113,6 +114,7 @@ def test_the_timed_step_is_the_step_of_training(command):
     twin = copy.deepcopy(step.model)
     before = {name: p.detach().clone() for name, p in twin.named_parameters()}
     schedule = load('_base_/schedules/code_50k.py').optim_wrapper
+    schedule = fuse_where_possible(schedule)
     twin_wrapper = build_optim_wrapper(twin, dict(schedule, type='OptimWrapper', _scope_='mmseg'))
     torch.manual_seed(5)
     twin.train_step(step.data, twin_wrapper)

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.utils.collect_env
 from mmengine.logging import HistoryBuffer
 from torch import nn
 

@@ -112,7 +112,9 @@ def peak_memory(work: Callable[[], object], device: torch.device) -> int:
     del kept
     events = profiler.profiler.kineto_results.events()
     held = peak = 0
-    for _, change in sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == '[memory]'):
+    start = 'start_ns' if hasattr(events[0], 'start_ns') else 'start_us'  # of torch 2.1
+    changes = [(getattr(e, start)(), e.nbytes()) for e in events if e.name() == '[memory]']
+    for _, change in sorted(changes):
         held += change
         peak = max(peak, held)
     return peak

@@ -21,7 +21,7 @@ from setting import CONFIGS, build_model, load_config, make_parser, positive, pr
 from timing import MB, UNIT, Stopwatch
 
 from code_mm.datasets.transforms import PackCaptionInputs, TokenizeCaption
-from code_mm.engine.every_run import keep_freed_memory
+from code_mm.engine.every_run import fuse_where_possible, keep_freed_memory
 from code_mm.models.co_decomposition import CoDecompositionStep
 from code_mm.ops.upsampling_convolution import conv3x3_after_upsampling_reference
 
@@ -147,6 +147,8 @@ def build_step(args: argparse.Namespace) -> tuple[TrainStep, Callable]:
     model = build_model(cfg, device).train()
     schedule = CONFIGS / 'schedules' / 'code_50k.py'
     wrapper = cfg.get('optim_wrapper') or Config.fromfile(schedule).optim_wrapper
+    if device.type == 'cpu':
+        fuse_where_possible(wrapper)
     for key in ('dtype', 'loss_scale', 'use_fsdp'):
         wrapper.pop(key, None)
     wrapper.type = 'OptimWrapper'

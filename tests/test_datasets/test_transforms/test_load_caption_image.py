@@ -29,7 +29,7 @@ def load(data, **kwargs):
         (encoded(picture().convert('L'), 'PNG'), GREY),
         (encoded(picture().convert('LA'), 'PNG'), GREY),
         (encoded(picture().convert('RGBA'), 'PNG'), COLOUR[::-1]),
-        (encoded(picture().convert('P'), 'GIF'), COLOUR[::-1]),
+        (encoded(picture().convert('P'), 'PNG'), COLOUR[::-1]),
         (encoded(picture().convert('CMYK'), 'JPEG'), COLOUR[::-1]),
         (cv2.imencode('.png', np.full((24, 32, 3), 0x8000, np.uint16))[1].tobytes(), (128,) * 3),
     ],

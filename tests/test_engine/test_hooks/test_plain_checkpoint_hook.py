@@ -4,7 +4,6 @@ import torch
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
-from mmengine.runner.checkpoint import get_torch_safe_globals
 from torch.utils.data import DataLoader
 
 from code_mm.engine.hooks import PlainCheckpointHook
@@ -51,13 +50,8 @@ def _best_checkpoint(tmp_path, hooks):
     return tmp_path / 'iter_2.pth'
 
 
-def _load_as_others_do(path):
-    with torch.serialization.safe_globals(get_torch_safe_globals()):
-        return torch.load(path, weights_only=True)
-
-
-def test_the_best_score_does_not_spoil_the_checkpoint(tmp_path):
+def test_the_best_score_does_not_spoil_the_checkpoint(tmp_path, load_as_others_do):
     path = _best_checkpoint(tmp_path, [PlainCheckpointHook()])
-    info = _load_as_others_do(path)['message_hub']['runtime_info']
+    info = load_as_others_do(path)['message_hub']['runtime_info']
     assert type(info['best_score']) is float
     assert info['best_score'] == pytest.approx(0.1)

@@ -11,7 +11,7 @@ PROMPTS = [(RegionHighlightingPrompt, [4]), (WordHighlightingPrompt, [8, 5])]
 
 def test_gradients_reach_region_mask_and_prompt_where_they_should():
     prompt, image = RegionHighlightingPrompt(image_size=4), images(1, 4, 4)
-    torch.nn.init.normal_(prompt.image, generator=torch.Generator().manual_seed(0))
+    prompt.image.data.normal_(generator=torch.Generator().manual_seed(0))
     mask = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]], requires_grad=True)
     prompt(image, mask).sum().backward()
     # the prompt fills three of four quarters
@@ -25,7 +25,7 @@ def test_gradients_reach_region_mask_and_prompt_where_they_should():
 
 def test_start_end_and_padding_of_texts_neither_take_nor_give_a_gradient():
     prompt = WordHighlightingPrompt(context_length=8, text_width=5)
-    torch.nn.init.normal_(prompt.words, generator=torch.Generator().manual_seed(0))
+    prompt.words.data.normal_(generator=torch.Generator().manual_seed(0))
     mask = torch.full((1, 8), 0.5, requires_grad=True)
     words = torch.tensor([[0 < position < 5 for position in range(8)]])  # 'a star on grass'
     prompt(torch.randn(1, 8, 5), mask, words).sum().backward()
