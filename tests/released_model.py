@@ -11,8 +11,7 @@ from code_mm.nouns import token_labels
 from code_mm.registry import MODELS
 from code_mm.tokenizers import CLIPTokenizer
 from code_mm.vocabulary import get_templates
-from code_mm.weights.own_layouts import rename_own
-from code_mm.weights.release_weights import convert_release_weights
+from code_mm.weights.segmentor_layouts import convert_release_weights, rename_own
 
 # Our names of the release's loss terms.
 LOSS_NAMES = {

@@ -67,8 +67,8 @@ def is_up_to_date() -> bool:
     return bool(is_this_checkout) and json.loads(STAMP.read_text()) == {'digest': digest()}
 
 
-def pip(*args: str) -> None:
-    subprocess.run([sys.executable, '-m', *args], check=True, stdin=subprocess.DEVNULL)
+def python(*args: str, **keys) -> None:
+    subprocess.run([sys.executable, *args], check=True, stdin=subprocess.DEVNULL, **keys)
 
 
 def main() -> None:
@@ -77,14 +77,14 @@ def main() -> None:
     if is_up_to_date():
         return
     if importlib.util.find_spec('pip') is None:
-        pip('ensurepip', '--upgrade')
+        python('-m', 'ensurepip', '--upgrade')
     for step in plan():
         print('pip install', *step, flush=True)
-        pip('pip', 'install', '--quiet', '--no-input', *step)
+        python('-m', 'pip', 'install', '--quiet', '--no-input', *step)
     # by path: a mistake elsewhere in the package is the tests' business
     check = str(ROOT / 'code_mm' / 'compatibility.py')
     script = f'import runpy; runpy.run_path({check!r})["check_versions"]()'
-    subprocess.run([sys.executable, '-c', script], check=True, cwd=sys.prefix)
+    python('-c', script, cwd=sys.prefix)
     STAMP.write_text(json.dumps({'digest': digest()}))
     print(f'code_mm is installed in {sys.prefix}', flush=True)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = {'onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation', 'onedl-mim'}
 
 
 @pytest.fixture
@@ -22,25 +21,16 @@ def install(monkeypatch, tmp_path):
     return module
 
 
-def names(steps: list[list[str]]) -> list[str]:
-    return [Path(step[-1]).name for step in steps]
+def test_torch_comes_first_and_what_the_user_has_is_kept(install):
+    def names(*has):
+        return [Path(step[-1]).name for step in install.plan(has=has.__contains__)]
 
-
-def test_an_empty_environment_gets_torch_first(install):
-    steps = install.plan(has=lambda name: False)
-    assert names(steps) == ['torch.txt', 'mm.txt', 'main[tests,lint]'.replace('main', ROOT.name)]
-
-
-def test_what_the_user_has_is_kept(install):
-    theirs = {'torch', 'mmengine', 'mmcv', 'mmsegmentation'}
-    assert names(install.plan(has=theirs.__contains__)) == [f'{ROOT.name}[tests,lint]']
-    lite = {'torch', 'mmengine', 'mmcv-lite', 'mmsegmentation'}
-    assert names(install.plan(has=lite.__contains__)) == [f'{ROOT.name}[tests,lint]']
-
-
-def test_half_of_the_other_family_is_an_error(install):
+    last = f'{ROOT.name}[tests,lint]'
+    assert names() == ['torch.txt', 'mm.txt', last]
+    for mmcv in ('mmcv', 'mmcv-lite'):
+        assert names('torch', 'mmengine', mmcv, 'mmsegmentation') == [last]
     with pytest.raises(SystemExit, match='has mmengine of OpenMMLab, but not all of'):
-        install.plan(has={'torch', 'mmengine'}.__contains__)
+        names('torch', 'mmengine')
 
 
 def test_the_second_run_does_nothing(install, monkeypatch):
