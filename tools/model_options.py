@@ -71,16 +71,18 @@ def build_inferencer(args: argparse.Namespace, **keys):
     from code_mm.apis import CoDeInferencer
     from code_mm.apis.load_model import load_config
     from code_mm.engine.config_check import check_options
-    from code_mm.vocabulary import ClassNameFile
 
     cfg, classes = load_config(args.config), args.classes
+    if classes.endswith('.txt'):
+        lines = Path(classes).read_text('utf-8').splitlines()
+        classes = [line.strip() for line in lines if line.strip()]
     check_options(cfg, args.cfg_options)
     cfg.merge_from_dict(args.cfg_options or {})
     return CoDeInferencer(
         cfg,
         args.checkpoint,
         args.device,
-        ClassNameFile.read(classes).names if classes.endswith('.txt') else classes,
+        classes,
         shorter_side=args.shorter_side,
         **keys,
     )
