@@ -161,11 +161,12 @@ class DataUnpickler:
         if found[0] == 'module' or isinstance(found[1], Placeholder):
             return found[1]
         dtype, key, count = found[1], found[2], found[4]
-        if not isinstance(dtype, torch.dtype) or not isinstance(count, int) or count < 0:
+        named = isinstance(dtype, torch.dtype) and isinstance(key, str)
+        if not named or not isinstance(count, int) or count < 0:
             raise ValueError('its pickle describes a storage wrongly')
         if len(found) > 5 and found[5] is not None:
             raise ValueError('it was written by a PyTorch older than 0.4')
-        return self._storage_of(dtype, str(key), count)
+        return self._storage_of(dtype, key, count)
 
     def _append(self, values: list) -> None:
         target = self._stack[-1]

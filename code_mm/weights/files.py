@@ -237,6 +237,8 @@ def _read_legacy(file: _BoundedFile) -> tuple[Any, set[str]]:
         raise ValueError(_OTHER_ORDER)
     content, keys = unpickler.load(), unpickler.load()
     for key in keys:
+        if not isinstance(key, str) or key not in storages:  # others may take long to be hashed
+            raise ValueError('it names storages that no tensor has')
         memory, dtype = storages.pop(key)
         if int.from_bytes(stream.read(8), 'little') * dtype.itemsize != memory.nbytes():
             raise ValueError(f'storage {key} is not as large as stated')

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.utils.collect_env
 from mmengine.logging import HistoryBuffer
 from torch import nn
 
@@ -265,6 +266,8 @@ STORAGE = (
 )
 REBUILD = b'\x80\x02}X\x01\x00\x00\x00actorch._utils\n_rebuild_tensor_v2\n(%s%s)}tRs.'
 HUGE = b'\x8b' + struct.pack('<I', 1 << 20) + b'\x7f' * (1 << 20) + b'q\x01'
+# a list that holds one twice, which holds one twice ...: no text of it, and no hash, has an end
+DOUBLED = b'\x80\x04]\x94' + b''.join(b']h%cah%ca\x94' % (i, i) for i in range(100))
 # a text of 1 MB in the memo, again and again
 ONE_TEXT = b'\x80\x02X' + struct.pack('<I', 1 << 20) + b'a' * (1 << 20) + b'q\x00'
 
@@ -278,8 +281,9 @@ RAW = {
     'BUILD on a list': b'\x80\x02]}X\x01\x00\x00\x00aK\x01sb.',
     'a call of a text': b'\x80\x02X\x01\x00\x00\x00a)R.',
     'an empty stack': b'\x80\x020.',
-    'a name that is a list doubled a hundred times': b'\x80\x04]\x94'
-    + b''.join(b']h%cah%ca\x94' % (i, i) for i in range(100)) + b'\x8c\x01a\x93.',
+    'a name that is a doubled list': DOUBLED + b'\x8c\x01a\x93.',
+    'a storage whose key is a doubled list': DOUBLED
+    + STORAGE.replace(b'X\x01\x00\x00\x000', b'h\x64') % b'K\x01' + b'.',
     'sides of a million digits': REBUILD % (STORAGE % b'K\x01', b'K\x00(' + HUGE + b'h\x01' * 30
     + b't(' + b'K\x01' * 31 + b't\x89'),
     'no end': b'\x80\x02}',
@@ -357,6 +361,16 @@ def test_hostile_archives_are_refused(tmp_path, write):
     write(path)
     with refused(path):
         read_checkpoint(path)
+
+
+def test_legacy_files_name_their_storages_by_texts(tmp_path):
+    key = ()
+    for _ in range(100):
+        key = (key, key)
+    parts = 0x1950A86A20F9469CFC6C, 1001, dict(little_endian=True), {}, [key]
+    (tmp_path / 'x.pth').write_bytes(b''.join(pickle.dumps(part, 2) for part in parts))
+    with refused(tmp_path / 'x.pth'):
+        read_checkpoint(tmp_path / 'x.pth')
 
 
 def test_of_two_tables_of_contents_one_is_read(tmp_path):
