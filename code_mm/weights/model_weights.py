@@ -233,12 +233,6 @@ def _note_loading(backbone: nn.Module, state_dict: dict, prefix: str, *_) -> Non
         backbone.is_init = True
 
 
-def has_weights(model: nn.Module) -> bool:
-    """Whether a model was initialised or its backbone filled; other modules cannot tell."""
-    backbone = getattr(model, 'backbone', None)
-    return getattr(model, 'is_init', True) or getattr(backbone, 'is_init', False)
-
-
 def refuse_random_weights(backbone: nn.Module) -> None:
     """Raise a RuntimeError where ``init_cfg`` names weights, but none were loaded."""
     init_cfg = getattr(backbone, 'init_cfg', None)

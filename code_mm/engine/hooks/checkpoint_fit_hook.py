@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 from mmengine.runner import BaseLoop
 
 from code_mm.registry import HOOKS
-from code_mm.weights.model_weights import ModelWeights, has_weights, pretrained_files
+from code_mm.weights.model_weights import ModelWeights, pretrained_files
 from code_mm.weights.segmentor_layouts import rename_own
 
 from .class_names_hook import unwrapped_model
@@ -35,9 +35,12 @@ class CheckpointFitHook(Hook):
 
     def before_run(self, runner) -> None:
         model = unwrapped_model(runner.model)
-        if _is_training(runner) or runner._load_from or runner._resume or has_weights(model):
+        if _is_training(runner) or runner._load_from or runner._resume:
             return
-        if any(pretrained_files(runner.cfg.get('model'))):
+        backbone = getattr(model, 'backbone', None)
+        # a module that cannot tell counts as filled
+        filled = getattr(model, 'is_init', True) or getattr(backbone, 'is_init', False)
+        if not filled and any(pretrained_files(runner.cfg.get('model'))):
             print_log(
                 'No checkpoint given: evaluating the weights that init_cfg of the config names.',
                 logger='current',
