@@ -246,21 +246,20 @@ def _check_depth(content: Any) -> None:
     raise ValueError(f'its containers lie deeper than {MAX_DEPTH} in each other')
 
 
-def _tensor(storage: Storage, offset, size, stride, *_, dtype: torch.dtype | None = None) -> Tensor:
+def _tensor(
+    storage: Storage, offset, size, stride, grad=False, hooks=None, last=None, *_
+) -> Tensor:
     if not isinstance(storage, Storage):
         raise ValueError('a tensor stands on no storage')
-    dtype = dtype or storage.dtype
+    # types without a storage of their own are named last; others have metadata there
+    dtype = last if isinstance(last, torch.dtype) else storage.dtype
     if not all(map(_are_sizes, ((offset,), size, stride))) or len(size) != len(stride):
         raise ValueError('the size of a tensor is wrong')
     count, held = math.prod(size), storage.memory.nbytes() // dtype.itemsize
-    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    if count > held or (count and last >= held):
+    end = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    if count > held or (count and end >= held):
         raise ValueError('a tensor reaches beyond its storage')
     return torch.empty(0, dtype=dtype).set_(storage.memory, offset, tuple(size), tuple(stride))
-
-
-def _tensor_of_type(storage, offset, size, stride, requires_grad, hooks, dtype, *_) -> Tensor:
-    return _tensor(storage, offset, size, stride, dtype=dtype)
 
 
 def _parameter(data: Tensor, *_) -> Tensor:
@@ -305,7 +304,6 @@ _ELEMENTS = {
 _TYPES = {
     **{f'torch.{name}': dtype for name, dtype in _DTYPES.items()},
     **{f'torch.{kind}Storage': _DTYPES[name] for kind, name in _ELEMENTS.items()},
-    **{f'torch.storage.{kind}Storage': _DTYPES[name] for kind, name in _ELEMENTS.items()},
     'torch.storage.UntypedStorage': torch.uint8,
     'numpy.ndarray': 'numpy.ndarray',
 }
@@ -317,11 +315,8 @@ _FUNCTIONS = {
     'builtins.frozenset': lambda values=(): set(map(_key, values)),
     '_codecs.encode': _bytes,
     'torch.Size': lambda sizes=(): torch.Size(sizes),
-    'torch._utils._rebuild_tensor': _tensor,
-    'torch._utils._rebuild_tensor_v2': _tensor,
-    'torch._utils._rebuild_tensor_v3': _tensor_of_type,
-    'torch._utils._rebuild_parameter': _parameter,
-    'torch._utils._rebuild_parameter_with_state': _parameter,
+    **{f'torch._utils._rebuild_tensor{version}': _tensor for version in ('', '_v2', '_v3')},
+    **{f'torch._utils._rebuild_parameter{kind}': _parameter for kind in ('', '_with_state')},
     'numpy.dtype': _numpy_dtype,
     'numpy._core.multiarray._reconstruct': lambda *_: np.empty(0),
     'numpy._core.multiarray.scalar': _numpy_scalar,
