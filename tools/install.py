@@ -6,14 +6,13 @@ nothing has changed since its last run.
 
 import hashlib
 import importlib.util
-import json
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-STAMP = Path(sys.prefix) / '.code_mm_install.json'
+STAMP = Path(sys.prefix) / '.code_mm_install'
 OLDEST_PYTHON = (3, 10)
 MM_PACKAGES = ('mmengine', 'mmcv', 'mmsegmentation')  # as OpenMMLab names them; ours: onedl-*
 
@@ -62,9 +61,9 @@ def is_up_to_date() -> bool:
     """Whether the last run here was for this checkout and these requirements."""
     if not STAMP.is_file() or not all(map(is_installed, ('code_mm', 'torch', 'pytest', 'ruff'))):
         return False
-    source = json.loads(metadata.distribution('code_mm').read_text('direct_url.json') or '{}')
-    is_this_checkout = source.get('url') == ROOT.as_uri() and source['dir_info'].get('editable')
-    return bool(is_this_checkout) and json.loads(STAMP.read_text()) == {'digest': digest()}
+    found = importlib.util.find_spec('code_mm')
+    is_this_checkout = found and found.origin == str(ROOT / 'code_mm' / '__init__.py')
+    return bool(is_this_checkout) and STAMP.read_text() == digest()
 
 
 def python(*args: str, **keys) -> None:
@@ -85,7 +84,7 @@ def main() -> None:
     check = str(ROOT / 'code_mm' / 'compatibility.py')
     script = f'import runpy; runpy.run_path({check!r})["check_versions"]()'
     python('-c', script, cwd=sys.prefix)
-    STAMP.write_text(json.dumps({'digest': digest()}))
+    STAMP.write_text(digest())
     print(f'code_mm is installed in {sys.prefix}', flush=True)
 
 
