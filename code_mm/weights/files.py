@@ -204,7 +204,9 @@ def _read_zip(file: _BoundedFile) -> tuple[Any, set[str]]:
 
     def storage_of(dtype: torch.dtype, key: str, count: int) -> Storage:
         if key not in storages:
-            storages[key] = _memory(read(f'data/{key}'))
+            # a copy that may be written to
+            content = np.frombuffer(bytearray(read(f'data/{key}')), np.uint8)
+            storages[key] = torch.from_numpy(content).untyped_storage()
         if storages[key].nbytes() < count * dtype.itemsize:
             raise ValueError(f'storage {key} is not as large as stated')
         return Storage(storages[key], dtype)
@@ -215,7 +217,7 @@ def _read_zip(file: _BoundedFile) -> tuple[Any, set[str]]:
 
 def _read_legacy(file: _BoundedFile) -> tuple[Any, set[str]]:
     """A number, a version and a description; the content; the keys; the storages behind them."""
-    stream = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    stream = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     storages: dict[str, Storage] = {}
     left = file.size
 
@@ -242,18 +244,15 @@ def _read_legacy(file: _BoundedFile) -> tuple[Any, set[str]]:
         memory, dtype = storages.pop(key)
         if int.from_bytes(stream.read(8), 'little') * dtype.itemsize != memory.nbytes():
             raise ValueError(f'storage {key} is not as large as stated')
-        read = stream.read(memory.nbytes())
-        if len(read) < memory.nbytes():
+        start, size = stream.tell(), memory.nbytes()
+        if start + size > file.size:
             raise ValueError('it ends before its last tensor')
-        memory.copy_(_memory(read))
+        behind = torch.from_numpy(np.frombuffer(stream, np.uint8, size, start))
+        torch.empty(0, dtype=torch.uint8).set_(memory).copy_(behind)
+        stream.seek(start + size)
     if storages:
         raise ValueError(f'it lacks the storages {sorted(storages)[:3]}')
     return content, unpickler.left_out
-
-
-def _memory(content: bytes) -> torch.UntypedStorage:
-    """A copy that may be written to."""
-    return torch.from_numpy(np.frombuffer(bytearray(content), np.uint8)).untyped_storage()
 
 
 def _tensors_of_module(module: ScriptModule) -> dict[str, Tensor]:
