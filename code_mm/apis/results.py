@@ -101,7 +101,7 @@ class ResultFolders:
         vis (str): Subfolder of overlays; '' for none.
         pred (str): Subfolder of label maps: PNG with palette, 16 bits above 256 classes.
         json (str): Subfolder of masks in COCO's run-length encoding.
-        vis_suffix (str): Format of the overlays.
+        vis_suffix (str): Format of the overlays, '.png' or '.jpg'.
     """
 
     def __init__(
@@ -112,30 +112,27 @@ class ResultFolders:
         json: str = '',
         vis_suffix: str = '.png',
     ) -> None:
-        wanted = dict(vis=(vis, vis_suffix), pred=(pred, '.png'), json=(json, '.json'))
-        self._folders = {
-            kind: (Path(out_dir) / folder, suffix)
-            for kind, (folder, suffix) in wanted.items()
-            if str(out_dir) and folder
-        }
+        kinds = dict(vis=(vis, vis_suffix), pred=(pred, '.png'), json=(json, '.json'))
+        wanted = kinds if str(out_dir) else {}
+        self._kinds = {k: (Path(out_dir) / name, end) for k, (name, end) in wanted.items() if name}
 
     @property
     def draws(self) -> bool:
         """Whether overlays are wanted."""
-        return 'vis' in self._folders
+        return 'vis' in self._kinds
 
     def path(self, kind: str, name: str) -> Path:
         """File of an image, ``kind`` being 'vis', 'pred' or 'json'."""
-        folder, suffix = self._folders[kind]
+        folder, suffix = self._kinds[kind]
         return folder / f'{name}{suffix}'
 
     def complete(self, name: str) -> bool:
         """Whether every file of this image is there."""
-        return bool(self._folders) and all(self.path(k, name).is_file() for k in self._folders)
+        return bool(self._kinds) and all(self.path(kind, name).is_file() for kind in self._kinds)
 
     def write(self, result: Segmentation, overlay: np.ndarray | None) -> None:
         """Write the files of one image; ``overlay`` is RGB, needed where overlays are wanted."""
-        for kind, (_, suffix) in self._folders.items():
+        for kind in self._kinds:
             path = self.path(kind, result.input.name)
             path.parent.mkdir(parents=True, exist_ok=True)
             # an interrupted run leaves no half file that a later one would take for done
@@ -145,9 +142,10 @@ class ResultFolders:
                     Path(unfinished).write_text(text, encoding='utf-8')
                 elif kind == 'pred':
                     label_image(result.labels, result.palette).save(unfinished, format='PNG')
+                elif path.suffix == '.jpg':
+                    Image.fromarray(overlay).save(unfinished, format='JPEG', quality=90)
                 else:
-                    keys = {'.jpg': dict(format='JPEG', quality=90)}.get(suffix, dict(format='PNG'))
-                    Image.fromarray(overlay).save(unfinished, **keys)
+                    Image.fromarray(overlay).save(unfinished, format='PNG')
 
 
 def label_image(labels: np.ndarray, palette: Sequence[Colour]) -> Image.Image:
@@ -160,15 +158,10 @@ def label_image(labels: np.ndarray, palette: Sequence[Colour]) -> Image.Image:
 
 
 def claim_folder(folder: str | Path, settings: dict, overwrite: bool = False) -> None:
-    """Note down what results are made with, so that a later run goes on with the same only.
+    """Note down what results are made with; raises where the folder has those of other settings.
 
-    Args:
-        folder (str | Path): Of the results; made where it is not there.
-        settings (dict): Plain values: classes, threshold, model.
-        overwrite (bool): Results of other settings may be replaced.
-
-    Raises:
-        ValueError: The folder has results of other settings.
+    ``settings`` are plain values: classes, threshold, model. With ``overwrite`` results of others
+    may be replaced.
     """
     file = Path(folder) / SETTINGS
     settings = json.loads(json.dumps(settings))  # as they will be read

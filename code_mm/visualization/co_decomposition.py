@@ -8,7 +8,7 @@ import numpy as np
 from code_mm.tokenizers import Tokenizer
 
 from .caption_words import CaptionWord, caption_words, noun_occurrences, word_weights
-from .colours import noun_colours
+from .colours import NOUN_COLOURS
 from .lettering import WHITE, Colour, TextPiece, draw_legend, draw_text
 from .panels import below, beside, check_image, panel_size, resize_image
 
@@ -39,20 +39,17 @@ def draw_co_decomposition(
         word_masks (np.ndarray, optional): (k, l) in [0, 1] over token positions, the start token
             first; None leaves the words uncoloured.
         nouns (Sequence[str]): The ``k`` selected nouns.
-        panel (int): Longer side of each image in the picture, in pixels.
+        panel (int): Longer side of each of the two images in pixels.
         tokenizer (Tokenizer, optional): The model's; CLIP's by default.
 
-    Returns:
-        np.ndarray: (h, w, 3) uint8 RGB, about twice ``panel`` wide.
-
     Raises:
-        ValueError: If the shapes do not fit together or masks leave [0, 1].
+        ValueError: The shapes do not fit together, or masks leave [0, 1].
     """
     check_image(image)
     region_masks = _checked_masks(region_masks, 'region_masks', 'k, H, W', len(nouns))
     word_masks = np.zeros((len(nouns), 1)) if word_masks is None else word_masks
     word_masks = _checked_masks(word_masks, 'word_masks', 'k, l', len(nouns))
-    colours = noun_colours(len(nouns))
+    colours = [NOUN_COLOURS[j % len(NOUN_COLOURS)] for j in range(len(nouns))]
 
     size = panel_size(image, panel)
     shown = resize_image(image, size)
@@ -60,8 +57,15 @@ def draw_co_decomposition(
     regions = _overlay_regions(shown, np.reshape(masks, (len(nouns), *size)), colours)
     words = caption_words(caption, tokenizer)
     width, letter = max(size[1], panel), max(13, panel // 22)
-    asked = draw_text(_underlined(words, nouns, colours), width, letter)
     found = [draw_text(_coloured(words, word_weights(words, word_masks), colours), width, letter)]
+    noun_of = {
+        i: c for n, c in zip(nouns, colours, strict=True) for i in noun_occurrences(words, n)
+    }
+    underlined = [
+        TextPiece(word.text, underline=noun_of.get(i), space_before=word.space_before)
+        for i, word in enumerate(words)
+    ]
+    asked = draw_text(underlined, width, letter)
     if nouns:
         found.append(draw_legend(nouns, colours, width, letter))
     return beside([below([shown, asked]), below([regions, *found])])
@@ -97,18 +101,6 @@ def _checked_masks(masks: np.ndarray, name: str, axes: str, k: int) -> np.ndarra
             'give probabilities, not logits'
         )
     return masks.clip(0, 1)
-
-
-def _underlined(
-    words: list[CaptionWord], nouns: Sequence[str], colours: Sequence[Colour]
-) -> list[TextPiece]:
-    of_word = {}
-    for noun, colour in zip(nouns, colours, strict=True):
-        of_word.update(dict.fromkeys(noun_occurrences(words, noun), colour))
-    return [
-        TextPiece(word.text, underline=of_word.get(i), space_before=word.space_before)
-        for i, word in enumerate(words)
-    ]
 
 
 def _coloured(

@@ -54,25 +54,22 @@ def check_image(image: np.ndarray) -> None:
 def check_labels(
     labels: np.ndarray,
     image: np.ndarray,
-    num_classes: int,
+    classes: Sequence[str],
+    palette: Sequence,
     ignore_index: int | None = None,
     title: str = 'the image',
 ) -> None:
-    """Raise ValueError unless ``labels`` (H, W) fits the image and its labels are classes."""
+    """Raise ValueError unless ``labels`` (H, W) fits the image and has classes with colours."""
+    if len(classes) != len(palette):
+        raise ValueError(f'expected a colour per class ({len(classes)}), but got {len(palette)}')
     if labels.shape != image.shape[:2]:
         raise ValueError(
             f'expected labels of {title!r} with the shape of the image {image.shape[:2]}, '
             f'but got {labels.shape}'
         )
-    wrong = sorted(set(np.unique(labels).tolist()) - {ignore_index} - set(range(num_classes)))
+    wrong = sorted(set(np.unique(labels).tolist()) - {ignore_index} - set(range(len(classes))))
     if wrong:
         raise ValueError(
-            f'expected labels of {title!r} below {num_classes} (or {ignore_index}, ignored), '
+            f'expected labels of {title!r} below {len(classes)} (or {ignore_index}, ignored), '
             f'but got {wrong[:5]}'
         )
-
-
-def check_palette(classes: Sequence[str], palette: Sequence) -> None:
-    """Raise ValueError unless there is a colour per class."""
-    if len(classes) != len(palette):
-        raise ValueError(f'expected a colour per class ({len(classes)}), but got {len(palette)}')

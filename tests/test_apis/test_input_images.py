@@ -133,16 +133,15 @@ def test_files_that_cannot_be_read(read, photos, name, reason):
     [
         dict(test_pipeline=STEPS),
         dict(test_dataloader=dict(dataset=dict(pipeline=STEPS))),
-        dict(test_dataloader=None, val_dataloader=dict(dataset=dict(pipeline=STEPS))),
     ],
 )
 def test_the_configs_pipeline_without_annotations(cfg):
-    cfg = ConfigDict(cfg)
-    packed = ImagePipeline(cfg).pack(WIDE, WIDE)
-    assert packed['inputs'].shape == (3, 12, 18)
-    assert packed['data_samples'].ori_shape == (24, 36)
-    assert packed['data_samples'].img_shape == (12, 18)
-    assert ImagePipeline(cfg, shorter_side=6).pack(WIDE, WIDE)['inputs'].shape == (3, 6, 9)
+    for side, shape in ((None, (12, 18)), (6, (6, 9))):
+        batches = ImagePipeline(ConfigDict(cfg), side).batches(list_images(WIDE), 1, 'raise', {})
+        ((packed,),) = batches
+        assert packed['inputs'].shape == (3, *shape)
+        assert packed['data_samples'].ori_shape == (24, 36)
+        assert packed['data_samples'].img_shape == shape
 
 
 @pytest.mark.parametrize(

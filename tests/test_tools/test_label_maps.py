@@ -3,7 +3,7 @@ import pytest
 import torch
 from label_maps import (
     SavedPredictions,
-    find_images,
+    find_image,
     load_truth,
     predict_label_maps,
 )
@@ -123,9 +123,8 @@ PATHS = ['data/0007.jpg', 'data/b.png', 'data/x/c.jpg', 'data/y/c.jpg']
 
 
 def test_indices_names_and_paths():
-    assert find_images(PATHS, ['1', '-1', '0007', 'b', 'b.png', 'data/x/c.jpg']) == [
-        *(1, 3, 0, 1, 1, 2),
-    ]
+    names = ['1', '-1', '0007', 'b', 'b.png', 'data/x/c.jpg']
+    assert [find_image(PATHS, name) for name in names] == [1, 3, 0, 1, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -139,4 +138,4 @@ def test_indices_names_and_paths():
 )
 def test_what_is_not_there(name, error, message):
     with pytest.raises(error, match=message):
-        find_images(PATHS, [name])
+        find_image(PATHS, name)

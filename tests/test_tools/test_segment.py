@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from class_advice import otsu_threshold
+from check_classes import otsu_threshold
 from mmengine.config import Config
 from PIL import Image
 from tiny_model import code_config, tiny_code

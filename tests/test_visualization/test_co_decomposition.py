@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from code_mm.visualization import draw_co_decomposition, noun_colours
+from code_mm.visualization import distinct_palette, draw_co_decomposition
 
 CAPTION = 'a red circle on the grass'
 NOUNS = ['circle', 'grass']
@@ -28,19 +28,19 @@ def test_regions_and_words_have_the_colour_of_their_noun():
     assert picture.dtype == np.uint8
     right = picture[:, -128:]
     for j, row in enumerate((30, 98)):  # centres of the upper and lower half
-        expected = 0.6 * np.array(noun_colours(2)[j]) + 0.4 * 120
+        expected = 0.6 * np.array(distinct_palette(2)[j]) + 0.4 * 120
         np.testing.assert_allclose(right[row, 64], expected, atol=1.5)
     below = picture[128:]
-    assert all(contains(below[:, -128:], colour) for colour in noun_colours(2))
+    assert all(contains(below[:, -128:], colour) for colour in distinct_palette(2))
     # left: the untouched image, nouns underlined, words without ground
     assert (picture[:128, :128] == 120).all()
-    assert all(contains(below[:, :128], colour) for colour in noun_colours(2))
+    assert all(contains(below[:, :128], colour) for colour in distinct_palette(2))
 
 
 def test_strength_follows_probability_and_is_dark_without_region():
     image, masks, words = inputs()
     weak = draw_co_decomposition(image, 0.5 * masks, CAPTION, 0.3 * words, NOUNS, panel=128)
-    strong = np.array(noun_colours(1)[0])
+    strong = np.array(distinct_palette(1)[0])
     assert contains(weak[128:, -128:], 255 - 0.3 * (255 - strong))
     shade = 120 * (0.55 + 0.45 * 0.5)
     np.testing.assert_allclose(weak[30, -64], 0.3 * strong + 0.7 * shade, atol=1.5)

@@ -10,15 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from analysis_options import (
-    OUT,
-    add_run_options,
-    count_pixels,
-    load_config,
-    parse_runs,
-    save_figure,
-    test_dataset,
-)
+from analysis_options import OUT, count_pixels, make_parser, read_runs, save_picture
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
@@ -26,10 +18,7 @@ PER_COLUMN = 50
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_run_options(parser)
+    parser = make_parser(__doc__, runs=True)
     parser.add_argument(
         '--sort',
         choices=['iou', 'difference', 'label'],
@@ -115,10 +104,9 @@ def _draw_bars(axes, runs, classes, labels) -> None:
 
 def main() -> None:
     args = parse_args()
-    runs = parse_runs(args.runs)
     from code_mm.evaluation import class_ious, write_result_table
 
-    dataset = test_dataset(load_config(args.config, args.cfg_options), args.dataset)
+    dataset, runs = read_runs(args)
     classes = dataset.metainfo['classes']
     counts = count_pixels(dataset, runs)
     ious = {title: 100 * class_ious(pixels) for title, pixels in counts.items()}
@@ -126,7 +114,7 @@ def main() -> None:
     rows = [{'class': classes[i], **{t: float(v[i]) for t, v in ious.items()}} for i in order]
     write_result_table(rows, args.out / 'class_iou')
     print(f'table: {args.out / "class_iou.md"} and .json')
-    save_figure(draw_class_ious(ious, classes, order), args.out / 'class_iou.png')
+    save_picture(draw_class_ious(ious, classes, order), args.out / 'class_iou.png')
 
 
 if __name__ == '__main__':

@@ -9,13 +9,11 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from analysis_options import OUT, load_config, load_model, save_picture
+from analysis_options import OUT, load_config, load_model, make_parser, save_picture
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('config', help='config that the model was trained with')
     parser.add_argument('checkpoint', help='its checkpoint')
     parser.add_argument('--image', required=True, help='image file')

@@ -9,23 +9,11 @@ import argparse
 import json
 from pathlib import Path
 
-from analysis_options import (
-    OUT,
-    add_picture_options,
-    add_run_options,
-    draw_table,
-    load_config,
-    parse_runs,
-    save_picture,
-    test_dataset,
-)
+from analysis_options import OUT, add_picture_options, make_parser, read_runs, save_table
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_run_options(parser)
+    parser = make_parser(__doc__, runs=True)
     parser.add_argument('--num', type=int, default=5, help='how many of either kind')
     parser.add_argument(
         '--scores',
@@ -118,14 +106,10 @@ def comparison_row(index: int, runs: dict, classes, ignore_index: int):
 
 def main() -> None:
     args = parse_args()
-    folders = parse_runs(args.runs)
-    from label_maps import SavedPredictions
-
     from code_mm.evaluation.per_image_iou import write_per_image_iou
 
-    dataset = test_dataset(load_config(args.config, args.cfg_options), args.dataset)
+    dataset, runs = read_runs(args)
     meta, ignore_index = dataset.metainfo, dataset.ignore_index
-    runs = {title: SavedPredictions(dataset, folder) for title, folder in folders.items()}
     first = next(iter(runs.values()))
     if args.scores:
         scores = read_scores(args.scores, first)
@@ -135,10 +119,9 @@ def main() -> None:
         print(f'scores: {args.out / "per_image_iou.jsonl"}')
     worst, best = rank_images([score.mean for score in scores], args.num)
     for kind, indices in (('worst', worst), ('best', best)):
-        if not indices:
-            continue
         rows = [comparison_row(i, runs, meta['classes'], ignore_index) for i in indices]
-        save_picture(draw_table(rows, meta, dataset, args), args.out / f'{kind}.png')
+        if rows:
+            save_table(rows, meta, dataset, args, args.out / f'{kind}.png')
 
 
 if __name__ == '__main__':
