@@ -163,11 +163,7 @@ class CoDeInferencer:
         background: bool | None = None,
         background_threshold: float | None = None,
     ) -> ClassQuery:
-        """What to look for: these arguments, else the constructor's, else the config's.
-
-        Raises:
-            ValueError: No or contradictory names, or a phrase longer than the text context.
-        """
+        """What to look for: these arguments, else the constructor's, else the config's."""
         own_classes, *own_background = self._asked
         names, threshold = self._configured
         if background is None and background_threshold is None:

@@ -170,22 +170,21 @@ class ImagePipeline:
 
 
 def _checked_array(array: np.ndarray) -> np.ndarray:
-    if array.ndim == 2:
-        array = array[..., None]
-    if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or not array.size:
+    image = array[..., None] if array.ndim == 2 else array
+    if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or not image.size:
         raise UnreadableImage(f'expected an array (H, W, 3) in BGR, but got shape {array.shape}')
-    array = np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array[..., :3]
-    if array.dtype == np.uint16:
-        array = (array >> 8).astype(np.uint8)
-    if array.dtype == np.uint8:
-        return np.ascontiguousarray(array)
-    if not np.issubdtype(array.dtype, np.floating):
-        raise UnreadableImage(f'expected uint8, uint16 or floating point, but got {array.dtype}')
-    if not np.isfinite(array).all():
-        raise UnreadableImage('expected finite values, but got NaN or infinity')
-    if 0 < array.max() <= 1:
-        raise UnreadableImage('expected values in 0 .. 255, but got 0 .. 1; multiply by 255')
-    return np.ascontiguousarray(array, dtype=np.float32)
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+    elif image.dtype != np.uint8:
+        if not np.issubdtype(image.dtype, np.floating):
+            raise UnreadableImage(f'expected uint8, uint16 or floats, but got {image.dtype}')
+        if not np.isfinite(image).all():
+            raise UnreadableImage('expected finite values, but got NaN or infinity')
+        if 0 < image.max() <= 1:
+            raise UnreadableImage('expected values in 0 .. 255, but got 0 .. 1; multiply by 255')
+        image = image.astype(np.float32)
+    image = image.repeat(3, axis=2) if image.shape[2] == 1 else image[..., :3]
+    return np.ascontiguousarray(image)
 
 
 def _of_folder(folder: Path) -> list[Path]:

@@ -19,8 +19,6 @@ from code_mm.visualization.lettering import Colour
 
 from .input_images import InputImage
 
-SETTINGS = 'settings.json'
-
 
 @dataclass
 class Segmentation:
@@ -163,7 +161,7 @@ def claim_folder(folder: str | Path, settings: dict, overwrite: bool = False) ->
     ``settings`` are plain values: classes, threshold, model. With ``overwrite`` results of others
     may be replaced.
     """
-    file = Path(folder) / SETTINGS
+    file = Path(folder) / 'settings.json'
     settings = json.loads(json.dumps(settings))  # as they will be read
     if file.is_file() and not overwrite:
         found = json.loads(file.read_text())

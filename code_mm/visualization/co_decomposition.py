@@ -10,7 +10,7 @@ from code_mm.tokenizers import Tokenizer
 from .caption_words import CaptionWord, caption_words, noun_occurrences, word_weights
 from .colours import NOUN_COLOURS
 from .lettering import WHITE, Colour, TextPiece, draw_legend, draw_text
-from .panels import below, beside, check_image, panel_size, resize_image
+from .panels import below, beside, panel_size, resize_image
 
 _REGION_OPACITY = 0.6
 _OUTSIDE_BRIGHTNESS = 0.55
@@ -41,19 +41,14 @@ def draw_co_decomposition(
         nouns (Sequence[str]): The ``k`` selected nouns.
         panel (int): Longer side of each of the two images in pixels.
         tokenizer (Tokenizer, optional): The model's; CLIP's by default.
-
-    Raises:
-        ValueError: The shapes do not fit together, or masks leave [0, 1].
     """
-    check_image(image)
-    region_masks = _checked_masks(region_masks, 'region_masks', 'k, H, W', len(nouns))
-    word_masks = np.zeros((len(nouns), 1)) if word_masks is None else word_masks
-    word_masks = _checked_masks(word_masks, 'word_masks', 'k, l', len(nouns))
+    if word_masks is None:
+        word_masks = np.zeros((len(nouns), 1))
     colours = [NOUN_COLOURS[j % len(NOUN_COLOURS)] for j in range(len(nouns))]
 
     size = panel_size(image, panel)
     shown = resize_image(image, size)
-    masks = [cv2.resize(mask, size[::-1], interpolation=cv2.INTER_LINEAR) for mask in region_masks]
+    masks = [cv2.resize(mask, size[::-1]) for mask in np.float32(region_masks)]
     regions = _overlay_regions(shown, np.reshape(masks, (len(nouns), *size)), colours)
     words = caption_words(caption, tokenizer)
     width, letter = max(size[1], panel), max(13, panel // 22)
@@ -73,7 +68,7 @@ def draw_co_decomposition(
 
 def _overlay_regions(image: np.ndarray, masks: np.ndarray, colours: Sequence[Colour]) -> np.ndarray:
     """Soft masks (k, H, W) in colour over the image, which is paled, and dark where no mask is."""
-    covered = np.clip(masks.max(axis=0, initial=0), 0, 1)[..., None]
+    covered = masks.max(axis=0, initial=0)[..., None]
     # nearly grey, so that no colour of the image is taken for that of a noun
     grey = image.mean(axis=2, keepdims=True)
     pale = _SATURATION * image + (1 - _SATURATION) * grey
@@ -87,20 +82,6 @@ def _overlay_regions(image: np.ndarray, masks: np.ndarray, colours: Sequence[Col
         outline, _ = cv2.findContours(hard, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(picture, outline, -1, colour, thickness=2)
     return picture
-
-
-def _checked_masks(masks: np.ndarray, name: str, axes: str, k: int) -> np.ndarray:
-    masks = np.asarray(masks, np.float32)
-    if masks.ndim != axes.count(',') + 1 or len(masks) != k:
-        raise ValueError(
-            f'expected {name} of shape ({axes}) with k = {k} nouns, but got {masks.shape}'
-        )
-    if masks.size and not (masks.min() >= -1e-3 and masks.max() <= 1 + 1e-3):
-        raise ValueError(
-            f'expected {name} in [0, 1], but got [{masks.min():.3g}, {masks.max():.3g}]; '
-            'give probabilities, not logits'
-        )
-    return masks.clip(0, 1)
 
 
 def _coloured(

@@ -13,7 +13,6 @@ from .lettering import WHITE, Colour, TextPiece, draw_legend, draw_text
 from .panels import (
     below,
     beside,
-    check_image,
     check_labels,
     panel_size,
     resize_image,
@@ -68,7 +67,6 @@ def draw_comparison(
         raise ValueError('expected at least one image to draw, but got none')
     found = set()
     for row in rows:
-        check_image(row.image)
         for title, labels in row.maps.items():
             check_labels(labels, row.image, classes, palette, ignore_index, title)
             found |= set(np.unique(labels).tolist())

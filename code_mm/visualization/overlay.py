@@ -6,7 +6,7 @@ import numpy as np
 
 from .colours import paint_labels
 from .lettering import WHITE, Colour, TextPiece, draw_text
-from .panels import below, check_image, check_labels, panel_size, resize_image, resize_labels
+from .panels import below, check_labels, panel_size, resize_image, resize_labels
 
 # Smaller images are enlarged, so that the legend can be read.
 _MIN_LONG_SIDE = 480
@@ -37,7 +37,6 @@ def draw_overlay(
     Raises:
         ValueError: Shapes do not fit, or a label has no class or colour.
     """
-    check_image(image)
     check_labels(labels, image, classes, palette)
     if not 0 <= opacity <= 1:
         raise ValueError(f'expected an opacity in [0, 1], but got {opacity}')

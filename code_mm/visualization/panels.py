@@ -43,14 +43,6 @@ def _filled(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.pad(picture, ((0, under), (0, right), (0, 0)), constant_values=255)
 
 
-def check_image(image: np.ndarray) -> None:
-    """Raise ValueError unless ``image`` is a uint8 RGB picture (H, W, 3)."""
-    ok = isinstance(image, np.ndarray) and image.dtype == np.uint8
-    if not (ok and image.ndim == 3 and image.shape[2] == 3 and image.size):
-        got = f'{getattr(image, "dtype", type(image))} {getattr(image, "shape", "")}'
-        raise ValueError(f'expected image as a uint8 array (H, W, 3) in RGB, but got {got}')
-
-
 def check_labels(
     labels: np.ndarray,
     image: np.ndarray,

