@@ -29,14 +29,11 @@ class ClassQuery:
         """All names in label order, 'background' in front where there is one."""
         return self.words if self.background_threshold is None else (BACKGROUND, *self.words)
 
-    def colours(self, palette: Sequence[Colour] | None = None) -> list[Colour]:
-        """A colour per label: black for the background, then ``palette`` or distinct colours."""
-        count = len(self.words)
-        palette = distinct_palette(count) if palette is None else palette
-        if len(palette) < count:
-            raise ValueError(f'expected a palette of {count} colours, but got {len(palette)}')
+    @property
+    def colours(self) -> list[Colour]:
+        """A colour per label: black for the background, then colours far from each other."""
         background = [] if self.background_threshold is None else [(0, 0, 0)]
-        return background + [tuple(colour) for colour in palette[:count]]
+        return [*background, *distinct_palette(len(self.words))]
 
     def ask(self, model: nn.Module) -> None:
         """Let a ``ZeroShotSegmentor`` look for these classes, unless it does already.

@@ -15,8 +15,6 @@ from mmseg.visualization import SegLocalVisualizer
 from rich.progress import track
 from torch import nn
 
-from code_mm.visualization.lettering import Colour
-
 from .class_query import ClassQuery, make_query
 from .input_images import (
     ImagePipeline,
@@ -43,7 +41,6 @@ class CoDeInferencer:
         device (str, optional): Default: the accelerator where there is one.
         classes (str | Sequence[str], optional): Default: the config's. For these, background and
             threshold see :func:`~.class_query.make_query`.
-        palette (Sequence, optional): RGB colours of the classes, the background's not among them.
         background (bool, optional): Whether pixels that fit no class become label 0.
         background_threshold (float, optional): Score in (0, 1) that a class must reach.
         shorter_side (int, optional): Resize images to this many pixels on their shorter side for
@@ -62,7 +59,6 @@ class CoDeInferencer:
         device: str | None = None,
         classes: str | Sequence[str] | None = None,
         *,
-        palette: Sequence[Colour] | None = None,
         background: bool | None = None,
         background_threshold: float | None = None,
         shorter_side: int | None = None,
@@ -83,7 +79,7 @@ class CoDeInferencer:
         self.pipeline = ImagePipeline(self.cfg, shorter_side)
         self.show_progress = show_progress
         self._configured = self.model.class_names, self.model.background_threshold
-        self._asked, self._palette = (classes, background, background_threshold), palette
+        self._asked = classes, background, background_threshold
         if classes is not None:
             self.query()  # mistakes are named at once
 
@@ -191,13 +187,12 @@ class CoDeInferencer:
             raise ValueError(f'expected batch_size >= 1, but got {batch_size}')
         if on_error not in ('skip', 'raise'):
             raise ValueError(f"expected on_error 'skip' or 'raise', but got {on_error!r}")
-        failed, palette = {} if failed is None else failed, query.colours(self._palette)
+        failed = {} if failed is None else failed
         for items in self.pipeline.batches(images, batch_size, on_error, failed):
             query.ask(self.model)
             for item, sample in zip(items, self._predict(items, keep_scores), strict=True):
                 image = cv2.cvtColor(item['image'], cv2.COLOR_BGR2RGB)
-                names, threshold = query.names, query.background_threshold
-                yield Segmentation(item['input'], image, sample, names, palette, threshold)
+                yield Segmentation(item['input'], image, sample, query)
 
     @torch.no_grad()
     def _predict(self, items: list[dict], keep_scores: bool) -> list[SegDataSample]:

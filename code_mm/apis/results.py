@@ -17,6 +17,7 @@ from code_mm.atomic_write import atomic_write
 from code_mm.visualization import draw_overlay
 from code_mm.visualization.lettering import Colour
 
+from .class_query import ClassQuery
 from .input_images import InputImage
 
 
@@ -29,16 +30,12 @@ class Segmentation:
     """(H, W, 3) uint8 RGB."""
     sample: SegDataSample
     """mmseg's result, on the CPU."""
-    classes: tuple[str, ...]
-    """Names in label order; 'background' first where there is one."""
-    palette: list[Colour]
-    """RGB colours in label order."""
-    background_threshold: float | None
-    """Score of label 0, the background; None where there is none."""
+    query: ClassQuery
+    """What was looked for: ``query.names`` are the classes in label order."""
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """(H, W) int32, indices into :attr:`classes`."""
+        """(H, W) int32, indices into the names."""
         return self.sample.pred_sem_seg.data[0].numpy().astype(np.int32)
 
     @property
@@ -51,20 +48,20 @@ class Segmentation:
     @cached_property
     def shares(self) -> dict[str, float]:
         """Share of the image's pixels by class name, in label order; they add up to 1."""
-        counts = np.bincount(self.labels.ravel(), minlength=len(self.classes))
-        return dict(zip(self.classes, (counts / self.labels.size).tolist(), strict=True))
+        counts = np.bincount(self.labels.ravel(), minlength=len(self.query.names))
+        return dict(zip(self.query.names, (counts / self.labels.size).tolist(), strict=True))
 
     @property
     def masks(self) -> dict[str, np.ndarray]:
         """(H, W) bool by name, of the classes that occur."""
-        return {self.classes[label]: self.labels == label for label in np.unique(self.labels)}
+        names = self.query.names
+        return {names[label]: self.labels == label for label in np.unique(self.labels)}
 
     def overlay(self, opacity: float = 0.6, whole_legend: bool = False) -> np.ndarray:
         """The image with its classes in colour and a legend, RGB; see ``draw_overlay``."""
-        plain = None if self.background_threshold is None else 0
-        return draw_overlay(
-            self.image, self.labels, self.classes, self.palette, opacity, plain, whole_legend
-        )
+        plain = None if self.query.background_threshold is None else 0
+        looks = (self.query.names, self.query.colours, opacity, plain, whole_legend)
+        return draw_overlay(self.image, self.labels, *looks)
 
     def describe(self) -> dict:
         """What the json file of an image holds: its classes and their masks, run-length coded."""
@@ -74,7 +71,7 @@ class Segmentation:
             runs = coco.encode(np.asfortranarray(mask, np.uint8))
             segments.append(
                 dict(
-                    label=self.classes.index(name),
+                    label=self.query.names.index(name),
                     name=name,
                     area=int(mask.sum()),
                     share=round(self.shares[name], 6),
@@ -85,8 +82,8 @@ class Segmentation:
             image=self.input.shown,
             height=height,
             width=width,
-            classes=list(self.classes),
-            background_threshold=self.background_threshold,
+            classes=list(self.query.names),
+            background_threshold=self.query.background_threshold,
             segments=segments,
         )
 
@@ -139,7 +136,7 @@ class ResultFolders:
                     text = json.dumps(result.describe(), ensure_ascii=False)
                     Path(unfinished).write_text(text, encoding='utf-8')
                 elif kind == 'pred':
-                    label_image(result.labels, result.palette).save(unfinished, format='PNG')
+                    label_image(result.labels, result.query.colours).save(unfinished, format='PNG')
                 elif path.suffix == '.jpg':
                     Image.fromarray(overlay).save(unfinished, format='JPEG', quality=90)
                 else:

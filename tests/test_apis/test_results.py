@@ -7,21 +7,21 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from PIL import Image
 
+from code_mm.apis.class_query import ClassQuery
 from code_mm.apis.input_images import InputImage
 from code_mm.apis.results import ResultFolders, Segmentation, claim_folder, label_image
 from code_mm.datasets.benchmarks.coco_masks import decode_mask
 
 LABELS = np.array([[0, 0, 2], [0, 2, 2]])
-CLASSES = ('background', 'cat', 'grüne Katze')
+QUERY = ClassQuery(('cat', 'grüne Katze'), 0.4)
 
 
-def segmentation(labels=LABELS, classes=CLASSES, threshold=0.4, scores=None):
-    sample = SegDataSample(pred_sem_seg=PixelData(data=torch.from_numpy(labels)[None]))
+def segmentation(scores=None):
+    sample = SegDataSample(pred_sem_seg=PixelData(data=torch.from_numpy(LABELS)[None]))
     if scores is not None:
         sample.seg_logits = PixelData(data=scores)
-    image = np.full((*labels.shape, 3), 100, np.uint8)
-    palette = [(0, 0, 0), (10, 20, 30), (40, 50, 60)]
-    return Segmentation(InputImage('a', 'x/a.jpg'), image, sample, classes, palette, threshold)
+    image = np.full((*LABELS.shape, 3), 100, np.uint8)
+    return Segmentation(InputImage('a', 'x/a.jpg'), image, sample, QUERY)
 
 
 def test_shares_masks_and_scores():
@@ -44,11 +44,11 @@ def test_files_of_one_image(tmp_path):
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / 'vis/a.png')), overlay)
     labels = Image.open(tmp_path / 'pred/a.png')
     np.testing.assert_array_equal(np.asarray(labels), LABELS)
-    assert tuple(np.asarray(labels.convert('RGB'))[0, -1]) == (40, 50, 60)
+    assert tuple(np.asarray(labels.convert('RGB'))[0, -1]) == QUERY.colours[2]
     found = json.loads((tmp_path / 'json/a.json').read_text())
     segments = found.pop('segments')
     assert found == dict(
-        image='x/a.jpg', height=2, width=3, classes=list(CLASSES), background_threshold=0.4
+        image='x/a.jpg', height=2, width=3, classes=list(QUERY.names), background_threshold=0.4
     )
     assert [(s['label'], s['name'], s['area'], s['share']) for s in segments] == [
         (0, 'background', 3, 0.5),

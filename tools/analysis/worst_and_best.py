@@ -25,20 +25,8 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def score_images(predictions, classes, ignore_index: int) -> list:
-    """IoU of every image of the first run, in data set order."""
-    from rich.progress import track
-
-    from code_mm.evaluation.per_image_iou import image_iou
-
-    return [
-        image_iou(one.path, one.prediction, one.truth, classes, ignore_index)
-        for one in track(predictions, 'IoU per image', len(predictions))
-    ]
-
-
 def read_scores(path: str, predictions) -> list:
-    """The same from a file, brought into data set order by the images' paths."""
+    """IoU of every image from a file, brought into data set order by the images' paths."""
     from code_mm.evaluation.per_image_iou import ImageIoU
 
     scores = {}
@@ -106,7 +94,9 @@ def comparison_row(index: int, runs: dict, classes, ignore_index: int):
 
 def main() -> None:
     args = parse_args()
-    from code_mm.evaluation.per_image_iou import write_per_image_iou
+    from rich.progress import track
+
+    from code_mm.evaluation.per_image_iou import image_iou, write_per_image_iou
 
     dataset, runs = read_runs(args)
     meta, ignore_index = dataset.metainfo, dataset.ignore_index
@@ -114,7 +104,10 @@ def main() -> None:
     if args.scores:
         scores = read_scores(args.scores, first)
     else:
-        scores = score_images(first, meta['classes'], ignore_index)
+        scores = [
+            image_iou(one.path, one.prediction, one.truth, meta['classes'], ignore_index)
+            for one in track(first, 'IoU per image', len(first))
+        ]
         write_per_image_iou(scores, args.out / 'per_image_iou.jsonl')
         print(f'scores: {args.out / "per_image_iou.jsonl"}')
     worst, best = rank_images([score.mean for score in scores], args.num)
