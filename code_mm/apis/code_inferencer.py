@@ -9,11 +9,9 @@ import cv2
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
-from mmengine.registry import init_default_scope
 from mmseg.structures import SegDataSample
 from mmseg.visualization import SegLocalVisualizer
 from rich.progress import track
-from torch import nn
 
 from .class_query import ClassQuery, make_query
 from .input_images import (
@@ -24,7 +22,7 @@ from .input_images import (
     is_single,
     list_images,
 )
-from .load_model import check_type, load_config, load_zero_shot_model
+from .load_model import load_config, load_zero_shot_model
 from .results import ResultFolders, Segmentation
 
 
@@ -35,8 +33,8 @@ class CoDeInferencer:
     built again, and names are embedded where they changed only.
 
     Args:
-        model (str | Path | Config | nn.Module): Config with a ``ZeroShotSegmentor`` or
-            ``CoDeSegmentor`` and a ``test_pipeline``, or such a model from mmseg's ``init_model``.
+        model (str | Path | Config): With a ``ZeroShotSegmentor`` or ``CoDeSegmentor`` and a
+            ``test_pipeline``.
         weights (str | Path, optional): Checkpoint. Default: what the config's ``init_cfg`` names.
         device (str, optional): Default: the accelerator where there is one.
         classes (str | Sequence[str], optional): Default: the config's. For these, background and
@@ -54,7 +52,7 @@ class CoDeInferencer:
 
     def __init__(
         self,
-        model: str | Path | dict | nn.Module,
+        model: str | Path | dict,
         weights: str | Path | None = None,
         device: str | None = None,
         classes: str | Sequence[str] | None = None,
@@ -64,19 +62,8 @@ class CoDeInferencer:
         shorter_side: int | None = None,
         show_progress: bool = True,
     ) -> None:
-        if isinstance(model, nn.Module):
-            check_type(type(model))
-            if getattr(model, 'cfg', None) is None or weights is not None:
-                raise ValueError(
-                    'expected a model with its weights loaded and its config in model.cfg, as '
-                    'mmseg.apis.init_model gives it; or hand over config and weights'
-                )
-            self.model = (model if device is None else model.to(device)).eval()
-        else:
-            self.model = load_zero_shot_model(load_config(model), weights, device or get_device())
-        self.cfg = self.model.cfg
-        init_default_scope(self.cfg.get('default_scope', 'mmseg'))
-        self.pipeline = ImagePipeline(self.cfg, shorter_side)
+        self.model = load_zero_shot_model(load_config(model), weights, device or get_device())
+        self.pipeline = ImagePipeline(self.model.cfg, shorter_side)
         self.show_progress = show_progress
         self._configured = self.model.class_names, self.model.background_threshold
         self._asked = classes, background, background_threshold

@@ -52,7 +52,14 @@ def load_zero_shot_model(
             'checkpoint as the second argument'
         )
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    check_type(cfg.model.type)
+    kind = cfg.model.type
+    found = MODELS.get(kind) if isinstance(kind, str) else kind
+    if found is None or not issubclass(found, ZeroShotSegmentor):
+        raise TypeError(
+            'expected a model that takes class names (ZeroShotSegmentor, CoDeSegmentor), but got '
+            f'{getattr(kind, "__name__", kind)}; use mmseg.apis.MMSegInferencer for models with '
+            'trained classes'
+        )
     model = MODELS.build(cfg.model)
     if weights is None:
         logger = MMLogger.get_current_instance()
@@ -63,17 +70,6 @@ def load_zero_shot_model(
         load_model_weights(model, weights)
     model.cfg = cfg
     return model.to(device).eval()
-
-
-def check_type(kind: str | type) -> None:
-    """Raise a TypeError unless models of this type, or registered name, take class names."""
-    found = MODELS.get(kind) if isinstance(kind, str) else kind
-    if found is None or not issubclass(found, ZeroShotSegmentor):
-        raise TypeError(
-            'expected a model that takes class names (ZeroShotSegmentor, CoDeSegmentor), but got '
-            f'{getattr(kind, "__name__", kind)}; use mmseg.apis.MMSegInferencer for models with '
-            'trained classes'
-        )
 
 
 def _is_no_parameter(record: logging.LogRecord) -> bool:

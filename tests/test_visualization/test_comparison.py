@@ -43,14 +43,6 @@ def test_one_column_per_title_and_one_legend():
     assert has(legend, SECOND)
 
 
-def test_background_and_ignored_pixels_stay_grey():
-    rows = [row(CoDe=0), row(CoDe=255)]
-    picture = draw_comparison(rows, CLASSES, PALETTE, background=0, panel=64)
-    assert (np.ptp(picture, axis=-1) == 0).all()
-    coloured = draw_comparison(rows, CLASSES, PALETTE, background=None, panel=64)
-    assert has(coloured, blended(FIRST))
-
-
 def test_one_image_in_the_data_sets_own_colours():
     image = np.zeros((64, 64, 3), np.uint8)
     image[..., 0] = 200  # red: its grey is 60
@@ -63,6 +55,8 @@ def test_one_image_in_the_data_sets_own_colours():
     assert (found[:, :31] == 15).all() and (found[:, 33:] == [165, 15, 15]).all()
     assert (found[:, 31:33] == 255).all()  # outlines
     assert (prediction == 60).all()  # ignored
+    rows, keys = [row(CoDe=0), row(CoDe=255)], dict(background=0, panel=64)
+    assert (np.ptp(draw_comparison(rows, CLASSES, PALETTE, **keys), axis=-1) == 0).all()
     assert has(picture[-30:], PALETTE[1]) and not has(picture[-30:], PALETTE[2])
 
 
