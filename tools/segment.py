@@ -60,13 +60,12 @@ def split_inputs(inputs: list[str]) -> tuple[list, list[Path]]:
     for path in map(Path, inputs):
         if not path.exists():
             raise FileNotFoundError(f'expected an image, a video or a folder, not {str(path)!r}')
-        found = [file for file in sorted(path.iterdir()) if is_video(file)] if path.is_dir() else []
+        if not path.is_dir():
+            (videos if is_video(path) else images).append(path)
+            continue
+        found = [file for file in sorted(path.iterdir()) if is_video(file)]
         videos += found
-        if is_video(path):
-            videos.append(path)
-        elif not path.is_dir():
-            images.append(path)
-        elif not found or any(file not in found for file in path.iterdir()):
+        if not found or len(found) < len(list(path.iterdir())):
             images += [image.source for image in list_images(path)]
     return images and list_images(images), videos
 

@@ -114,9 +114,9 @@ class CoDeInferencer:
         results = self.segment(images, query, batch_size, on_error, failed, keep_scores)
         if self.show_progress:
             results = track(results, description='Inference', total=len(images))
+        drawn = return_vis or show or (out_dir and img_out_dir)
         parts, window = [], SegLocalVisualizer() if show else None
         for result in results:
-            drawn = return_vis or show or folders.draws
             overlay = result.overlay(opacity) if drawn else None
             if show:
                 window.show(overlay, win_name=result.input.shown, wait_time=wait_time)

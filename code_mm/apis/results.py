@@ -111,11 +111,6 @@ class ResultFolders:
         wanted = kinds if str(out_dir) else {}
         self._kinds = {k: (Path(out_dir) / name, end) for k, (name, end) in wanted.items() if name}
 
-    @property
-    def draws(self) -> bool:
-        """Whether overlays are wanted."""
-        return 'vis' in self._kinds
-
     def path(self, kind: str, name: str) -> Path:
         """File of an image, ``kind`` being 'vis', 'pred' or 'json'."""
         folder, suffix = self._kinds[kind]

@@ -37,7 +37,7 @@ def test_shares_masks_and_scores():
 
 def test_files_of_one_image(tmp_path):
     folders = ResultFolders(tmp_path, json='json')
-    assert folders.draws and not folders.complete('a')
+    assert not folders.complete('a')
     overlay = np.random.default_rng(0).integers(0, 256, (5, 4, 3), np.uint8)
     folders.write(segmentation(), overlay)
     assert folders.complete('a') and not folders.complete('b')
@@ -63,7 +63,7 @@ def test_files_of_one_image(tmp_path):
 def test_only_what_is_asked_for(tmp_path):
     ResultFolders(tmp_path, vis='').write(segmentation(), None)
     assert [p.name for p in tmp_path.iterdir()] == ['pred']
-    assert not ResultFolders('').draws and not ResultFolders('').complete('a')
+    assert not ResultFolders('').complete('a')
 
 
 def test_label_maps_of_many_classes():

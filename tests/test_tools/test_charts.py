@@ -22,7 +22,6 @@ def test_order_of_classes():
     runs = dict(a=np.array([10, np.nan, 30, 10, 50.0]), b=np.array([10, 5, 90, 20, 51.0]))
     assert class_order(runs, 'iou', None) == [4, 2, 0, 3]
     assert class_order(runs, 'difference', None) == [2, 3, 4, 0]
-    assert class_order(runs, 'label', None) == [0, 2, 3, 4]
     assert class_order(runs, 'iou', 1) == [4, 3]
 
 

@@ -21,9 +21,9 @@ def parse_args() -> argparse.Namespace:
     parser = make_parser(__doc__, runs=True)
     parser.add_argument(
         '--sort',
-        choices=['iou', 'difference', 'label'],
+        choices=['iou', 'difference'],
         default='iou',
-        help='by the IoU of the first run, by how much the second run is better, or by label',
+        help='by the IoU of the first run, or by how much the second run is better',
     )
     parser.add_argument('--top', type=int, help='only the first and the last so many classes')
     parser.add_argument('--out', type=Path, default=OUT / 'class_iou', help='folder of the results')
@@ -32,13 +32,11 @@ def parse_args() -> argparse.Namespace:
 
 def class_order(ious: Mapping[str, np.ndarray], sort: str, top: int | None) -> list[int]:
     """Labels in drawing order; those without a value (NaN) are left out."""
-    first, *others = ious.values()
-    if sort == 'difference' and not others:
-        raise ValueError('--sort difference: expected at least two runs, but got one')
-    rank = dict(iou=first, label=-np.arange(len(first)) + 0 * first)
-    if others:
-        rank['difference'] = others[0] - first
-    values = rank[sort]
+    values, *others = ious.values()
+    if sort == 'difference':
+        if not others:
+            raise ValueError('--sort difference: expected at least two runs, but got one')
+        values = others[0] - values
     order = [i for i in np.argsort(-values, kind='stable').tolist() if not np.isnan(values[i])]
     if top is not None and 2 * top < len(order):
         order = order[:top] + order[-top:]

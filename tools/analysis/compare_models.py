@@ -7,6 +7,7 @@ Example:
 """
 
 import argparse
+import copy
 from pathlib import Path
 
 from analysis_options import (
@@ -102,8 +103,10 @@ def name_classes(segmentor, cfg, args: argparse.Namespace, meta: dict) -> int:
 
 
 def predict(args: argparse.Namespace, model: list[str], infos: list[dict], meta: dict) -> list:
-    """Label maps of one model on all images."""
-    from label_maps import predict_label_maps
+    """Label maps (H, W) of one model on all images, which need no truth, as in a test run."""
+    import torch
+    from mmcv.transforms import Compose
+    from mmengine.dataset import pseudo_collate
     from rich.progress import track
 
     title, config, checkpoint = model
@@ -111,8 +114,13 @@ def predict(args: argparse.Namespace, model: list[str], infos: list[dict], meta:
     segmentor = load_model(cfg, checkpoint, title)
     shift = name_classes(segmentor, cfg, args, meta)
     pipeline = test_dataset_config(cfg, args.dataset)['pipeline']
-    maps = predict_label_maps(segmentor, pipeline, infos)
-    return [labels + shift for labels in track(maps, title, len(infos))]
+    transform = Compose([step for step in pipeline if 'Annotation' not in step['type']])
+    maps = []
+    with torch.no_grad():
+        for info in track(infos, title):
+            (found,) = segmentor.test_step(pseudo_collate([transform(copy.deepcopy(info))]))
+            maps.append(found.pred_sem_seg.data[0].cpu().numpy().astype(int) + shift)
+    return maps
 
 
 def main() -> None:

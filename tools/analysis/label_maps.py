@@ -1,8 +1,7 @@
-"""Label maps of a data set's images: its truth, what a test run saved, what a model predicts."""
+"""Label maps of a data set's images: its truth, and what a test run saved."""
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,10 +9,7 @@ from typing import NamedTuple
 
 import mmcv
 import numpy as np
-import torch
-from mmcv.transforms import Compose
-from mmengine.dataset import BaseDataset, pseudo_collate
-from torch import nn
+from mmengine.dataset import BaseDataset
 
 
 class LabelledImage(NamedTuple):
@@ -91,22 +87,6 @@ def load_truth(dataset: BaseDataset, index: int) -> tuple[np.ndarray, int]:
         )
     truth = sample.gt_sem_seg.data.squeeze(0).numpy().astype(np.int64)
     return truth, int(bool(sample.metainfo.get('reduce_zero_label', False)))
-
-
-@torch.no_grad()
-def predict_label_maps(
-    model: nn.Module, pipeline: Sequence[dict], infos: Sequence[dict]
-) -> Iterator[np.ndarray]:
-    """Labels (H, W) int64 of images, at their size, as a test run predicts them.
-
-    Transforms that load annotations are left out, so that images without truth can be predicted.
-    ``infos`` are what the pipeline starts from: ``img_path`` at least.
-    """
-    kept = [step for step in pipeline if 'Annotation' not in step['type']]
-    transform = Compose(copy.deepcopy(kept))
-    for info in infos:
-        result = model.test_step(pseudo_collate([transform(copy.deepcopy(info))]))[0]
-        yield result.pred_sem_seg.data.squeeze(0).cpu().numpy().astype(np.int64)
 
 
 def image_paths(dataset: BaseDataset) -> list[str]:
