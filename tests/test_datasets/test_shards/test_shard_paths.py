@@ -49,12 +49,6 @@ def test_a_pattern_without_a_file_is_named(folder, pattern):
     assert repr(pattern) in str(error.value)
 
 
-@pytest.mark.parametrize(('shards', 'error'), [(3, TypeError), ([3], TypeError), ([], ValueError)])
-def test_not_a_list_of_paths(shards, error):
-    with pytest.raises(error, match='expected'):
-        expand_shard_paths(shards)
-
-
 @pytest.mark.parametrize(
     ('shard', 'url', 'name'),
     [

@@ -78,10 +78,6 @@ def test_small_images():
     assert load(encoded(picture((1, 1)), 'PNG'), min_size=1)['img_shape'] == (1, 1)
 
 
-def decoded_nothing(*args, **kwargs):
-    raise AssertionError('decoded')
-
-
 @pytest.mark.parametrize(
     ('data', 'detail'),
     [
@@ -91,7 +87,7 @@ def decoded_nothing(*args, **kwargs):
     ],
 )
 def test_claims_of_many_pixels_are_refused_before_decoding(monkeypatch, data, detail):
-    monkeypatch.setattr('mmcv.imfrombytes', decoded_nothing)
+    monkeypatch.delattr('mmcv.imfrombytes')
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         with pytest.raises(UnusableSample, match=f'large_image .*{detail}'):
@@ -103,7 +99,7 @@ def test_the_limit_of_pixels_is_a_key(monkeypatch):
     assert load(data, max_pixels=1200)['img_shape'] == (30, 40)
     with pytest.raises(UnusableSample, match=r'large_image \(40x30 pixels, max_pixels=1199\)'):
         load(data, max_pixels=1199)
-    monkeypatch.setattr('PIL.Image.open', decoded_nothing)  # None: the header is not looked at
+    monkeypatch.delattr('PIL.Image.open')  # None: the header is not looked at
     assert load(data, max_pixels=None)['img_shape'] == (30, 40)
 
 
@@ -114,12 +110,5 @@ def test_files(tmp_path):
     for name in ('absent.png', ''):  # the second is a folder
         with pytest.raises(UnusableSample, match='missing_image'):
             LoadCaptionImage()(dict(img_path=str(tmp_path / name)))
-
-
-def test_mistakes():
-    with pytest.raises(ValueError, match='expected min_size >= 1'):
-        LoadCaptionImage(min_size=0)
-    with pytest.raises(ValueError, match='expected max_pixels >= 1 or None'):
-        LoadCaptionImage(max_pixels=0)
     with pytest.raises(KeyError, match='expected img_bytes or img_path'):
         LoadCaptionImage()(dict(caption='a dog'))

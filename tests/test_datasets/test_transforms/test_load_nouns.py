@@ -4,7 +4,6 @@ from torch.utils.data import DataLoader
 from code_mm.datasets.captions import (
     CaptionListDataset,
     CaptionShardsDataset,
-    CaptionStreamDataset,
 )
 from code_mm.datasets.transforms import LoadNouns
 from code_mm.nouns.noun_cache import NounSettings, caption_checksum, nouns_file, write_nouns
@@ -60,13 +59,6 @@ def test_nouns_of_the_sample_come_first(write, write_tar):
     assert CaptionShardsDataset(path, pipeline=[LOAD])[0]['nouns'] == ['own']
     other = CaptionShardsDataset(path, nouns_field=None, pipeline=[LOAD])
     assert other[0]['nouns'] == NOUNS[0]
-
-
-def test_stream(write, shard):
-    write()
-    dataset = CaptionStreamDataset(dict(shards=shard), [LOAD], repeat=False, shuffle_buffer=0)
-    assert [sample['nouns'] for sample in dataset] == NOUNS
-    assert counts(dataset) == dict(found=4, missing=0, changed=0)
 
 
 def test_list(write, tmp_path):
