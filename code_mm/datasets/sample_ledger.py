@@ -94,23 +94,25 @@ class SampleLedger:
         """Note that a shard is going to be read."""
         self._add(_SHARDS)
 
-    def damage(self, key: str, problem: UnusableSample) -> None:
-        """Note a fault that is none of a single sample: part of a shard, a second member."""
-        self._add(_COLUMNS[problem.reason])
-        self._warn(key, problem)
+    def damage(
+        self, key: str, problem: UnusableSample, lost: bool = False, count: bool = True
+    ) -> None:
+        """Note a fault that is none of a single sample: part of a shard, a second member.
 
-    def lose_shard(self, shard: str, problem: UnusableSample, count: bool = True) -> None:
-        """Note a shard that cannot be read to its end; raise RuntimeError where too many cannot.
-
-        With ``count=False`` only warn, as another worker counts the same shard.
+        Args:
+            key (str): Where it is.
+            problem (UnusableSample): What it is.
+            lost (bool): A shard cannot be read to its end; RuntimeError where too many cannot.
+            count (bool): False: only warn, as another worker counts the same shard.
         """
-        self._add(_LOST_SHARDS)
         if count:
             self._add(_COLUMNS[problem.reason])
-        self._warn(shard, problem)
-        lost, opened = self._rows[:, [_LOST_SHARDS, _SHARDS]].sum(0).tolist()
-        if opened >= _MIN_SHARDS:
-            self._check_share(lost, opened, f'shards were unusable, the last {shard}: {problem}')
+        self._warn(key, problem)
+        if lost:
+            self._add(_LOST_SHARDS)
+            bad, opened = self._rows[:, [_LOST_SHARDS, _SHARDS]].sum(0).tolist()
+            if opened >= _MIN_SHARDS:
+                self._check_share(bad, opened, f'shards were unusable, the last {key}: {problem}')
 
     def _add(self, column: int) -> None:
         self._rows.numpy()[worker_row(), column] += 1  # a tensor takes ten times as long

@@ -76,11 +76,11 @@ def test_limits_of_a_stream():
     for number in range(42):
         ledger.open_shard()
         if number % 2 and number < 40:
-            ledger.lose_shard(f'{number}.tar', MISSING)
-    ledger.lose_shard('41.tar', UnusableSample('unreadable_shard', 'x'), count=False)
+            ledger.damage(f'{number}.tar', MISSING, lost=True)
+    ledger.damage('41.tar', UnusableSample('unreadable_shard', 'x'), lost=True, count=False)
     assert ledger.counts() == {'missing_shard': 20, 'small_image': 1500}
     with pytest.raises(RuntimeError, match=r'22 of 42 shards were unusable.*x\.tar'):
-        ledger.lose_shard('x.tar', MISSING)
+        ledger.damage('x.tar', MISSING, lost=True)
 
 
 def test_summary_names_what_the_index_left_out(log):

@@ -36,9 +36,7 @@ class CaptionListDataset(CaptionDataset):
         nouns_key (str, optional): Column, which may be absent, of the caption's nouns: a list, or
             in csv and tsv a json list or words separated by ``;``.
         columns (Sequence[str], optional): Of a csv or tsv file without a header line.
-        data_root (str): Folder before a relative ``ann_file`` and relative prefixes.
-        data_prefix (dict, optional): ``dict(img_path=folder)`` before relative image paths.
-        **kwargs: Of :class:`CaptionDataset`.
+        **kwargs: Of :class:`CaptionDataset`, such as ``data_root`` and ``data_prefix``.
     """
 
     def __init__(
@@ -49,13 +47,10 @@ class CaptionListDataset(CaptionDataset):
         caption_key: str = 'caption',
         nouns_key: str | None = 'nouns',
         columns: Sequence[str] | None = None,
-        data_root: str = '',
-        data_prefix: dict | None = None,
         **kwargs,
     ) -> None:
         self.ann_file = ann_file  # for self.name, before the base class joins the root
         self._columns = (image_key, caption_key, nouns_key, columns)
-        kwargs.update(data_root=data_root, data_prefix=data_prefix or dict(img_path=''))
         super().__init__(ann_file=ann_file, **kwargs)
 
     @property
@@ -64,7 +59,6 @@ class CaptionListDataset(CaptionDataset):
 
     def load_data_list(self) -> list[dict]:
         """Read the list; rows that are left out go to ``index_skips``."""
-        self.index_skips = []
         folder = self.data_prefix.get('img_path', '')
         samples = list(read_list(self.ann_file, folder, self.index_skips, *self._columns))
         if not samples:

@@ -61,26 +61,22 @@ class CaptionSource:
         self.num_samples: int | None = None if None in sizes else sum(sizes)
 
     def members(
-        self, shard: str, damage: Callable[[str, UnusableSample], None], timeout: float | None
+        self, shard: str, damage: Callable[[str, str, str], None], timeout: float | None
     ) -> Iterator[dict]:
         """The members of each sample of a shard: its ``__key__`` and contents by kind.
 
-        ``damage`` is called with the place and kind of each fault. Raises OSError where the shard
-        cannot be opened or read on.
+        ``damage`` is called as by :func:`tar_members`. Raises OSError where the shard cannot be
+        opened or read on.
         """
-        name = shard_name(shard)
-
-        def report(reason: str, member: str, detail: str) -> None:
-            damage(f'{name}/{member}' if member else name, UnusableSample(reason, detail))
 
         def duplicate(error: Exception) -> bool:
-            report('duplicate_member', str(error.args[0]).partition(': ')[0], '')
+            damage('duplicate_member', str(error.args[0]).partition(': ')[0], '')
             return True
 
         with open_shard(shard, timeout) as file:
             files = (
                 dict(fname=member.name, data=data, __url__=shard)
-                for member, data in tar_members(file, self._is_wanted, report)
+                for member, data in tar_members(file, self._is_wanted, damage)
             )
             keys = self.layout.key_and_kind
             yield from group_by_keys(files, keys=keys, lcase=False, handler=duplicate)

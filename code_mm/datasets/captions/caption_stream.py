@@ -184,13 +184,14 @@ class CaptionStreamDataset(IterableDataset):
 
         A failing read is tried again, from the sample after the last whole one.
         """
-
-        def damage(place: str, problem: UnusableSample) -> None:
-            if part.part == 0:
-                lost = problem.reason == 'unreadable_shard'
-                (self.ledger.lose_shard if lost else self.ledger.damage)(place, problem)
-
         shard, done = source.shards[part.shard], 0
+        name = shard_name(shard)
+
+        def damage(reason: str, member: str, detail: str) -> None:
+            if part.part == 0:
+                place, problem = f'{name}/{member}'.rstrip('/'), UnusableSample(reason, detail)
+                self.ledger.damage(place, problem, lost=reason == 'unreadable_shard')
+
         self.ledger.open_shard()
         for attempt in range(self.retries + 1):
             self.workers.note(f'opening {shard}' + (f', retry {attempt}' if attempt else ''))
@@ -208,7 +209,7 @@ class CaptionStreamDataset(IterableDataset):
                 if is_gone or attempt == self.retries:
                     break
                 time.sleep(_RETRY_SECONDS * 2**attempt)
-        self.ledger.lose_shard(shard_name(shard), problem, count=part.part == 0)
+        self.ledger.damage(name, problem, lost=True, count=part.part == 0)
 
     def _prepared(self, samples: Iterator[tuple[CaptionSource, str, dict]]) -> Iterator[dict]:
         refetched = 0

@@ -3,7 +3,6 @@ import json
 import os
 import pickle
 import random
-import time
 from itertools import islice
 
 import numpy as np
@@ -219,16 +218,6 @@ def test_a_shard_that_fails_at_first_is_tried_again(root, tmp_path, monkeypatch)
     assert dataset.skipped['truncated_shard'] == 1
 
 
-def test_a_stuck_command_is_named_and_passed_over(root, tmp_path, log):
-    shards = [f'pipe:cat {tmp_path}/00000.tar', 'pipe:sleep 600; cat stuck.tar']
-    start = time.monotonic()
-    dataset = stream('', shards, repeat=False, retries=0, shard_timeout=5)
-    assert len(list(dataset)) == 12
-    assert time.monotonic() - start < 300
-    assert dataset.skipped == {'unreadable_shard': 1}
-    assert 'left out stuck.tar: unreadable_shard (no data for 5 s)' in log[-1]
-
-
 def test_shards_over_http(root, web_server):
     dataset = stream(web_server, '{00000..00008}.tar', repeat=False, retries=0)
     assert sorted(loaded(dataset, 2)) == sorted(KEYS)
@@ -237,16 +226,11 @@ def test_shards_over_http(root, web_server):
 
 @pytest.mark.parametrize('num_workers', [0, 2])
 def test_a_resumed_stream_goes_on_behind_what_was_read(root, num_workers):
-    readers = max(1, num_workers)  # which share the 8 shards of a pass
-    dataset = stream(root, shuffle_buffer=0, seed=5)
+    dataset, resumed = (stream(root, shuffle_buffer=0, seed=5) for _ in range(2))
     before = loaded(dataset, num_workers, batches=5)
-    positions = dataset.workers.passes(num_workers).tolist()
-    assert len(positions) == readers
-    resumed = stream(root, shuffle_buffer=0, seed=5)
-    resumed.resume_at(torch.tensor([positions]), num_workers)
-    assert resumed.workers.passes(num_workers).tolist() == positions
-    assert all(0 < passes <= 1 for (passes,) in positions)
-    left = round(sum((1 - passes) * 8 / readers for (passes,) in positions))  # opened by nobody
+    passes = dataset.workers.passes(num_workers)
+    resumed.resume_at(passes[None], num_workers)
+    left = round(8 * (1 - passes.mean().item()))  # shards that nobody opened
     rest = loaded(resumed, num_workers, batches=8)
     fresh = list(dict.fromkeys(key[:5] for key in rest))[:left]
     assert fresh and not {key[:5] for key in before} & set(fresh)
