@@ -38,9 +38,7 @@ def expand_shard_paths(shards: str | Sequence[str], root: str = '') -> list[str]
             brace range (``https://host/{000..331}.tar``, ``pipe:aws s3 cp s3://b/0.tar -``).
         root (str): Folder or URL before relative ones.
     """
-    patterns = [shards] if isinstance(shards, str) else shards
-    if not isinstance(patterns, Sequence) or not all(isinstance(p, str) for p in patterns):
-        raise TypeError(f'expected shards to be a path or a list of paths, but got {shards!r}')
+    patterns = [shards] if isinstance(shards, str) else list(shards)
     if not patterns:
         raise ValueError('expected at least one shard, but got an empty list')
     found: list[str] = []

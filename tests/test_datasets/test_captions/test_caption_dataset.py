@@ -43,10 +43,6 @@ def test_too_many_bad_samples_end_with_an_error():
     message = r'no usable sample in 10 tries; left out so far: \{\'broken_image\': [1-4]\}'
     with pytest.raises(RuntimeError, match=message):
         dataset[0]
-    dataset = NumbersDataset(100, bad=range(60), max_bad_fraction=0.4)
-    with pytest.raises(RuntimeError, match=r'max_bad_fraction=0\.4'):
-        for index in range(1000):
-            dataset[index % 100]
 
 
 def test_in_test_mode_nothing_is_replaced():

@@ -5,7 +5,6 @@ from code_mm.datasets.captions import (
     CaptionListDataset,
     CaptionShardsDataset,
 )
-from code_mm.datasets.transforms import LoadNouns
 from code_mm.nouns.noun_cache import NounSettings, caption_checksum, nouns_file, write_nouns
 
 CAPTIONS = ['a dog', 'Café / 犬', 'running', 'a red car']
@@ -34,13 +33,6 @@ LOAD = dict(type='LoadNouns', cache='beside', tagger='textblob')
 
 def counts(dataset):
     return dataset.pipeline.transforms[0].cache.counts()
-
-
-def test_tagged_in_the_captions_order():
-    transform = LoadNouns(tagger='textblob')
-    assert transform(dict(caption='a dog and a cat on the sofa'))['nouns'] == ['dog', 'cat', 'sofa']
-    phrases = LoadNouns(tagger='textblob', word_type='noun_phrase')
-    assert phrases(dict(caption='a red ball'))['nouns'] == ['red ball']
 
 
 def test_random_access_by_workers_that_share_the_counts(write, shard):

@@ -82,21 +82,6 @@ def test_a_resumed_run_goes_on_at_other_shards(root, tmp_path, workers):
     assert again == rest
 
 
-def test_resuming_does_not_take_longer_the_later_it_is(root, tmp_path):
-    """Not measured in seconds: nothing is read that is not trained on."""
-
-    def late(checkpoint):
-        checkpoint['meta']['iter'] = 1_000_000
-        checkpoint['stream_positions'] = [[[33_000 + 2 / 6]] * 2]
-
-    run(root, tmp_path / 'cut', 3)
-    start = changed(tmp_path / 'cut/iter_3.pth', late)
-    batches, dataset = run(root, tmp_path / 'rest', 1_000_002, resume=start)
-    assert len(batches) == 2
-    assert dataset.ledger.num_used <= 2 * (2 + 2 * 2 + 2)
-    assert dataset.workers.passes(2).int().tolist() == [[33_000]] * 2
-
-
 def test_checkpoints_without_positions(root, tmp_path, monkeypatch):
     lines = []
     monkeypatch.setattr(stream_position_hook, 'print_log', lambda text, **_: lines.append(text))
