@@ -60,6 +60,6 @@ def test_every_usable_pair_is_seen_once_and_every_other_counted(photo_folder, ph
     assert set(visits.values()) == {1}
     expected = {'empty_caption': len(empty), 'few_nouns': len(few)}
     assert dataset.skipped == {reason: count for reason, count in expected.items() if count}
-    assert dataset.num_used == len(usable)
+    assert dataset.ledger.num_used == len(usable)
     if kind is streaming:
         assert len(dataset) == len(photo_captions)  # counted from *_stats.json
