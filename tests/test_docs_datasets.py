@@ -1,7 +1,7 @@
 """docs/datasets.md: its configs are built, its tools are run, its reasons are all there are."""
 
-import importlib.util
 import re
+import runpy
 import shlex
 import sys
 from pathlib import Path
@@ -15,14 +15,7 @@ from code_mm.structures.unusable_sample import UNUSABLE_REASONS
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / 'docs' / 'datasets.md').read_text()
-COMMANDS = [
-    line
-    for block in re.findall(r'```sh\n(.*?)```', TEXT, re.DOTALL)
-    for line in block.splitlines()
-    if line.startswith('python ')
-]
-
-
+COMMANDS = re.findall(r'^python (\S+\.py) (.*)', TEXT, re.MULTILINE)
 SNIPPETS = re.findall(r'```python\n(.*?)```', TEXT, re.DOTALL)
 
 
@@ -41,9 +34,8 @@ def test_the_tagger_tags():
 
 def test_the_table_has_every_reason():
     table = TEXT[TEXT.index('| reason |') : TEXT.index('Grey, palette')]
-    cells = [row.split('|')[1] for row in table.splitlines() if row.startswith('| `')]
-    found = [name for cell in cells for name in re.findall('`(.*?)`', cell)]
-    assert sorted(found) == sorted(UNUSABLE_REASONS)
+    cells = re.findall(r'^\| (`.*?) \|', table, re.MULTILINE)
+    assert sorted(re.findall('`(.*?)`', ''.join(cells))) == sorted(UNUSABLE_REASONS)
 
 
 def test_the_commands_in_their_order(tmp_path, monkeypatch, capsys):
@@ -55,18 +47,15 @@ def test_the_commands_in_their_order(tmp_path, monkeypatch, capsys):
         rows.append(f'{number}.jpg,a dog and a cat number {number}')
     (tmp_path / 'captions.csv').write_text('\n'.join(rows))
     assert len(COMMANDS) == 6
-    for command in COMMANDS:
-        _, script, *args = shlex.split(command)
-        workers = [] if 'shapes_world' in script or 'benchmark' in script else ['--workers', '1']
-        monkeypatch.setattr(sys, 'argv', [script, *args, *workers])
+    for script, args in COMMANDS:
+        workers = ['--workers', '1'] if 'dataset_converters' in script else []
+        monkeypatch.setattr(sys, 'argv', [script, *shlex.split(args), *workers])
         monkeypatch.syspath_prepend((ROOT / script).parent)
-        spec = importlib.util.spec_from_file_location('tool', ROOT / script)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
         try:
-            module.main()
+            runpy.run_path(str(ROOT / script), run_name='__main__')
         except SystemExit as stop:
-            assert not stop.code, (command, capsys.readouterr().out[-2000:])
-    for file in ('mine/00000.tar', 'mine/00000.nouns.arrow', '../work_dirs/check/summary.json'):
-        assert (tmp_path / 'data' / file).is_file()
+            assert not stop.code, (script, capsys.readouterr().out[-2000:])
+    assert (tmp_path / 'data/mine/00000.tar').is_file()
+    assert (tmp_path / 'data/mine/00000.nouns.arrow').is_file()
+    assert (tmp_path / 'work_dirs/check/summary.json').is_file()
     assert 'decoding and cropping alone' in capsys.readouterr().out

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from miniature_benchmarks import OBJECT_IDS, make_miniature
 from PIL import Image
+from pycocotools import mask as coco
 
 from code_mm.datasets.benchmarks import COCOObjectDataset
 from code_mm.datasets.preparation.coco_object_labels import (
@@ -16,43 +17,14 @@ from code_mm.datasets.preparation.coco_object_labels import (
 )
 
 
-def compress(counts):
-    """COCO's text of run lengths, by its definition: five bits a character, lowest first."""
-    text = ''
-    for place, count in enumerate(counts):
-        value = count - counts[place - 2] if place > 2 else count
-        while True:
-            chunk, value = value & 31, value >> 5
-            done = value == (-1 if chunk & 16 else 0)
-            text += chr(48 + (chunk if done else chunk + 32))
-            if done:
-                break
-    return text
-
-
-def runs(mask):
-    """Lengths of the runs down the columns, slowly."""
-    counts, current = [0], False
-    for value in mask.T.ravel():
-        if value != current:
-            counts.append(0)
-            current = value
-        counts[-1] += 1
-    return counts
-
-
-def test_all_run_length_spellings():
-    rng = np.random.default_rng(0)
-    mask = np.kron(rng.integers(0, 2, (4, 3)), np.ones((30, 25))).astype(bool)
-    mask[:, 30:45] = True
-    size, counts = [120, 75], runs(mask)
-    assert max(counts) > 1024  # numbers of several characters
-    text = compress(counts)
-    for spelling in (counts, text, text.encode()):
-        assert (decode_mask(dict(size=size, counts=spelling), *size) == mask).all()
-
-
-def test_parts_are_united_and_leave_the_image():
+def test_spellings_of_a_mask():
+    mask = np.zeros((5, 4), np.uint8)
+    mask[1:3, 1:] = 1
+    counts = [6, 2, 3, 2, 3, 2, 2]  # down the columns
+    text = coco.encode(np.asfortranarray(mask))['counts']
+    for spelling in (counts, text, text.decode()):
+        assert (decode_mask(dict(size=[5, 4], counts=spelling), 5, 4) == mask).all()
+    # parts are united and leave the image
     parts = [[-5, -5, 3, -5, 3, 3, -5, 3], [2, 2, 20, 2, 20, 20, 2, 20]]
     expected = np.zeros((8, 8), bool)
     expected[:3, :3] = expected[2:, 2:] = True
@@ -71,8 +43,9 @@ def test_parts_are_united_and_leave_the_image():
     ],
 )
 def test_damaged_masks_are_named(segmentation, message):
-    with pytest.raises(ValueError, match=message):
-        decode_mask(segmentation, 5, 4)
+    broken = dict(id=3, image_id=7, category_id=1, segmentation=segmentation)
+    with pytest.raises(ValueError, match=f'annotation 3 of image 7: .*{message}'):
+        paint_labels([broken], 5, 4, LABELS)
 
 
 LABELS = {1: 1, 18: 17, 90: 80}
@@ -100,58 +73,29 @@ def test_what_is_seen_where_objects_overlap(one, other, row):
         painted = paint_labels(order, 8, 8, LABELS)
         assert painted.dtype == np.uint8 and painted.shape == (8, 8)
         assert painted[0].tolist() == row
-
-
-def test_an_annotation_that_cannot_be_painted_is_named():
-    broken = dict(box(3, 1, 0, 0, 2, 2), segmentation=dict(size=[2, 2], counts=[4]))
-    with pytest.raises(ValueError, match=r'annotation 3 of image 7: expected a mask of the size'):
-        paint_labels([broken], 8, 8, LABELS)
     with pytest.raises(ValueError, match='annotation 3 of image 7: 91'):
         paint_labels([box(3, 91, 0, 0, 2, 2)], 8, 8, LABELS)
 
 
 def test_labels_follow_the_order_of_the_ids():
-    names = COCOObjectDataset.METAINFO['classes'][1:]
-    categories = [dict(id=i, name=n) for i, n in zip(OBJECT_IDS, names, strict=True)]
+    classes = COCOObjectDataset.METAINFO['classes']
+    categories = [dict(id=i, name=n) for i, n in zip(OBJECT_IDS, classes[1:], strict=True)]
     labels = category_labels(categories[::-1])
     # as COCO publishes them: id -> name, written down here
     published = {1: 'person', 13: 'stop sign', 18: 'dog', 44: 'bottle', 90: 'toothbrush'}
-    classes = COCOObjectDataset.METAINFO['classes']
     assert {i: classes[labels[i]] for i in published} == published
     with pytest.raises(ValueError, match=r"80 object categories, but got 79, .*'toothbrush'"):
         category_labels(categories[:-1])
 
 
 @pytest.fixture
-def root(tmp_path):
-    return make_miniature('coco_object', tmp_path, num_images=5)
-
-
-def instances(root):
+def instances(tmp_path):
+    root = make_miniature('coco_object', tmp_path, num_images=5)
     return root / 'annotations' / 'instances_val2017.json'
 
 
-def label_maps(folder):
-    return {p.name: np.asarray(Image.open(p)) for p in sorted(folder.glob('*.png'))}
-
-
-def test_every_image_gets_a_map_painted_from_its_annotations(root, tmp_path):
-    assert write_coco_object_labels(instances(root), tmp_path / 'two', 2) == (5, 0)
-    data, maps = json.loads(instances(root).read_text()), label_maps(tmp_path / 'two')
-    assert len(maps) == len(data['images']) == 5
-    labels = category_labels(data['categories'])
-    for image in data['images']:
-        found = [a for a in data['annotations'] if a['image_id'] == image['id']]
-        expected = paint_labels(found, image['height'], image['width'], labels)
-        name = image['file_name'].replace('.jpg', '_instanceTrainIds.png')
-        assert (maps[name] == expected).all()
-        assert bool(found) == bool(expected.any())
-    assert not all(m.any() for m in maps.values())  # one without objects
-
-
-def test_an_interrupted_run_goes_on(root, tmp_path, monkeypatch):
-    folder = tmp_path / 'labels'
-    save, calls = Image.Image.save, []
+def test_every_image_gets_a_map_and_an_interrupted_run_goes_on(instances, tmp_path, monkeypatch):
+    folder, save, calls = tmp_path / 'labels', Image.Image.save, []
 
     def stop(image, file, **kwargs):
         save(image, file, **kwargs)
@@ -161,30 +105,36 @@ def test_an_interrupted_run_goes_on(root, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Image.Image, 'save', stop)
-        write_coco_object_labels(instances(root), folder)
-    made = list(folder.iterdir())
-    assert len(made) == 1
-    Image.fromarray(np.full((3, 3), 9, np.uint8)).save(made[0])  # must be left alone
-    assert write_coco_object_labels(instances(root), folder) == (4, 1)
-    assert label_maps(folder)[made[0].name].shape == (3, 3)
-    assert write_coco_object_labels(instances(root), folder, overwrite=True) == (5, 0)
-    expected = label_maps(root / 'annotations' / 'val2017')
-    assert all((m == expected[name]).all() for name, m in label_maps(folder).items())
-    assert {file.suffix for file in folder.iterdir()} == {'.png'}
+        write_coco_object_labels(instances, folder)
+    (made,) = folder.iterdir()
+    Image.fromarray(np.full((3, 3), 9, np.uint8)).save(made)  # must be left alone
+    assert write_coco_object_labels(instances, folder, 2) == (4, 1)
+    assert Image.open(made).size == (3, 3)
+    assert write_coco_object_labels(instances, folder, overwrite=True) == (5, 0)
+    data = json.loads(instances.read_text())
+    labels, painted = category_labels(data['categories']), []
+    for image in data['images']:
+        found = [a for a in data['annotations'] if a['image_id'] == image['id']]
+        expected = paint_labels(found, image['height'], image['width'], labels)
+        file = folder / image['file_name'].replace('.jpg', '_instanceTrainIds.png')
+        assert (np.asarray(Image.open(file)) == expected).all()
+        painted.append(expected.any())
+    assert painted == [True, True, False, True, True]  # the third has no objects
+    assert len(list(folder.iterdir())) == 5
 
 
-def test_other_files_are_refused(root, tmp_path):
+def test_other_files_are_refused(instances, tmp_path):
+    data = json.loads(instances.read_text())
+    without = dict(images=data['images'], annotations=[])
+    foreign = dict(data, annotations=[dict(data['annotations'][0], image_id=9)])
+    texts = {
+        'is cut or damaged': instances.read_text()[:-20],
+        'has no categories': json.dumps(without),
+        r'got image ids \[9\]; the file is not whole': json.dumps(foreign),
+    }
+    for message, text in texts.items():
+        instances.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            write_coco_object_labels(instances, tmp_path)
     with pytest.raises(FileNotFoundError, match=r'annotations_trainval2017\.zip'):
         write_coco_object_labels(tmp_path / 'no.json', tmp_path)
-    file = tmp_path / 'a.json'
-    file.write_text(instances(root).read_text()[:-20])
-    with pytest.raises(ValueError, match='is cut or damaged'):
-        write_coco_object_labels(file, tmp_path)
-    data = json.loads(instances(root).read_text())
-    file.write_text(json.dumps(dict(images=data['images'], annotations=[])))
-    with pytest.raises(ValueError, match='has no categories'):
-        write_coco_object_labels(file, tmp_path)
-    data['annotations'][0]['image_id'] = 1
-    file.write_text(json.dumps(data))
-    with pytest.raises(ValueError, match=r'got image ids \[1\]; the file is not whole'):
-        write_coco_object_labels(file, tmp_path)
