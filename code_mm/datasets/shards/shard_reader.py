@@ -36,8 +36,9 @@ class ShardReader:
         return data
 
     def _open(self, path: str) -> FileIO:
-        file = self._files.pop(path, None) or open(path, 'rb', 0)  # noqa: SIM115 - kept open
-        self._files[path] = file  # the last is the one that was used last
-        if len(self._files) > _MAX_OPEN:
+        file = self._files.pop(path, None)
+        if file is None and len(self._files) >= _MAX_OPEN:
             self._files.pop(next(iter(self._files))).close()
-        return file
+        # the last is the one that was used last
+        self._files[path] = file or open(path, 'rb', 0)  # noqa: SIM115 - kept open
+        return self._files[path]
