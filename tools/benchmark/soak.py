@@ -136,7 +136,7 @@ def verdict(hook: SoakHook) -> dict:
     quarter = max(1, len(usual) // 4)
     first = np.mean([row['mib'] for row in usual[:quarter]])
     last = np.mean([row['mib'] for row in usual[-quarter:]])
-    opened = hook.ledger.totals()[2]
+    opened = hook.ledger.num_shards
     counts = hook.ledger.counts()
     # one of each kind in every shard; what each worker has open or waiting is not yet counted
     least = opened - WORKERS * (1 + SHUFFLE_BUFFER)
