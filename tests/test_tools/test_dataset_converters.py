@@ -1,20 +1,28 @@
-"""The tools that make, index, tag and check shards, run inside this process."""
+"""The tools of tools/dataset_converters, run inside this process."""
 
 import json
 import multiprocessing
 import runpy
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import data_report
+import numpy as np
 import pytest
+from miniature_benchmarks import make_miniature
+from PIL import Image
+from tiny_configs import CONFIGS
 
-from code_mm.datasets.captions import CaptionListDataset, CaptionShardsDataset
+from code_mm.datasets.benchmarks.table import BENCHMARKS
+from code_mm.datasets.captions import CaptionShardsDataset
 from code_mm.datasets.preparation import noun_extraction
 from code_mm.nouns import NounSelector
 from code_mm.nouns.noun_cache import NounTable
 
-FOLDER = Path(__file__).resolve().parents[2] / 'tools' / 'dataset_converters'
+FOLDER = CONFIGS.parent / 'tools' / 'dataset_converters'
+ALL = CONFIGS / 'eval' / 'code_vit-b16_all.py'
 
 
 @pytest.fixture
@@ -44,14 +52,17 @@ def shards(write_pairs, tmp_path):
 
 
 def test_nouns_are_extracted_once(run, shards, write_pairs, tmp_path):
-    out = tmp_path / 'nouns'
-    options = ('--out', out, '--tagger', 'textblob', '--workers', 2)
+    out, rows = tmp_path / 'nouns', tmp_path / 'a.jsonl'
+    rows.write_text('{"image": "1.jpg", "caption": "a dog"}\n{"image": "2.jpg", "caption": 5}\n')
+    options = (rows, '--out', out, '--tagger', 'textblob', '--workers', 2)
     code, text = run('extract_nouns', shards / '{00000..00006}.tar', *options)
     assert code == 0
     assert '7 shards: 1 missing, 0 done before, 6 to tag' in text
-    assert '18 captions tagged; 6 name nothing, 0 unreadable' in text
+    assert '19 captions tagged; 6 name nothing, 0 unreadable' in text
     assert '12,423,374 of CC12M would take' in text
-    assert 'Nothing was left to tag' in run('extract_nouns', shards, *options)[1]
+    assert NounTable(str(out / 'a.nouns.arrow')).find('a.jsonl:1')[0] == ['dog']
+    text = run('extract_nouns', shards, *options)[1]
+    assert 'Nothing was left to tag' in text and 'a.jsonl: done before' in text
     load = dict(type='LoadNouns', cache=str(out), tagger='textblob')
     dataset = CaptionShardsDataset(str(shards), pipeline=[load])
     assert [dataset[i]['nouns'] for i in (3, 4, 5)] == [['dog'], ['cat', 'car'], []]
@@ -60,17 +71,7 @@ def test_nouns_are_extracted_once(run, shards, write_pairs, tmp_path):
     other = write_pairs('other/00001.tar', ['a dog'])
     with pytest.raises(SystemExit, match=r'would both write .*00001\.nouns\.arrow'):
         run('extract_nouns', shards, other, *options)
-
-
-def test_nouns_of_lists(run, tmp_path):
-    path = tmp_path / 'a.jsonl'
-    path.write_text('{"image": "1.jpg", "caption": "a dog"}\n{"image": "2.jpg", "caption": 5}\n')
-    options = (path, '--tagger', 'textblob', '--workers', 1)
-    assert '1 captions tagged' in run('extract_nouns', *options)[1]
-    assert 'done before' in run('extract_nouns', *options)[1]
-    dataset = CaptionListDataset(str(path), pipeline=[dict(type='LoadNouns', cache='beside')])
-    assert dataset[0]['nouns'] == ['dog']
-    path.write_text('{"image": "1.jpg", "caption": 5}\n')
+    rows.write_text('{"image": "1.jpg", "caption": 5}\n')
     with pytest.raises(SystemExit, match='no row has a caption'):
         run('extract_nouns', *options)
 
@@ -114,14 +115,10 @@ def test_index(run, shards, tmp_path, monkeypatch):
     assert code == 0
     assert '18 image-caption pairs in 7 shards' in text
     assert "left out: {'unreadable_shard': 1}" in text
-
-    def scan(*args):
-        raise AssertionError('scanned again')
-
-    monkeypatch.setattr('code_mm.datasets.shards.shard_index.scan_shard', scan)
+    scan = 'code_mm.datasets.shards.shard_index.scan_shard'
+    monkeypatch.setattr(scan, None)  # not called again
     assert run('index_shards', shards, '--index-dir', folder, '--workers', 1) == (0, text)
-    dataset = CaptionShardsDataset(str(shards), index_dir=str(folder))
-    assert dataset[17]['caption'] == 'running'
+    assert CaptionShardsDataset(str(shards), index_dir=str(folder))[17]['caption'] == 'running'
 
 
 def test_check(run, shards, tmp_path):
@@ -129,8 +126,8 @@ def test_check(run, shards, tmp_path):
     options = (shards, '--out', out, '--workers', 2, '--tagger', 'textblob', '--num-nouns', 1)
     code, text = run('check_shards', *options)
     assert code == 0
-    summary = json.loads((out / 'summary.json').read_text())
     assert '"few_nouns": 6' in text
+    summary = json.loads((out / 'summary.json').read_text())
     assert (summary['pairs'], summary['usable'], summary['broken']) == (18, 12, 0)
     # pictures and captions of all six shards are the same, but for the first caption of each
     assert summary['problems'] == dict(duplicate_pair=10, few_nouns=6)
@@ -150,6 +147,12 @@ def test_check(run, shards, tmp_path):
         run('check_shards', shards, '--limit', 0)
 
 
+def left_out(folder):
+    """File name and reason of each pair that is not in the shards."""
+    rows = [json.loads(line) for line in (folder / 'left_out.jsonl').read_text().splitlines()]
+    return [(Path(row['url']).name, row['reason']) for row in rows]
+
+
 def test_coco_to_shards(run, tmp_path, image_bytes):
     """Five captions of three images, of which one is broken and one is absent."""
     (tmp_path / 'images').mkdir()
@@ -167,9 +170,7 @@ def test_coco_to_shards(run, tmp_path, image_bytes):
     assert code == 1
     assert '3 shards: 0 written before, 3 to write' in text
     assert f'3 of 5 pairs are in {out}' in text
-    assert "{'broken_image': 1, 'missing_image': 1}" in text
-    left_out = [json.loads(line) for line in (out / 'left_out.jsonl').read_text().splitlines()]
-    assert [Path(row['url']).name for row in left_out] == ['2.png', '3.png']
+    assert left_out(out) == [('2.png', 'broken_image'), ('3.png', 'missing_image')]
     found = [(s['caption'], s['img_bytes']) for s in CaptionShardsDataset(str(out))]
     assert found == [(f'text {j}', image_bytes(1)) for j in range(3)]
 
@@ -182,3 +183,73 @@ def test_coco_to_shards(run, tmp_path, image_bytes):
         run('captions_to_shards', source, out, '--samples-per-shard', 10)
     with pytest.raises(SystemExit, match='to be a file or a folder'):
         run('captions_to_shards', tmp_path / 'nothing', out)
+
+
+def test_a_folder_to_shards(run, tmp_path, image_bytes):
+    source, out = tmp_path / 'photos', tmp_path / 'shards'
+    (source / 'b').mkdir(parents=True)
+    for name in ('a.PNG', 'b/2.jpg', 'b/3.jpg', 'd.gif'):
+        (source / name).write_bytes(image_bytes(7))
+    for name, text in {'a': '\ufeffa café', 'b/3': 'a dog', 'c': 'of no image'}.items():
+        (source / f'{name}.txt').write_text(text, encoding='utf-8')
+    assert run('captions_to_shards', source, out, '--workers', 1)[0] == 1
+    found = [(s['caption'], s['img_bytes']) for s in CaptionShardsDataset(str(out))]
+    assert found == [('a café', image_bytes(7)), ('a dog', image_bytes(7))]
+    assert left_out(out) == [('2.jpg', 'missing_caption'), ('', 'missing_image')]
+
+
+def test_coco_object_writes_where_the_config_reads(run, tmp_path):
+    root = make_miniature('coco_object', tmp_path)
+    labels = sorted((root / 'annotations' / 'val2017').glob('*.png'))
+    before = [path.read_bytes() for path in labels]
+    for path in labels[1:]:
+        path.unlink()
+    code, output = run('coco_object', root, '--workers', 1)
+    assert code == 0
+    assert '2 label maps written, 1 were there' in output
+    assert [path.read_bytes() for path in labels] == before
+    with pytest.raises(FileNotFoundError, match=r'instances_train2017\.json does not'):
+        run('coco_object', root, '--split', 'train2017')
+
+
+def on_voc21(root):
+    place = f'test_cfg.benchmarks.voc21.dataset.data_root={root}'
+    return ['--cfg-options', 'test_cfg.only=voc21', place]
+
+
+def test_check_eval_data(run, tmp_path, monkeypatch):
+    root, out = make_miniature('voc21', tmp_path), tmp_path / 'out'
+    options = ['--out', out, *on_voc21(root)]
+    code, output = run('check_eval_data', ALL, *options)
+    assert code == 1
+    assert 'expected 1449 images, but got 3' in output
+    assert 'VOCtrainval_11-May-2012.tar' in output and 'docs/benchmarks.md' in output
+    classes = json.loads((out / 'voc21_classes.json').read_text())
+    assert classes[0]['class'] == 'background' and len(classes) == 21
+    assert sum(row['pixels %'] for row in classes) == pytest.approx(100)
+    assert Image.open(out / 'voc21.png').size[0] > 480
+    # the same data, were they published with three images
+    changed = dict(voc21=replace(BENCHMARKS['voc21'], num_images=(3,)))
+    monkeypatch.setattr(data_report, 'BENCHMARKS', changed)
+    code, output = run('check_eval_data', ALL, *options)
+    assert code == 0
+    assert 'voc21: right: 3 images, 3 labels (3 read)' in output
+    assert 'wrong' not in output
+
+    for path in root.rglob('SegmentationClass/*.png'):  # labels without class are not drawn
+        Image.fromarray(np.full_like(Image.open(path), 90)).save(path)
+    (out / 'voc21.png').unlink()
+    code, output = run('check_eval_data', ALL, '--limit', 1, *options)
+    assert code == 1
+    assert 'values above 20' in output and not (out / 'voc21.png').exists()
+    assert '(1 read)' in output
+
+
+def test_what_is_not_there_is_named(run, tmp_path):
+    with pytest.raises(FileNotFoundError, match='expected a config file'):
+        run('check_eval_data', tmp_path / 'no.py')
+    with pytest.raises(ValueError, match='--limit: expected at least 1, but got 0'):
+        run('check_eval_data', ALL, '--limit', 0)
+    code, output = run('check_eval_data', ALL, *on_voc21(tmp_path / 'no'))
+    assert code == 1
+    assert '/no does not exist; data_root of the config says where the data is' in output
