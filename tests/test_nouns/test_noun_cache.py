@@ -41,11 +41,14 @@ def log(monkeypatch):
     return lines
 
 
-def write_arrow(file, columns, settings=None):
-    """An Arrow file that ``write_nouns`` did not write."""
-    table = pa.table(columns).replace_schema_metadata(settings and {'code_mm': settings})
-    with pa.ipc.new_file(str(file), table.schema) as writer:
+def arrow(nouns='nouns', settings=None):
+    """An Arrow file of another program, or of another version, as bytes."""
+    columns = {'key': ['a'], nouns: [['dog']], 'caption_crc': pa.array([0xBC2FE6B1], pa.uint32())}
+    metadata = settings and dict(code_mm=json.dumps(settings))
+    table, sink = pa.table(columns).replace_schema_metadata(metadata), pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
+    return sink.getvalue().to_pybytes()
 
 
 def test_finds_by_key(write):
@@ -62,23 +65,13 @@ def test_finds_by_key(write):
 
 
 def test_files_of_the_version_before_are_read(tmp_path):
-    """They also name the versions of the packages that tagged (commit 832f570)."""
-    columns = dict(
-        key=['0000001', '0000002'],
-        nouns=pa.array([['dog'], []], pa.list_(pa.string())),
-        caption_crc=pa.array([0xBC2FE6B1, 0], pa.uint32()),  # of 'a dog'
-    )
-    settings = dict(
-        tagger='textblob',
-        word_type='noun',
-        versions=dict(textblob='0.18.0', code_mm='1.0.0'),
-        source=[7, 8, 'txt', None, 'caption', None],
-    )
-    write_arrow(tmp_path / 's.nouns.arrow', columns, json.dumps(settings))
+    """Commit 832f570 also noted the versions of the packages that tagged."""
+    settings = dict(tagger='textblob', word_type='noun', versions=dict(code_mm='1'), source=[7])
+    (tmp_path / 's.nouns.arrow').write_bytes(arrow(settings=settings))
     cache = NounCache(tagger='textblob')
-    assert cache.find(str(tmp_path / 's.tar'), '0000001', 'a dog') == ['dog']
+    assert cache.find(str(tmp_path / 's.tar'), 'a', 'a dog') == ['dog']
     found = NounTable(str(tmp_path / 's.nouns.arrow')).settings
-    assert found == NounSettings('textblob', 'noun', settings['source'])  # so it is not made again
+    assert found == NounSettings('textblob', 'noun', [7])  # so it is not made again
 
 
 def test_unknown_and_changed_captions_are_counted_and_said_once(write, tmp_path, log):
@@ -95,30 +88,25 @@ def test_unknown_and_changed_captions_are_counted_and_said_once(write, tmp_path,
         assert text in line and 'extract_nouns.py' in line
 
 
-def shift_offsets(file):
-    data = file.read_bytes()
+def shift_offsets(data):
     place = data.index(b'0000001'.ljust(8, b'0')) - 16  # in front of the keys' text
-    file.write_bytes(data[: place - 8] + b'\xff' * 24 + data[place + 16 :])
+    return data[: place - 8] + b'\xff' * 24 + data[place + 16 :]
 
 
-CRC = pa.array([1], pa.uint32())
-
-
-@pytest.mark.parametrize(
-    'damage',
-    [
-        lambda file: file.write_bytes(file.read_bytes()[:-9]),
-        shift_offsets,
-        lambda file: file.write_bytes(b'no Arrow'),
-        lambda file: file.write_bytes(b''),
-        lambda file: write_arrow(file, dict(key=['a'], words=[['b']])),
-        lambda file: write_arrow(file, dict(key=['a'], nouns=[['b']], caption_crc=CRC)),
-    ],
-    ids=['cut', 'offsets', 'text', 'empty', 'columns', 'settings'],
+DAMAGES = dict(
+    cut=lambda data: data[:-9],
+    offsets=shift_offsets,
+    text=lambda _: b'no Arrow',
+    empty=lambda _: b'',
+    columns=lambda _: arrow('words', SETTINGS._asdict()),
+    settings=lambda _: arrow(),
 )
+
+
+@pytest.mark.parametrize('damage', DAMAGES)
 def test_damaged_and_foreign_files_are_said_and_not_used(write, log, damage):
     shard, file = write()
-    damage(file)
+    file.write_bytes(DAMAGES[damage](file.read_bytes()))
     cache = NounCache()
     for _ in range(2):
         assert cache.find(shard, KEYS[0], CAPTIONS[0]) is None
