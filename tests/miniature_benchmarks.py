@@ -25,7 +25,6 @@ class Files(NamedTuple):
     num_labels: int
     first: int = 0  # value in the files of the first label
     has_ignored: bool = True
-    published: str = ''  # label file of which ``labels`` is made; only its name is true
     split: str = ''  # list of a split
 
 
@@ -49,14 +48,12 @@ STUFF = Files(
     'images/val2017/{n:012d}.jpg',
     'annotations/val2017/{n:012d}_labelTrainIds.png',
     num_labels=171,
-    published='annotations/val2017/{n:012d}.png',
 )
 CITYSCAPES = Files(
     'cityscapes',
     'leftImg8bit/val/{city}/{city}_{n:06d}_000019_leftImg8bit.png',
     'gtFine/val/{city}/{city}_{n:06d}_000019_gtFine_labelTrainIds.png',
     num_labels=19,
-    published='gtFine/val/{city}/{city}_{n:06d}_000019_gtFine_labelIds.png',
 )
 ADE20K = Files(
     'ade/ADEChallengeData2016',
@@ -65,16 +62,9 @@ ADE20K = Files(
     num_labels=150,
     first=1,  # 0 is what is ignored
 )
-FILES = dict(
-    voc21=VOC,
-    context60=CONTEXT,
-    coco_object=STUFF,  # whose images these are
-    voc20=VOC,
-    context59=CONTEXT,
-    coco_stuff=STUFF,
-    cityscapes=CITYSCAPES,
-    ade20k=ADE20K,
-)
+# coco_object has the images of COCO-Stuff and label maps of its own
+FILES = dict(voc21=VOC, context60=CONTEXT, coco_object=STUFF, voc20=VOC, context59=CONTEXT)
+FILES |= dict(coco_stuff=STUFF, cityscapes=CITYSCAPES, ade20k=ADE20K)
 NAMES = tuple(FILES)
 
 
@@ -93,11 +83,11 @@ def make_miniature(name: str, root: Path, num_images: int = 3) -> Path:
         names = dict(n=n, city=CITIES[n % len(CITIES)])
         labels = objects[n] if objects else draw_labels(rng, *size, files)
         save(draw_image(rng, labels), data_root / files.image.format(**names))
-        for path in () if objects else filter(None, (files.labels, files.published)):
+        if not objects:
             image = Image.fromarray(np.uint8(labels + files.first))  # 255 + 1 is 0
             if files is VOC:
                 image.putpalette(np.uint8(PascalVOCDataset.METAINFO['palette']).tobytes())
-            save(image, data_root / path.format(**names))
+            save(image, data_root / files.labels.format(**names))
     if files.split:
         # an image of another split, which must not be evaluated, is among them
         save(Image.new('RGB', (8, 8)), data_root / 'JPEGImages' / '2012_004331.jpg')

@@ -34,9 +34,9 @@ def run(monkeypatch, capsys):
         try:
             runpy.run_path(str(FOLDER / f'{name}.py'), run_name='__main__')
         except SystemExit as end:
-            if isinstance(end.code, str):
+            code = end.code
+            if isinstance(code, str):
                 raise
-            code = end.code or 0
         return code, capsys.readouterr().out
 
     return run_tool
@@ -50,39 +50,18 @@ def shards(write_pairs, tmp_path):
     return tmp_path / 'shards'
 
 
-def test_nouns_are_extracted_once(run, shards, write_pairs, tmp_path):
-    out, rows = tmp_path / 'nouns', tmp_path / 'a.jsonl'
-    rows.write_text('{"image": "1.jpg", "caption": "a dog"}\n{"image": "2.jpg", "caption": 5}\n')
-    options = (rows, '--out', out, '--tagger', 'textblob', '--workers', 2)
-    code, text = run('extract_nouns', shards / '{00000..00006}.tar', *options)
-    assert code == 0
-    assert '7 shards: 1 missing, 0 done before, 6 to tag' in text
-    assert '19 captions tagged; 6 name nothing, 0 unreadable' in text
-    assert '12,423,374 of CC12M would take' in text
-    assert NounTable(str(out / 'a.nouns.arrow')).find('a.jsonl:1')[0] == ['dog']
-    text = run('extract_nouns', shards, *options)[1]
-    assert 'Nothing was left to tag' in text and 'a.jsonl: done before' in text
-    cache = NounCache(str(out), 'textblob')
-    assert cache.find(str(shards / '00001.tar'), '0000001', 'a cat and a car') == ['cat', 'car']
-    other = write_pairs('other/00001.tar', ['a dog'])
-    with pytest.raises(SystemExit, match=r'would both write .*00001\.nouns\.arrow'):
-        run('extract_nouns', shards, other, *options)
-    rows.write_text('{"image": "1.jpg", "caption": 5}\n')
-    with pytest.raises(SystemExit, match='no row has a caption'):
-        run('extract_nouns', *options)
-
-
 def slow_extraction(run, args):
     select = NounSelector.__call__  # changed in the process that will be killed
     NounSelector.__call__ = lambda self, caption: time.sleep(0.1) or select(self, caption)
     run('extract_nouns', *args)
 
 
-def test_killed_in_mid_run(run, shards, tmp_path):
-    out = tmp_path / 'nouns'
-    args = (shards, '--out', out, '--tagger', 'textblob', '--workers', 2)
+def test_nouns_are_extracted_once_though_killed(run, shards, write_pairs, tmp_path):
+    out, rows = tmp_path / 'nouns', tmp_path / 'a.jsonl'
+    rows.write_text('{"image": "1.jpg", "caption": "a dog"}\n{"image": "2.jpg", "caption": 5}\n')
+    options = (rows, '--out', out, '--tagger', 'textblob', '--workers', 2)
     context = multiprocessing.get_context('fork')
-    process = context.Process(target=slow_extraction, args=(run, args))
+    process = context.Process(target=slow_extraction, args=(run, (shards, *options)))
     process.start()
     deadline = time.monotonic() + 300
     while not list(out.glob('*.nouns.arrow')) and time.monotonic() < deadline:
@@ -90,14 +69,28 @@ def test_killed_in_mid_run(run, shards, tmp_path):
     process.kill()
     process.join()
     time.sleep(1)  # its workers end now, too
-    finished = sorted(out.glob('*.nouns.arrow'))
-    times = {path: path.stat().st_mtime_ns for path in finished}
-    assert 0 < len(finished) < 6
-    assert all(len(NounTable(str(path))) == 3 for path in finished)
-    text = run('extract_nouns', *args)[1]
-    assert f'{3 * (6 - len(finished))} captions tagged' in text
-    assert {path: path.stat().st_mtime_ns for path in finished} == times
-    assert len(list(out.glob('*.nouns.arrow'))) == 6
+    finished = {path: path.stat().st_mtime_ns for path in out.glob('*.nouns.arrow')}
+    done = len(finished)
+    assert 0 < done < 6
+
+    code, text = run('extract_nouns', shards / '{00000..00006}.tar', *options)
+    assert code == 0
+    assert f'7 shards: 1 missing, {done} done before, {6 - done} to tag' in text
+    assert f'{19 - 3 * done} captions tagged; {6 - done} name nothing, 0 unreadable' in text
+    assert '12,423,374 of CC12M would take' in text
+    assert finished == {path: path.stat().st_mtime_ns for path in finished}
+    tables = [NounTable(str(path)) for path in sorted(out.glob('*.nouns.arrow'))]
+    assert [len(table) for table in tables] == [3] * 6 + [1]
+    cache = NounCache(str(out), 'textblob')
+    assert cache.find(str(shards / '00001.tar'), '0000001', 'a cat and a car') == ['cat', 'car']
+    text = run('extract_nouns', shards, *options)[1]
+    assert 'Nothing was left to tag' in text and 'a.jsonl: done before' in text
+    other = write_pairs('other/00001.tar', ['a dog'])
+    with pytest.raises(SystemExit, match=r'would both write .*00001\.nouns\.arrow'):
+        run('extract_nouns', shards, other, *options)
+    rows.write_text('{"image": "1.jpg", "caption": 5}\n')
+    with pytest.raises(SystemExit, match='no row has a caption'):
+        run('extract_nouns', *options)
 
 
 def test_index(run, shards, tmp_path, monkeypatch):
@@ -114,23 +107,18 @@ def test_index(run, shards, tmp_path, monkeypatch):
 
 
 def test_check(run, shards, tmp_path):
+    (shards / '00002.tar').write_bytes((shards / '00002.tar').read_bytes()[:4000])
     out = tmp_path / 'check'
     options = (shards, '--out', out, '--workers', 2, '--tagger', 'textblob', '--num-nouns', 1)
     code, text = run('check_shards', *options)
-    assert code == 0
-    assert '"few_nouns": 6' in text
-    summary = json.loads((out / 'summary.json').read_text())
-    assert (summary['pairs'], summary['usable'], summary['broken']) == (18, 12, 0)
-    # pictures and captions of all six shards are the same, but for the first caption of each
-    assert summary['problems'] == dict(duplicate_pair=10, few_nouns=6)
-    assert summary['most_frequent_nouns'] == dict(car=6, cat=6, dog=6)
-
-    (shards / '00002.tar').write_bytes((shards / '00002.tar').read_bytes()[:4000])
-    code, text = run('check_shards', *options)
     assert code == 1
     assert '1 things are broken (allowed: few_nouns, empty_caption, duplicate_pair)' in text
+    summary = json.loads((out / 'summary.json').read_text())
+    assert f'"few_nouns": {summary["problems"]["few_nouns"]}' in text
+    assert summary['shards'] == 6
     rows = [json.loads(line) for line in (out / 'problems.jsonl').read_text().splitlines()]
     assert [r['shard'] for r in rows if r['reason'] == 'truncated_shard'] == ['00002.tar']
+    assert len(rows) == sum(summary['problems'].values())
     allow = 'truncated_shard,few_nouns,duplicate_pair,missing_caption'
     assert run('check_shards', *options, '--allow', allow)[0] == 0
     with pytest.raises(SystemExit, match=r"--allow: expected reasons among .*got \['few_noun'\]"):
@@ -190,16 +178,15 @@ def test_a_folder_to_shards(run, tmp_path, image_bytes):
     assert left_out(out) == [('2.jpg', 'missing_caption'), ('', 'missing_image')]
 
 
-def test_coco_object_writes_where_the_config_reads(run, tmp_path):
+def test_coco_object_goes_on_where_the_config_reads(run, tmp_path):
     root = make_miniature('coco_object', tmp_path)
-    labels = sorted((root / 'annotations' / 'val2017').glob('*.png'))
-    before = [path.read_bytes() for path in labels]
-    for path in labels[1:]:
-        path.unlink()
+    labels = root / 'annotations' / 'val2017' / '000000000001_instanceTrainIds.png'
+    before = labels.read_bytes()
+    labels.unlink()
     code, output = run('coco_object', root, '--workers', 1)
     assert code == 0
-    assert '2 label maps written, 1 were there' in output
-    assert [path.read_bytes() for path in labels] == before
+    assert '1 label maps written, 2 were there' in output
+    assert labels.read_bytes() == before
     with pytest.raises(FileNotFoundError, match=r'instances_train2017\.json does not'):
         run('coco_object', root, '--split', 'train2017')
 
