@@ -73,15 +73,9 @@ def test_check_eval_data(run_converter, tmp_path, monkeypatch):
     assert code == 0
     assert 'voc21: right: 3 images, 3 labels (3 read)' in output
     assert 'wrong' not in output
-
-
-def test_labels_without_class_are_wrong_and_not_drawn(run_converter, tmp_path):
-    root, out = make_miniature('voc21', tmp_path), tmp_path / 'out'
+    # labels without class are wrong, and not drawn
     for path in root.rglob('SegmentationClass/*.png'):
-        labels = np.array(Image.open(path))
-        labels[0] = 90
-        Image.fromarray(labels).save(path)
-    options = ['--out', out, *on_voc21(root)]
+        Image.fromarray(np.full_like(Image.open(path), 90)).save(path)
     code, output = run_converter('check_eval_data.py', CONFIG, '--limit', 1, *options)
     assert code == 1
     assert 'values above 20' in output and 'no example drawn' in output
@@ -93,6 +87,3 @@ def test_what_is_not_there_is_named(run_converter, tmp_path):
         run_converter('check_eval_data.py', tmp_path / 'no.py')
     with pytest.raises(ValueError, match='--limit: expected at least 1, but got 0'):
         run_converter('check_eval_data.py', CONFIG, '--limit', 0)
-    code, output = run_converter('check_eval_data.py', CONFIG, *on_voc21(tmp_path / 'no'))
-    assert code == 1
-    assert '/no does not exist; data_root of the config says where the data is' in output
