@@ -74,6 +74,8 @@ def build_inferencer(args: argparse.Namespace, **keys):
 
     cfg, classes = load_config(args.config), args.classes
     if classes.endswith('.txt'):
+        if not Path(classes).is_file():
+            raise ValueError(f'expected class names, one a line, but {classes!r} does not exist')
         lines = Path(classes).read_text('utf-8').splitlines()
         classes = [line.strip() for line in lines if line.strip()]
     check_options(cfg, args.cfg_options)
