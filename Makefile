@@ -1,4 +1,4 @@
-# make install | test | lint | fuzz | demo | study | pretrain | clean
+# make install | test | test-openmmlab | lint | fuzz | demo | study | pretrain | clean
 # The active virtual environment (or conda's) is used; .venv is made only where none is active.
 
 SHELL := /bin/bash
@@ -13,13 +13,16 @@ PYTHON := $(ENVIRONMENT)/bin/python
 # so that `mim` and what it starts are those of the environment, active or not
 export PATH := $(ENVIRONMENT)/bin:$(PATH)
 # two test workers on two cores: more threads only get in each other's way
-test: export OMP_NUM_THREADS ?= 1
+test test-openmmlab: export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install test lint check fuzz demo study pretrain clean
+OPENMMLAB ?= $(CURDIR)/.venv-openmmlab
+OPENMMLAB_PYTHON ?= $(shell command -v python3.11 || command -v python3.10 || echo $(BASE_PYTHON))
+
+.PHONY: help install test test-openmmlab lint check fuzz demo study pretrain clean
 
 help:  ## these lines
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
 install:  ## set the environment up (seconds when it is)
 ifeq ($(ACTIVE),)
@@ -29,6 +32,12 @@ endif
 
 test: install  ## install, then run the tests
 	$(PYTHON) -m pytest -n $(PYTEST_WORKERS) --dist loadfile -rs $(PYTEST_ARGS) </dev/null
+
+test-openmmlab:  ## the tests on OpenMMLab's own packages, in an environment of their own
+	@test -x $(OPENMMLAB)/bin/python || $(OPENMMLAB_PYTHON) -m venv $(OPENMMLAB)
+	@$(OPENMMLAB)/bin/python tools/install.py --openmmlab
+	PATH=$(OPENMMLAB)/bin:$$PATH $(OPENMMLAB)/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile -rs \
+	    $(PYTEST_ARGS) </dev/null
 
 lint: install  ## ruff, rules and format
 	$(PYTHON) -m ruff check .
@@ -50,4 +59,4 @@ pretrain: install  ## make the small CLIP's weights again, from nothing
 
 clean:  ## remove what builds and tests leave (not .venv, data or work_dirs)
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
-	find . -path ./.venv -prune -o -name __pycache__ -type d -print0 | xargs -0 -r rm -rf
+	find . -path './.venv*' -prune -o -name __pycache__ -type d -print0 | xargs -0 -r rm -rf

@@ -62,6 +62,7 @@ mm = read_requirements('mm')
 extras = {
     'torch': read_requirements('torch'),
     'mm': mm,
+    'openmmlab': read_requirements('openmmlab'),
     'mmpretrain': mm + read_requirements('mmpretrain'),
     'tests': read_requirements('tests'),
     'lint': read_requirements('lint'),

@@ -19,6 +19,9 @@ FAMILY = ('mmengine', 'mmcv', 'mmsegmentation')
 
 INSTALL_TORCH = 'pip install "torch==2.13.0"'
 INSTALL_MM = 'pip install "code_mm[mm]"'
+INSTALL_OPENMMLAB = 'pip install "code_mm[openmmlab]"'
+# Import name -> what else is imported first of all: it may fail where the package itself does not.
+PARTS = {'mmengine': 'mmengine.optim', 'mmseg': 'mmseg.models'}
 
 
 def check_versions() -> None:
@@ -43,19 +46,21 @@ def check_versions() -> None:
 
 def _problem_of(name: str) -> str | None:
     first, beyond = SUPPORTED[name]
-    cure = INSTALL_TORCH if name == 'torch' else INSTALL_MM
+    openmmlab = any(map(_is_installed, FAMILY))  # one family's packages never cure the other's
+    cure = INSTALL_TORCH if name == 'torch' else INSTALL_OPENMMLAB if openmmlab else INSTALL_MM
     advice = f'code_mm needs {name}>={first},<{beyond}; run: {cure}'
     try:
         version = Version(importlib.import_module(name).__version__)
+        # release, not the whole version: builds such as 2.13.0+cpu and pre-releases count as theirs
+        is_supported = Version(first).release <= version.release < Version(beyond).release
+        if is_supported:
+            importlib.import_module(PARTS.get(name, name))
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and error.name == name:
             return f'{name} is not installed; {advice}'
         # OpenMMLab's packages assert each other's versions while they are imported.
         return f'{name} is installed, but fails to import ({error}); {advice}'
-    # release, not the whole version: builds such as 2.13.0+cpu and pre-releases count as theirs
-    if not Version(first).release <= version.release < Version(beyond).release:
-        return f'{name} {version} is not supported; {advice}'
-    return None
+    return None if is_supported else f'{name} {version} is not supported; {advice}'
 
 
 def _is_installed(distribution: str) -> bool:

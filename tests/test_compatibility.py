@@ -54,6 +54,15 @@ def test_a_package_that_fails_to_import_shows_why(monkeypatch, tmp_path):
         check_versions()
 
 
+def test_the_cure_keeps_to_the_family_that_is_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'mmseg.models', None)  # as with mmcv-lite
+    for family, extra in (('mmsegmentation', '[openmmlab]'), ('onedl-mmsegmentation', '[mm]')):
+        monkeypatch.setattr(compatibility, '_is_installed', lambda name, its=family: name == its)
+        with pytest.raises(ImportError, match=r'mmseg is installed, but fails') as error:
+            check_versions()
+        assert f'code_mm{extra}' in str(error.value)
+
+
 def test_both_families_side_by_side_are_warned_of(monkeypatch):
     def distribution(name):
         if name not in ('mmcv', 'onedl-mmcv'):

@@ -14,6 +14,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 STAMP = Path(sys.prefix) / '.code_mm_install'
 OLDEST_PYTHON = (3, 10)
+# What `make test-openmmlab` adds to requirements/openmmlab.txt; mmcv has no wheels on PyPI.
+OPENMMLAB = ('torch==2.1.2', 'mmcv-lite==2.1.0')
+STAND_IN = '''"""Stands in for the compiled operators that mmcv-lite lacks; no test calls them."""
+
+
+def __getattr__(name):
+    if name.startswith('__'):
+        raise AttributeError(name)
+    return NotImplemented
+'''
 MM_PACKAGES = ('mmengine', 'mmcv', 'mmsegmentation')  # as OpenMMLab names them; ours: onedl-*
 
 
@@ -25,12 +35,16 @@ def is_installed(distribution: str) -> bool:
     return True
 
 
-def plan(has=is_installed) -> list[list[str]]:
+def plan(has=is_installed, openmmlab: bool = False) -> list[list[str]]:
     """What is still to be installed: arguments of ``pip install``, one list per call.
 
     Args:
         has (Callable): Whether a distribution is installed, by its name.
+        openmmlab (bool): OpenMMLab's own packages for tests, not their continuation.
     """
+    own_code = ['-e', f'{ROOT}[tests,lint]']
+    if openmmlab:
+        return [[*OPENMMLAB, '-r', str(ROOT / 'requirements' / 'openmmlab.txt')], own_code]
     steps = []
     if not has('torch'):
         # first and alone: the MM packages would pull another build
@@ -45,8 +59,7 @@ def plan(has=is_installed) -> list[list[str]]:
             f'them (deactivate yours and run make again): the onedl-* packages would overwrite '
             f'them.'
         )
-    steps.append(['-e', f'{ROOT}[tests,lint]'])
-    return steps
+    return [*steps, own_code]
 
 
 def digest() -> str:
@@ -77,9 +90,13 @@ def main() -> None:
         return
     if importlib.util.find_spec('pip') is None:
         python('-m', 'ensurepip', '--upgrade')
-    for step in plan():
+    openmmlab = sys.argv[1:] == ['--openmmlab']
+    for step in plan(openmmlab=openmmlab):
         print('pip install', *step, flush=True)
         python('-m', 'pip', 'install', '--quiet', '--no-input', *step)
+    if openmmlab:
+        folder = Path(importlib.util.find_spec('mmcv').origin).parent
+        (folder / '_ext.py').write_text(STAND_IN)
     # by path: a mistake elsewhere in the package is the tests' business
     check = str(ROOT / 'code_mm' / 'compatibility.py')
     script = f'import runpy; runpy.run_path({check!r})["check_versions"]()'
