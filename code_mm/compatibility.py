@@ -14,13 +14,8 @@ SUPPORTED = {
     'mmcv': ('2.0.0', '3.0.0'),
     'mmseg': ('1.2.0', '2.0.0'),
 }
-
-# Import name -> (OpenMMLab's distribution, its continuation)
-FAMILIES = {
-    'mmengine': ('mmengine', 'onedl-mmengine'),
-    'mmcv': ('mmcv', 'onedl-mmcv'),
-    'mmseg': ('mmsegmentation', 'onedl-mmsegmentation'),
-}
+# OpenMMLab's distributions; the continuation's begin with onedl-.
+FAMILY = ('mmengine', 'mmcv', 'mmsegmentation')
 
 INSTALL_TORCH = 'pip install "torch==2.13.0"'
 INSTALL_MM = 'pip install "code_mm[mm]"'
@@ -36,33 +31,30 @@ def check_versions() -> None:
     if problems:
         lines = '\n'.join(f'  - {problem}' for problem in problems)
         raise ImportError(f'code_mm cannot be imported:\n{lines}')
-    for openmmlab, continued in FAMILIES.values():
-        if _is_installed(openmmlab) and _is_installed(continued):
+    for name in FAMILY:
+        if _is_installed(name) and _is_installed(f'onedl-{name}'):
             warnings.warn(
-                f'both {openmmlab} and {continued} are installed; they write the same files, so '
+                f'both {name} and onedl-{name} are installed; they write the same files, so '
                 'which one is imported is left to chance. Keep one family: pip uninstall '
-                f'{openmmlab} {continued}, then install the one you want again.',
+                f'{name} onedl-{name}, then install the one you want again.',
                 stacklevel=2,
             )
 
 
 def _problem_of(name: str) -> str | None:
     first, beyond = SUPPORTED[name]
-    wanted = f'code_mm needs {name}>={first},<{beyond}'
-    cure = f'run: {INSTALL_TORCH if name == "torch" else INSTALL_MM}'
+    cure = INSTALL_TORCH if name == 'torch' else INSTALL_MM
+    advice = f'code_mm needs {name}>={first},<{beyond}; run: {cure}'
     try:
-        module = importlib.import_module(name)
-        version = Version(module.__version__)
-    except ModuleNotFoundError as error:
-        if error.name == name:
-            return f'{name} is not installed; {wanted}; {cure}'
-        return f'{name} is installed, but fails to import ({error}); {cure}'
+        version = Version(importlib.import_module(name).__version__)
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == name:
+            return f'{name} is not installed; {advice}'
         # OpenMMLab's packages assert each other's versions while they are imported.
-        return f'{name} is installed, but fails to import ({error}); {wanted}; {cure}'
+        return f'{name} is installed, but fails to import ({error}); {advice}'
     # release, not the whole version: builds such as 2.13.0+cpu and pre-releases count as theirs
     if not Version(first).release <= version.release < Version(beyond).release:
-        return f'{name} {version} is not supported; {wanted}; {cure}'
+        return f'{name} {version} is not supported; {advice}'
     return None
 
 

@@ -1,7 +1,7 @@
 """Tiny CLIPs in the layouts of others, with forward passes that know nothing of this project.
 
-``OpenCLIP`` makes random weights under open_clip's names and embeds with them, written from the
-architecture's description in plain PyTorch; ``HuggingFace`` has the same under the names there.
+``OpenCLIP`` has random weights under open_clip's names and embeds with PyTorch's own layers, put
+together from the architecture's description; ``HuggingFace`` has the same under the names there.
 """
 
 import re
@@ -23,14 +23,14 @@ SIZES = dict(
     text_layers=2,
     text_heads=2,
 )
-ACTIVATIONS = dict(
-    quick_gelu=lambda x: x * torch.sigmoid(1.702 * x),
-    gelu=lambda x: F.gelu(x),
-)
+ACTIVATIONS = dict(quick_gelu=lambda x: x * torch.sigmoid(1.702 * x), gelu=lambda x: F.gelu(x))
 TOWERS = ('vision', 'text')
 IDS = torch.tensor(
     [[49406, 320, 1125, 539, 49407, 0, 0, 0, 0, 0], [49406, 736, 49407, 0, 0, 0, 0, 0, 0, 0]]
 )
+# PyTorch's names -> open_clip's
+LAYERS = {'self_attn.': 'attn.', 'norm1.': 'ln_1.', 'norm2.': 'ln_2.'}
+LAYERS |= {'linear1.': 'mlp.c_fc.', 'linear2.': 'mlp.c_proj.'}
 
 
 def image(seed=5):
@@ -38,102 +38,72 @@ def image(seed=5):
     return torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(seed))
 
 
-class Weights(dict):
-    """Random tensors by name; none is 0 or 1."""
+def empty(*shape):
+    return nn.Parameter(torch.zeros(shape))
 
-    def __init__(self, seed):
-        self.generator = torch.Generator().manual_seed(seed)
 
-    def draw(self, name, *shape, std=0.2):
-        self[name] = std * torch.randn(shape, generator=self.generator)
-        return self[name]
+class Tower(nn.Module):
+    """What both towers have: positions, layers and a projection."""
 
-    def norm(self, name, width):
-        self.draw(f'{name}.weight', width).add_(1)
-        self.draw(f'{name}.bias', width)
+    def __init__(self, name, activation, norms, projection):
+        super().__init__()
+        width, heads = SIZES[f'{name}_width'], SIZES[f'{name}_heads']
+        keys = dict(activation=ACTIVATIONS[activation], norm_first=True, batch_first=True)
+        self.transformer = nn.Module()
+        self.transformer.resblocks = nn.ModuleList(
+            nn.TransformerEncoderLayer(width, heads, 4 * width, dropout=0.0, **keys)
+            for _ in range(SIZES[f'{name}_layers'])
+        )
+        self.positional_embedding = empty(10, width)
+        for norm in norms:
+            self.add_module(norm, nn.LayerNorm(width))
+        self.register_parameter(projection, empty(width, SIZES['embed_dim']))
 
-    def linear(self, name, rows, columns):
-        self.draw(f'{name}.weight', rows, columns)
-        self.draw(f'{name}.bias', rows)
+    def layers(self, x, mask=None):
+        for block in self.transformer.resblocks:
+            x = block(x, mask)
+        return x
 
 
 class OpenCLIP:
     """open_clip's ``CLIP``: OpenAI's names, fused attention, and a causal mask as a buffer."""
 
-    def __init__(self, activation='gelu', seed=0, text_prefix=''):
-        s, w = SIZES, Weights(seed)
-        self.state = self.weights = w
-        self.act, self.text = ACTIVATIONS[activation], text_prefix
-        t = text_prefix
-        w.draw('logit_scale')
-        w.draw('visual.class_embedding', s['vision_width'])
-        w.draw('visual.positional_embedding', 10, s['vision_width'])
-        w.draw('visual.proj', s['vision_width'], s['embed_dim'])
-        w.draw('visual.conv1.weight', s['vision_width'], 3, 8, 8)
-        w.norm('visual.ln_pre', s['vision_width'])
-        w.norm('visual.ln_post', s['vision_width'])
-        w.draw(f'{t}positional_embedding', 10, s['text_width'])
-        w.draw(f'{t}text_projection', s['text_width'], s['embed_dim'])
-        w.draw(f'{t}token_embedding.weight', s['vocab_size'], s['text_width'])
-        w.norm(f'{t}ln_final', s['text_width'])
-        w[f'{t}attn_mask'] = torch.full((10, 10), -torch.inf).triu(1)
-        for prefix, tower in (('visual.', 'vision'), (t, 'text')):
-            width = s[f'{tower}_width']
-            for layer in range(s[f'{tower}_layers']):
-                name = f'{prefix}transformer.resblocks.{layer}.'
-                w.norm(f'{name}ln_1', width)
-                w.draw(f'{name}attn.in_proj_weight', 3 * width, width)
-                w.draw(f'{name}attn.in_proj_bias', 3 * width)
-                w.linear(f'{name}attn.out_proj', width, width)
-                w.norm(f'{name}ln_2', width)
-                w.linear(f'{name}mlp.c_fc', 4 * width, width)
-                w.linear(f'{name}mlp.c_proj', width, 4 * width)
-
-    def _below(self, prefix):
-        own = self.weights.items()
-        return {k.removeprefix(prefix): v for k, v in own if k.startswith(prefix)}
-
-    def _norm(self, name, x):
-        return F.layer_norm(x, x.shape[-1:], **self._below(f'{name}.'))
-
-    def _linear(self, name, x):
-        return F.linear(x, **self._below(f'{name}.'))
-
-    def _layers(self, prefix, x, layers, heads, mask=None):
-        for layer in range(layers):
-            name = f'{prefix}transformer.resblocks.{layer}.'
-            attention = nn.MultiheadAttention(x.shape[-1], heads, batch_first=True)
-            attention.load_state_dict(self._below(f'{name}attn.'))
-            y = self._norm(f'{name}ln_1', x)
-            x = x + attention(y, y, y, need_weights=False, attn_mask=mask)[0]
-            y = self.act(self._linear(f'{name}mlp.c_fc', self._norm(f'{name}ln_2', x)))
-            x = x + self._linear(f'{name}mlp.c_proj', y)
-        return x
+    def __init__(self, activation='gelu', text_prefix=''):
+        self.visual = Tower('vision', activation, ('ln_pre', 'ln_post'), 'proj')
+        self.visual.class_embedding = empty(SIZES['vision_width'])
+        self.visual.conv1 = nn.Conv2d(3, SIZES['vision_width'], 8, stride=8, bias=False)
+        self.text = Tower('text', activation, ('ln_final',), 'text_projection')
+        self.text.token_embedding = nn.Embedding(SIZES['vocab_size'], SIZES['text_width'])
+        self.text.register_buffer('attn_mask', torch.full((10, 10), -torch.inf).triu(1))
+        generator = torch.Generator().manual_seed(0)
+        self.state = {'logit_scale': torch.tensor(0.3)}
+        for prefix, tower in (('visual.', self.visual), (text_prefix, self.text)):
+            for parameter in tower.parameters():  # the weights of norms are 1
+                noise = 0.2 * torch.randn(parameter.shape, generator=generator)
+                parameter.data = (parameter == 1) + noise
+            for name, value in tower.state_dict().items():
+                for theirs, here in LAYERS.items():
+                    name = name.replace(theirs, here)
+                self.state[prefix + name] = value
 
     def embed_image(self, image):
-        w = self.weights
-        x = F.conv2d(image, w['visual.conv1.weight'], stride=8).flatten(2).transpose(1, 2)
-        x = torch.cat([w['visual.class_embedding'].expand(len(x), 1, -1), x], 1)
-        x = self._norm('visual.ln_pre', x + w['visual.positional_embedding'])
-        x = self._layers('visual.', x, SIZES['vision_layers'], SIZES['vision_heads'])
-        return self._norm('visual.ln_post', x[:, 0]) @ w['visual.proj']
+        v = self.visual
+        x = v.conv1(image).flatten(2).transpose(1, 2)
+        x = torch.cat([v.class_embedding.expand(len(x), 1, -1), x], 1)
+        x = v.layers(v.ln_pre(x + v.positional_embedding))
+        return v.ln_post(x[:, 0]) @ v.proj
 
     def embed_text(self, ids):
-        w, t = self.weights, self.text
-        x = w[f'{t}token_embedding.weight'][ids] + w[f'{t}positional_embedding']
-        x = self._layers(t, x, SIZES['text_layers'], SIZES['text_heads'], w[f'{t}attn_mask'])
-        x = self._norm(f'{t}ln_final', x)[torch.arange(len(x)), ids.argmax(1)]
-        return x @ w[f'{t}text_projection']
+        t = self.text
+        x = t.layers(t.token_embedding(ids) + t.positional_embedding, t.attn_mask)
+        return t.ln_final(x)[torch.arange(len(x)), ids.argmax(1)] @ t.text_projection
 
     def config(self, quick_gelu=None):
-        s = SIZES
-        width = s['vision_width']
-        vision = dict(width=width, head_width=width // s['vision_heads'])
-        text = dict(width=s['text_width'], heads=s['text_heads'])
-        model = dict(embed_dim=s['embed_dim'], vision_cfg=vision, text_cfg=text)
-        if quick_gelu is not None:
-            model['quick_gelu'] = quick_gelu
-        return dict(model_cfg=model)
+        width = SIZES['vision_width']
+        vision = dict(width=width, head_width=width // SIZES['vision_heads'])
+        text = dict(width=SIZES['text_width'], heads=SIZES['text_heads'])
+        model = dict(embed_dim=SIZES['embed_dim'], vision_cfg=vision, text_cfg=text)
+        return dict(model_cfg=model if quick_gelu is None else {**model, 'quick_gelu': quick_gelu})
 
 
 # open_clip's names -> those of ``transformers.CLIPModel``.
@@ -160,21 +130,20 @@ BLOCK = {
 class HuggingFace(OpenCLIP):
     """``transformers.CLIPModel``: separate query, key and value; index buffers."""
 
-    def __init__(self, activation='quick_gelu', seed=0):
-        super().__init__(activation, seed)
-        self.state = {f'{m}_model.embeddings.position_ids': torch.arange(10)[None] for m in TOWERS}
-        for name, value in self.weights.items():
-            for theirs, here in TRANSFORMERS:
-                if re.match(theirs, name):
-                    name = re.sub(theirs, here, name, count=1)
-                    break
+    def __init__(self, activation='quick_gelu'):
+        super().__init__(activation)
+        state = {f'{m}_model.embeddings.position_ids': torch.arange(10)[None] for m in TOWERS}
+        for name, value in self.state.items():
+            theirs, here = next((t for t in TRANSFORMERS if re.match(t[0], name)), ('', ''))
+            name = re.sub(theirs, here, name, count=1)
             for theirs, here in BLOCK.items():
                 name = name.replace(f'.{theirs}.', f'.{here}.')
             if 'in_proj_' in name:
                 for part, rows in zip('qkv', value.chunk(3), strict=True):
-                    self.state[name.replace('attn.in_proj_', f'self_attn.{part}_proj.')] = rows
+                    state[name.replace('attn.in_proj_', f'self_attn.{part}_proj.')] = rows
             elif name != 'attn_mask':
-                self.state[name] = value.T.contiguous() if '_projection' in name else value
+                state[name] = value.T.contiguous() if '_projection' in name else value
+        self.state = state
 
     def config(self, activation):
         heads = {m: SIZES[f'{m}_heads'] for m in TOWERS}

@@ -52,11 +52,7 @@ def jpeg_claiming(width, height):
 
 
 def usable_samples(outside):
-    """Members by key of samples that look bad and are not.
-
-    Args:
-        outside: an absolute path, of which a key is made.
-    """
+    """Members by key of samples that look bad and are not; ``outside`` is an absolute path."""
     sixteen = np.random.default_rng(2).integers(0, 2**16, (SIDE, SIDE), dtype=np.uint16)
     accents = 'a caf\xe9 near the house of a fish'
     return {
@@ -91,17 +87,12 @@ def bad_samples():
 
 def special_members():
     """Members with no content of their own that claim to be images; all with a caption."""
-    kinds = dict(
-        symlink=(tarfile.SYMTYPE, '/etc/passwd'),
-        hardlink=(tarfile.LNKTYPE, '../../secret.jpg'),
-        device=(tarfile.CHRTYPE, ''),
-        pipe=(tarfile.FIFOTYPE, ''),
-        folder=(tarfile.DIRTYPE, ''),
-    )
+    kinds = dict(symlink=tarfile.SYMTYPE, hardlink=tarfile.LNKTYPE, device=tarfile.CHRTYPE)
+    kinds |= dict(pipe=tarfile.FIFOTYPE, folder=tarfile.DIRTYPE)
     members = []
-    for key, (kind, target) in kinds.items():
+    for key, kind in kinds.items():
         info = tarfile.TarInfo(f'{key}.jpg')
-        info.type, info.linkname, info.devmajor, info.devminor = kind, target, 1, 5
+        info.type, info.linkname, info.devmajor, info.devminor = kind, '/etc/passwd', 1, 5
         members += [(info, b''), (f'{key}.txt', CAPTION)]
     return members
 

@@ -11,8 +11,7 @@ from code_mm.nouns import token_labels
 from code_mm.registry import MODELS
 from code_mm.tokenizers import CLIPTokenizer
 from code_mm.vocabulary import get_templates
-from code_mm.weights.own_layouts import rename_own
-from code_mm.weights.release_weights import convert_release_weights
+from code_mm.weights.segmentor_layouts import convert_release_weights, rename_own
 
 # Our names of the release's loss terms.
 LOSS_NAMES = {
@@ -49,41 +48,33 @@ def clip_sizes(index):
 
 def losses(constants, sync):
     """The loss modules of the index's constants."""
-    inner = constants['w_tcl']
+
+    def loss(kind, weight, **keys):
+        return dict(type=kind, loss_weight=constants[weight], **keys)
+
+    own = dict(of='own_masks', prior=constants['pos_area'], sync=sync)
+    negative = dict(of='negative_area', prior=0.0, sync=sync)
     return dict(
-        knowledge_guided=dict(type='KnowledgeGuidedLoss', loss_weight=constants['w_kg']),
-        region_feature=dict(type='RegionInfoNCELoss', loss_weight=inner),
-        region_image=dict(type='InfoNCELoss', text='nouns', loss_weight=inner),
-        feature_variation=dict(
-            type='TotalVariationLoss', of='features', loss_weight=constants['w_tv']
-        ),
-        mask_variation=dict(type='TotalVariationLoss', of='masks', loss_weight=constants['w_tv']),
-        area=dict(
-            type='AreaLoss',
-            of='own_masks',
-            prior=constants['pos_area'],
-            loss_weight=constants['w_pos_area'],
-            sync=sync,
-        ),
-        negative_area=dict(
-            type='AreaLoss',
-            of='negative_area',
-            prior=0.0,
-            loss_weight=constants['w_neg_area'],
-            sync=sync,
-        ),
-        word_segmentation=dict(
-            type='TextSegmentationLoss', loss_weight=constants['w_tseg'], sync=sync
-        ),
-        region_word=dict(type='InfoNCELoss', text='text_embed', loss_weight=constants['w_hcl']),
+        knowledge_guided=loss('KnowledgeGuidedLoss', 'w_kg'),
+        region_feature=loss('RegionInfoNCELoss', 'w_tcl'),
+        region_image=loss('InfoNCELoss', 'w_tcl', text='nouns'),
+        feature_variation=loss('TotalVariationLoss', 'w_tv', of='features'),
+        mask_variation=loss('TotalVariationLoss', 'w_tv', of='masks'),
+        area=loss('AreaLoss', 'w_pos_area', **own),
+        negative_area=loss('AreaLoss', 'w_neg_area', **negative),
+        word_segmentation=loss('TextSegmentationLoss', 'w_tseg', sync=sync),
+        region_word=loss('InfoNCELoss', 'w_hcl', text='text_embed'),
     )
 
 
 def model_config(index, prompt_size, text=True, sync=True, background_threshold=None, **head):
     """Config of the CoDe segmentor; ``text=False`` leaves the text decomposition out."""
     constants = index['model_constants']
-    masker = constants['masker']
+    masker, decoder = constants['masker'], constants['text_decoder']
     parts = losses(constants, sync)
+    segmenter = dict(
+        type='TextSegmenter', num_layers=decoder['layers'], text_heads=decoder['heads']
+    )
     if not text:
         parts.update(word_segmentation=None, region_word=None)
     return dict(
@@ -100,13 +91,7 @@ def model_config(index, prompt_size, text=True, sync=True, background_threshold=
                 temperature=masker['sim2mask']['gumbel_tau'],
             ),
             region_prompt=dict(type='RegionHighlightingPrompt', image_size=prompt_size),
-            text_segmenter=dict(
-                type='TextSegmenter',
-                num_layers=constants['text_decoder']['layers'],
-                text_heads=constants['text_decoder']['heads'],
-            )
-            if text
-            else None,
+            text_segmenter=segmenter if text else None,
             word_prompt=dict(type='WordHighlightingPrompt') if text else None,
             losses=parts,
         ),

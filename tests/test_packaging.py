@@ -56,19 +56,13 @@ def pip(arguments: list[str]) -> None:
     )
 
 
-@pytest.fixture(scope='module')
-def content(wheel) -> set[str]:
-    with zipfile.ZipFile(wheel) as archive:
-        return set(archive.namelist())
-
-
 @pytest.mark.parametrize('folder', ['code_mm/.mim', '_code_mm_mim'])
-def test_a_wheel_holds_configs_tools_and_index(content, folder):
-    for item in (*MIM_ITEMS, 'tools/dist_train.sh', 'model-index.yml'):
-        assert f'{folder}/{item}' in content
+def test_a_wheel_holds_configs_tools_and_index(wheel, folder):
     files = [*(ROOT / 'configs').rglob('*.py'), *(ROOT / 'projects').rglob('*.py')]
-    configs = {str(path.relative_to(ROOT)) for path in files}
-    assert {f'{folder}/{config}' for config in configs} <= content
+    expected = {str(path.relative_to(ROOT)) for path in files}
+    expected |= {*MIM_ITEMS, 'tools/dist_train.sh', 'model-index.yml'}
+    with zipfile.ZipFile(wheel) as archive:
+        assert {f'{folder}/{item}' for item in expected} <= set(archive.namelist())
 
 
 def test_nothing_of_torch_or_an_mm_stack_is_a_hard_requirement(wheel):
@@ -101,31 +95,20 @@ def test_every_import_of_the_package_is_required():
     assert required - imported <= {'ftfy'}  # see the file
 
 
-def test_mim_finds_an_installed_wheel(installed, tmp_path):
+def test_mim_and_imports_find_an_installed_wheel(installed, tmp_path):
     """MIM takes the first path of RECORD, which must not be the dist-info folder."""
-    script = 'import json; from mim.utils import get_installed_path, is_installed as i; '
-    script += 'print(json.dumps([i("code_mm"), get_installed_path("code_mm")]))'
-    result = subprocess.run(
+    script = 'import code_mm, json, projects.tcl; from mim.utils import get_installed_path as get; '
+    script += 'print(json.dumps([get("code_mm"), projects.tcl.__file__]))'
+    output = subprocess.check_output(
         [sys.executable, '-c', script],
         env={**os.environ, 'PYTHONPATH': str(installed)},
         cwd=tmp_path,
-        check=True,
-        capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
-    found, path = json.loads(result.stdout.splitlines()[-1])
-    assert found
-    for item in MIM_ITEMS:
-        assert (Path(path) / item).is_file()
-
-
-def test_projects_of_an_installed_wheel_can_be_imported(installed, tmp_path):
-    script = 'import code_mm, projects.tcl as p; print(p.__file__)'
-    environment = {**os.environ, 'PYTHONPATH': str(installed)}
-    command = [sys.executable, '-c', script]
-    found = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
-    assert found.stdout.split()[-1] == str(installed / 'code_mm/.mim/projects/tcl/__init__.py')
+    path, project = json.loads(output.splitlines()[-1])
+    assert all((Path(path) / item).is_file() for item in MIM_ITEMS)
+    assert project == str(installed / 'code_mm/.mim/projects/tcl/__init__.py')
 
 
 def test_the_model_index_names_configs_that_exist():

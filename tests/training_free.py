@@ -58,46 +58,41 @@ def pictures(world):
         yield cv2.imread(str(path))[..., ::-1].astype(float), cv2.imread(str(truth), -1)
 
 
-class Block:
-    """A transformer block's weights, and the steps that readings are made of."""
+class Weights:
+    """Weights below a prefix, and the steps that readings are made of."""
 
     def __init__(self, weights, prefix):
         self.w = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
 
     def norm(self, x, name):
-        return layer_norm(x, self.w, name)
+        return F.layer_norm(x, x.shape[-1:], self.w[f'{name}.weight'], self.w[f'{name}.bias'])
+
+    def linear(self, x, name):
+        return x @ self.w[f'{name}weight'].T + self.w[f'{name}bias']
 
     def projections(self, x):
         """Queries, keys and values of tokens [l, c], each [heads, l, d]."""
-        rows = self.norm(x, 'ln_1') @ self.w['attn.in_proj_weight'].T + self.w['attn.in_proj_bias']
+        rows = self.linear(self.norm(x, 'ln_1'), 'attn.in_proj_')
         return rows.view(len(x), 3, HEADS, HEAD_WIDTH).permute(1, 2, 0, 3)
-
-    def weights_of(self, a, b, added=0.0):
-        """Attention weights softmax(a b^T / sqrt(d) + added) [heads, l, l]."""
-        likeness = torch.einsum('hid,hjd->hij', a, b) / HEAD_WIDTH**0.5 + added
-        mass = likeness.exp()
-        return mass / mass.sum(dim=-1, keepdim=True)
 
     def output(self, weights, value):
         heads = torch.einsum('hij,hjd->ihd', weights, value).flatten(1)
-        return heads @ self.w['attn.out_proj.weight'].T + self.w['attn.out_proj.bias']
+        return self.linear(heads, 'attn.out_proj.')
 
     def feed_forward(self, x):
-        inner = self.norm(x, 'ln_2') @ self.w['mlp.c_fc.weight'].T + self.w['mlp.c_fc.bias']
-        inner = inner / (1 + (-1.702 * inner).exp())
-        return inner @ self.w['mlp.c_proj.weight'].T + self.w['mlp.c_proj.bias']
+        inner = self.linear(self.norm(x, 'ln_2'), 'mlp.c_fc.')
+        return self.linear(inner * torch.sigmoid(1.702 * inner), 'mlp.c_proj.')
 
     def run(self, x, added=0.0):
         """The block as CLIP runs it."""
         query, key, value = self.projections(x)
-        x = x + self.output(self.weights_of(query, key, added), value)
+        x = x + self.output(attention(query, key, added), value)
         return x + self.feed_forward(x)
 
 
-def layer_norm(x, w, name):
-    centred = x - x.mean(dim=-1, keepdim=True)
-    scaled = centred / (centred.square().mean(dim=-1, keepdim=True) + 1e-5).sqrt()
-    return scaled * w[f'{name}.weight'] + w[f'{name}.bias']
+def attention(a, b, added=0.0):
+    """Attention weights softmax(a b^T / sqrt(d) + added) [heads, l, l]."""
+    return torch.softmax(torch.einsum('hid,hjd->hij', a, b) / HEAD_WIDTH**0.5 + added, dim=-1)
 
 
 def maskclip(block, x):
@@ -110,15 +105,14 @@ def maskclip(block, x):
 def sclip(block, x):
     """Queries attend to queries and keys to keys; a sum, not a mean."""
     query, key, value = block.projections(x)
-    weights = block.weights_of(query, query) + block.weights_of(key, key)
-    x = x + block.output(weights, value)
+    x = x + block.output(attention(query, query) + attention(key, key), value)
     return (x + block.feed_forward(x))[1:]
 
 
 def clearclip(block, x):
     """Queries attend to queries; nothing is added to what they gather."""
     query, _, value = block.projections(x)
-    return block.output(block.weights_of(query, query), value)[1:]
+    return block.output(attention(query, query), value)[1:]
 
 
 def naclip(block, x):
@@ -129,7 +123,7 @@ def naclip(block, x):
         for j in range(64):
             squared = (i // 8 - j // 8) ** 2 + (i % 8 - j % 8) ** 2
             gaussian[1 + i, 1 + j] = math.exp(-squared / (2 * 5.0**2))
-    return block.output(block.weights_of(key, key, gaussian), value)[1:]
+    return block.output(attention(key, key, gaussian), value)[1:]
 
 
 class PlainMethod:
@@ -137,39 +131,41 @@ class PlainMethod:
 
     def __init__(self, last_block, background=0.4):
         self.last_block, self.background = last_block, background
-        self.w = {name: value.double() for name, value in load_file(WEIGHTS).items()}
+        weights = {name: value.double() for name, value in load_file(WEIGHTS).items()}
+        self.visual, self.text = Weights(weights, 'visual.'), Weights(weights, '')
 
     def normalise(self, image):
         return torch.from_numpy((image - np.array(MEAN)) / np.array(STD))
 
     def dense(self, image):
         """Unit-length features [64, c] of a RGB image [64, 64, 3] in 0 ... 255."""
-        w = {k.removeprefix('visual.'): v for k, v in self.w.items() if k.startswith('visual.')}
+        visual, w = self.visual, self.visual.w
         patches = self.normalise(image).view(GRID, PATCH, GRID, PATCH, 3)
         x = torch.einsum('ypxqc,ocpq->yxo', patches, w['conv1.weight']).flatten(0, 1)
         x = torch.cat([w['class_embedding'][None], x]) + w['positional_embedding']
-        x = layer_norm(x, w, 'ln_pre')
-        *first, last = [Block(w, f'transformer.resblocks.{i}.') for i in range(BLOCKS)]
+        x = visual.norm(x, 'ln_pre')
+        *first, last = [Weights(w, f'transformer.resblocks.{i}.') for i in range(BLOCKS)]
         for block in first:
             x = block.run(x)
-        return F.normalize(layer_norm(self.last_block(last, x), w, 'ln_post') @ w['proj'], dim=1)
+        return F.normalize(visual.norm(self.last_block(last, x), 'ln_post') @ w['proj'], dim=1)
 
     def embed(self, name):
         """Unit-length embedding [c] of a class name in the templates."""
+        w = self.text.w
         later = torch.full((40, 40), -torch.inf, dtype=torch.double).triu(1)
         embeddings = []
         for template in TEMPLATES:
             ids = CLIPTokenizer().tokenize(template.format(name), 40)
-            x = self.w['token_embedding.weight'][ids[0]] + self.w['positional_embedding']
+            x = w['token_embedding.weight'][ids[0]] + w['positional_embedding']
             for i in range(TEXT_BLOCKS):
-                x = Block(self.w, f'transformer.resblocks.{i}.').run(x, added=later)
-            end = layer_norm(x[int(ids.argmax())], self.w, 'ln_final')
-            embeddings.append(F.normalize(end @ self.w['text_projection'], dim=0))
+                x = Weights(w, f'transformer.resblocks.{i}.').run(x, added=later)
+            end = self.text.norm(x[int(ids.argmax())], 'ln_final')
+            embeddings.append(F.normalize(end @ w['text_projection'], dim=0))
         return F.normalize(torch.stack(embeddings).mean(dim=0), dim=0)
 
     def label_map(self, image, embeddings):
         """Labels [64, 64]: 0 where no class reaches the background's score."""
-        scores = 1 / (1 + (-(SCALE * self.dense(image) @ embeddings.T + BIAS)).exp())
+        scores = torch.sigmoid(SCALE * self.dense(image) @ embeddings.T + BIAS)
         planes = scores.T.view(1, len(embeddings), GRID, GRID)
         planes = F.interpolate(planes, image.shape[:2], mode='bilinear', align_corners=False)[0]
         best, label = planes.max(dim=0)
@@ -181,9 +177,7 @@ class PlainMethod:
         images, labels = zip(*pictures(world), strict=True)
         found = np.stack([self.label_map(image, embeddings) for image in images])
         truth = np.stack(labels)
-        ious = []
-        for label in range(len(NOUNS) + 1):
-            either = ((found == label) | (truth == label)).sum()
-            if either:
-                ious.append(((found == label) & (truth == label)).sum() / either)
-        return 100 * np.mean(ious)
+        present = [n for n in range(len(NOUNS) + 1) if ((found == n) | (truth == n)).any()]
+        both = [((found == n) & (truth == n)).sum() for n in present]
+        either = [((found == n) | (truth == n)).sum() for n in present]
+        return 100 * np.mean(np.divide(both, either))

@@ -6,14 +6,13 @@ nothing has changed since its last run.
 
 import hashlib
 import importlib.util
-import json
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-STAMP = Path(sys.prefix) / '.code_mm_install.json'
+STAMP = Path(sys.prefix) / '.code_mm_install'
 OLDEST_PYTHON = (3, 10)
 MM_PACKAGES = ('mmengine', 'mmcv', 'mmsegmentation')  # as OpenMMLab names them; ours: onedl-*
 
@@ -62,13 +61,13 @@ def is_up_to_date() -> bool:
     """Whether the last run here was for this checkout and these requirements."""
     if not STAMP.is_file() or not all(map(is_installed, ('code_mm', 'torch', 'pytest', 'ruff'))):
         return False
-    source = json.loads(metadata.distribution('code_mm').read_text('direct_url.json') or '{}')
-    is_this_checkout = source.get('url') == ROOT.as_uri() and source['dir_info'].get('editable')
-    return bool(is_this_checkout) and json.loads(STAMP.read_text()) == {'digest': digest()}
+    found = importlib.util.find_spec('code_mm')
+    is_this_checkout = found and found.origin == str(ROOT / 'code_mm' / '__init__.py')
+    return bool(is_this_checkout) and STAMP.read_text() == digest()
 
 
-def pip(*args: str) -> None:
-    subprocess.run([sys.executable, '-m', *args], check=True, stdin=subprocess.DEVNULL)
+def python(*args: str, **keys) -> None:
+    subprocess.run([sys.executable, *args], check=True, stdin=subprocess.DEVNULL, **keys)
 
 
 def main() -> None:
@@ -77,15 +76,15 @@ def main() -> None:
     if is_up_to_date():
         return
     if importlib.util.find_spec('pip') is None:
-        pip('ensurepip', '--upgrade')
+        python('-m', 'ensurepip', '--upgrade')
     for step in plan():
         print('pip install', *step, flush=True)
-        pip('pip', 'install', '--quiet', '--no-input', *step)
+        python('-m', 'pip', 'install', '--quiet', '--no-input', *step)
     # by path: a mistake elsewhere in the package is the tests' business
     check = str(ROOT / 'code_mm' / 'compatibility.py')
     script = f'import runpy; runpy.run_path({check!r})["check_versions"]()'
-    subprocess.run([sys.executable, '-c', script], check=True, cwd=sys.prefix)
-    STAMP.write_text(json.dumps({'digest': digest()}))
+    python('-c', script, cwd=sys.prefix)
+    STAMP.write_text(digest())
     print(f'code_mm is installed in {sys.prefix}', flush=True)
 
 

@@ -46,14 +46,13 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 
 def find_demo() -> Path | None:
-    """The newest checkpoint of the demo, here or in the checkout."""
+    """The newest checkpoint of a demo, here or in the checkout."""
     for root in (Path.cwd(), ROOT):
         for last in sorted(root.glob(DEMO_RUN)):
-            # the folder may have been moved since
-            named = Path(last.read_text().strip())
-            for checkpoint in (named, last.with_name(named.name)):
-                if checkpoint.is_file():
-                    return checkpoint
+            # by its name: the folder may have been moved since
+            checkpoint = last.with_name(Path(last.read_text().strip()).name)
+            if checkpoint.is_file():
+                return checkpoint
     return None
 
 
@@ -73,34 +72,26 @@ def build_inferencer(args: argparse.Namespace, **keys):
     from code_mm.apis.load_model import load_config
     from code_mm.engine.config_check import check_options
 
-    cfg = load_config(args.config)
+    cfg, classes = load_config(args.config), args.classes
+    if classes.endswith('.txt'):
+        lines = Path(classes).read_text('utf-8').splitlines()
+        classes = [line.strip() for line in lines if line.strip()]
     check_options(cfg, args.cfg_options)
     cfg.merge_from_dict(args.cfg_options or {})
     return CoDeInferencer(
         cfg,
         args.checkpoint,
         args.device,
-        read_classes(args.classes),
+        classes,
         shorter_side=args.shorter_side,
         **keys,
     )
 
 
-def read_classes(text: str) -> str | list[str]:
-    """The value of --classes, a text file read."""
-    if not text.endswith('.txt'):
-        return text
-    if not Path(text).is_file():
-        raise FileNotFoundError(f'expected class names, one a line, but {text!r} does not exist')
-    lines = Path(text).read_text(encoding='utf-8').splitlines()
-    return [line.strip() for line in lines if line.strip()]
-
-
 def run_or_explain(main) -> None:
     """Run a tool; a user's mistake ends it with one line and exit status 2, not a traceback."""
     try:
-        status = main()
+        sys.exit(main())
     except (ValueError, TypeError, OSError) as error:
         print(f'{Path(sys.argv[0]).name}: {error}', file=sys.stderr)
-        status = 2
-    sys.exit(status)
+        sys.exit(2)

@@ -27,12 +27,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--background-threshold', type=float, help='score in (0, 1) that a class must reach'
     )
-    background = parser.add_mutually_exclusive_group()
-    background.add_argument(
-        '--background', action='store_true', help='pixels that fit no class become background'
-    )
-    background.add_argument(
-        '--no-background', action='store_true', help='every pixel gets one of the classes'
+    parser.add_argument(
+        '--background',
+        action=argparse.BooleanOptionalAction,
+        help='whether pixels that fit no class become background; default: as the config has it',
     )
     parser.add_argument('--json', action='store_true', help='write masks as COCO RLE, too')
     parser.add_argument('--opacity', type=float, default=0.6, help='of the colours, 0 to 1')
@@ -62,13 +60,12 @@ def split_inputs(inputs: list[str]) -> tuple[list, list[Path]]:
     for path in map(Path, inputs):
         if not path.exists():
             raise FileNotFoundError(f'expected an image, a video or a folder, not {str(path)!r}')
-        found = [file for file in sorted(path.iterdir()) if is_video(file)] if path.is_dir() else []
+        if not path.is_dir():
+            (videos if is_video(path) else images).append(path)
+            continue
+        found = [file for file in sorted(path.iterdir()) if is_video(file)]
         videos += found
-        if is_video(path):
-            videos.append(path)
-        elif not path.is_dir():
-            images.append(path)
-        elif not found or any(file not in found for file in path.iterdir()):
+        if not found or len(found) < len(list(path.iterdir())):
             images += [image.source for image in list_images(path)]
     return images and list_images(images), videos
 
@@ -77,56 +74,46 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def segment_images(inferencer, images, query, args, shares: list) -> dict:
-    """Images; why some could not be read."""
+def segment(inferencer, query, args, images, names: list[str], what: str, video=False) -> tuple:
+    """Images or frames that are not done yet: their shares, and why some could not be read."""
+    from rich.progress import track
+
     from code_mm.apis.results import ResultFolders
 
-    folders = ResultFolders(args.out, json='json' if args.json else '')
-    todo = [image for image in images if args.overwrite or not folders.complete(image.name)]
-    if len(todo) < len(images):
-        print(f'{len(images) - len(todo)} of {len(images)} images are done already (--overwrite)')
-    failed = {}
-    work = inferencer.segment(todo, query, args.batch_size, 'skip', failed)
-    for result in progress(work, len(todo), 'images'):
-        folders.write(result, result.overlay(args.opacity))
+    json = 'json' if args.json else ''
+    folders = ResultFolders(args.out, json=json, vis_suffix='.jpg' if video else '.png')
+    done = {name for name in names if not args.overwrite and folders.complete(name)}
+    if done:
+        print(f'{len(done)} of {len(names)} {what} are done already (--overwrite)')
+    todo = (image for image in images if image.name not in done)
+    shares, failed = [], {}
+    work = inferencer.segment(todo, query, args.batch_size, failed=failed)
+    for result in track(work, what, len(names) - len(done)):
+        folders.write(result, result.overlay(args.opacity, whole_legend=video))
         shares.append(result.shares)
-    return failed
+    return shares, failed
 
 
-def segment_video(inferencer, path: Path, query, args, shares: list) -> None:
-    """One video: a label map and an overlay per frame, then a video of the overlays."""
+def segment_video(inferencer, query, args, path: Path) -> tuple:
+    """A label map and an overlay per frame, then a video of the overlays."""
     import mmcv
 
     from code_mm.apis.input_images import InputImage
-    from code_mm.apis.results import ResultFolders
 
     video = mmcv.VideoReader(str(path))
     if not video.opened or not video.width:
         raise ValueError(f'expected a video, but OpenCV cannot read {str(path)!r} as one')
-    folders = ResultFolders(args.out, json='json' if args.json else '', vis_suffix='.jpg')
     names = [f'{path.stem}/{number:06d}' for number in range(video.frame_cnt)]
-    done = {name for name in names if not args.overwrite and folders.complete(name)}
-    if done:
-        print(f'{len(done)} of {len(names)} frames of {path} are done already (--overwrite)')
     frames = (InputImage(f'{path.stem}/{number:06d}', frame) for number, frame in enumerate(video))
-    todo = (frame for frame in frames if frame.name not in done)
-    work = inferencer.segment(todo, query, args.batch_size, 'raise')
-    for result in progress(work, len(names) - len(done), path.name):
-        folders.write(result, result.overlay(args.opacity, whole_legend=True))
-        shares.append(result.shares)
-    joined = folders.path('vis', path.stem).with_suffix('.mp4')
+    found = segment(inferencer, query, args, frames, names, f'frames of {path}', video=True)
+    overlays = Path(args.out) / 'vis' / path.stem
+    joined = overlays.with_name(f'{path.stem}.mp4')
     rate = video.fps if 0 < video.fps < 1000 else 25.0  # where the file does not say
-    frames_folder = str(joined.with_suffix(''))
-    mmcv.frames2video(frames_folder, str(joined), rate, 'mp4v', show_progress=False)
+    mmcv.frames2video(str(overlays), str(joined), rate, 'mp4v', show_progress=False)
     if not joined.is_file() or not joined.stat().st_size:
-        raise OSError(f'OpenCV could not write {joined}; the frames are in {frames_folder}')
+        raise OSError(f'OpenCV could not write {joined}; the frames are in {overlays}')
     print(f'video: {joined}')
-
-
-def progress(results, total: int, what: str):
-    from rich.progress import track
-
-    return track(results, description=what, total=max(total, 0) or None)
+    return found
 
 
 def print_shares(shares: list, names) -> None:
@@ -150,17 +137,19 @@ def main() -> int:
     from code_mm.apis.results import claim_folder
 
     images, videos = split_inputs(args.inputs)
-    background = True if args.background else False if args.no_background else None
     inferencer = build_inferencer(
-        args, background=background, background_threshold=args.background_threshold
+        args, background=args.background, background_threshold=args.background_threshold
     )
     query = inferencer.query()
     claim_folder(args.out, settings_of(args, query), args.overwrite)
     shares, failed = [], {}
     if images:
-        failed = segment_images(inferencer, images, query, args, shares)
+        names = [image.name for image in images]
+        shares, failed = segment(inferencer, query, args, images, names, 'images')
     for path in videos:
-        segment_video(inferencer, path, query, args, shares)
+        shares_of_frames, broken = segment_video(inferencer, query, args, path)
+        shares += shares_of_frames
+        failed.update(broken)
     print_shares(shares, query.names)
     print(f'results: {args.out}')
     for name, reason in failed.items():

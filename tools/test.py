@@ -3,17 +3,14 @@
 from mmengine.config import Config
 from runner_options import build_runner, load_config, make_parser
 
-NO_CHECKPOINT = 'none'  # for `mim test`, which insists on a checkpoint
-
 
 def parse_args():
     parser = make_parser('Evaluate a model')
     parser.add_argument(
         'checkpoint',
         nargs='?',
-        help='checkpoint: of this project, of the CoDe or TCL release as published, or exported '
-        'trained parts (docs/weights.md); without one (or with "none") the weights that the '
-        'config names are used, as training-free models need',
+        help='of this project, of the CoDe or TCL release, or exported trained parts '
+        '(docs/weights.md); without one (or with "none") the weights that the config names',
     )
     parser.add_argument('--out', help='folder for the predictions, one png per image')
     parser.add_argument('--show', action='store_true', help='show the predictions in a window')
@@ -28,7 +25,7 @@ def choose_weights(cfg: Config, checkpoint: str | None) -> None:
     from code_mm.weights.model_weights import pretrained_files
 
     cfg.resume = False
-    if checkpoint not in (None, NO_CHECKPOINT):
+    if checkpoint not in (None, 'none'):  # `mim test` insists on one
         cfg.load_from = checkpoint
     if not cfg.get('load_from') and not any(pretrained_files(cfg.model)):
         raise ValueError(

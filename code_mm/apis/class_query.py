@@ -29,16 +29,11 @@ class ClassQuery:
         """All names in label order, 'background' in front where there is one."""
         return self.words if self.background_threshold is None else (BACKGROUND, *self.words)
 
-    def colours(self, palette: Sequence[Colour] | None = None) -> list[Colour]:
-        """A colour per label: black for the background, then ``palette`` or distinct colours."""
-        if palette is None:
-            palette = distinct_palette(len(self.words))
-        if len(palette) < len(self.words):
-            raise ValueError(
-                f'expected a palette of {len(self.words)} colours, but got {len(palette)}'
-            )
+    @property
+    def colours(self) -> list[Colour]:
+        """A colour per label: black for the background, then colours far from each other."""
         background = [] if self.background_threshold is None else [(0, 0, 0)]
-        return background + [tuple(colour) for colour in palette[: len(self.words)]]
+        return [*background, *distinct_palette(len(self.words))]
 
     def ask(self, model: nn.Module) -> None:
         """Let a ``ZeroShotSegmentor`` look for these classes, unless it does already.
@@ -55,9 +50,8 @@ class ClassQuery:
 def parse_class_names(classes: str | Sequence[str]) -> list[str]:
     """Class names of a list, or of one string in which commas part them.
 
-    Args:
-        classes (str | Sequence[str]): ``'cat, grey sofa'`` or ``['cat', 'grey sofa']``; synonyms
-            as ``'car|automobile'``. In a list a phrase may have commas.
+    ``'cat, grey sofa'`` or ``['cat', 'grey sofa']``; synonyms as ``'car|automobile'``. In a list a
+    phrase may have commas.
 
     Raises:
         ValueError: There is no name, an empty one, or one twice.
@@ -89,8 +83,8 @@ def make_query(
 
     Args:
         classes (str | Sequence[str]): See :func:`parse_class_names`; 'background' may stand first.
-        background (bool, optional): Pixels that fit no class become background. Default: on where
-            a threshold or 'background' is given, or the config has a threshold.
+        background (bool, optional): Pixels that fit no class become label 0, 'background'. Default:
+            on where a threshold or 'background' is given, or the config has a threshold.
         background_threshold (float, optional): Score in (0, 1) that a class must reach. Default:
             the config's, or 0.4.
         configured_threshold (float, optional): That of the model's config.

@@ -9,13 +9,9 @@ import cv2
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
-from mmengine.registry import init_default_scope
 from mmseg.structures import SegDataSample
 from mmseg.visualization import SegLocalVisualizer
 from rich.progress import track
-from torch import nn
-
-from code_mm.visualization.lettering import Colour
 
 from .class_query import ClassQuery, make_query
 from .input_images import (
@@ -26,7 +22,7 @@ from .input_images import (
     is_single,
     list_images,
 )
-from .load_model import check_type, load_config, load_zero_shot_model
+from .load_model import load_config, load_zero_shot_model
 from .results import ResultFolders, Segmentation
 
 
@@ -37,18 +33,14 @@ class CoDeInferencer:
     built again, and names are embedded where they changed only.
 
     Args:
-        model (str | Path | Config | nn.Module): Config with a ``ZeroShotSegmentor`` or
-            ``CoDeSegmentor`` and a ``test_pipeline``, or such a model from mmseg's ``init_model``.
+        model (str | Path | Config): With a ``ZeroShotSegmentor`` or ``CoDeSegmentor`` and a
+            ``test_pipeline``.
         weights (str | Path, optional): Checkpoint. Default: what the config's ``init_cfg`` names.
         device (str, optional): Default: the accelerator where there is one.
-        classes (str | Sequence[str], optional): ``'cat, grey sofa'`` or a list of such phrases;
-            ``'car|automobile'`` gives synonyms. Default: the names that the config has.
-        palette (Sequence, optional): RGB colours of the classes, the background's not among them.
-            Default: distinct colours.
-        background (bool, optional): Pixels that fit no class become label 0, 'background'.
-            Default: as the config has it; on where a threshold is given.
-        background_threshold (float, optional): Score in (0, 1) that a class must reach. Default:
-            the config's, or 0.4.
+        classes (str | Sequence[str], optional): Default: the config's. For these, background and
+            threshold see :func:`~.class_query.make_query`.
+        background (bool, optional): Whether pixels that fit no class become label 0.
+        background_threshold (float, optional): Score in (0, 1) that a class must reach.
         shorter_side (int, optional): Resize images to this many pixels on their shorter side for
             the network, instead of what the config says.
         show_progress (bool): Show a progress bar.
@@ -60,33 +52,21 @@ class CoDeInferencer:
 
     def __init__(
         self,
-        model: str | Path | dict | nn.Module,
+        model: str | Path | dict,
         weights: str | Path | None = None,
         device: str | None = None,
         classes: str | Sequence[str] | None = None,
         *,
-        palette: Sequence[Colour] | None = None,
         background: bool | None = None,
         background_threshold: float | None = None,
         shorter_side: int | None = None,
         show_progress: bool = True,
     ) -> None:
-        if isinstance(model, nn.Module):
-            check_type(model)
-            if getattr(model, 'cfg', None) is None or weights is not None:
-                raise ValueError(
-                    'expected a model with its weights loaded and its config in model.cfg, as '
-                    'mmseg.apis.init_model gives it; or hand over config and weights'
-                )
-            self.model = (model if device is None else model.to(device)).eval()
-        else:
-            self.model = load_zero_shot_model(load_config(model), weights, device or get_device())
-        self.cfg = self.model.cfg
-        init_default_scope(self.cfg.get('default_scope', 'mmseg'))
-        self.pipeline = ImagePipeline(self.cfg, shorter_side)
+        self.model = load_zero_shot_model(load_config(model), weights, device or get_device())
+        self.pipeline = ImagePipeline(self.model.cfg, shorter_side)
         self.show_progress = show_progress
         self._configured = self.model.class_names, self.model.background_threshold
-        self._asked, self._palette = (classes, background, background_threshold), palette
+        self._asked = classes, background, background_threshold
         if classes is not None:
             self.query()  # mistakes are named at once
 
@@ -113,31 +93,19 @@ class CoDeInferencer:
     ) -> dict | SegDataSample | list[SegDataSample]:
         """Segment images.
 
-        Args:
-            inputs: Path, folder, array (BGR, as OpenCV reads images), or list of paths and arrays.
-            return_datasamples (bool): Return mmseg's samples, with ``seg_logits``.
-            batch_size (int): Images at a time, where neighbours in the list have one size.
-            out_dir (str | Path): Folder for results; nothing is written without it.
-            img_out_dir (str): Its subfolder for overlays with legend; '' for none.
-            pred_out_dir (str): Its subfolder for label maps (PNG with palette); '' for none.
-            json_out_dir (str): Its subfolder for masks in COCO's RLE; '' for none.
-            classes (str | Sequence[str], optional): For this call, as the two that follow.
-            background (bool, optional): See above.
-            background_threshold (float, optional): See above.
-            on_error (str): 'skip' (warned of, and in ``failed``) or 'raise' where an image cannot
-                be read; raised in any case where none can.
-            return_vis (bool): Return overlays, too.
-            return_scores (bool): Return scores, too.
-            return_masks (bool): Return masks, too.
-            show (bool): Show overlays in a window.
-            wait_time (float): Seconds for each of them.
-            opacity (float): Of the colours in overlays, in [0, 1].
+        ``inputs`` are a path, a folder, an array (BGR, as OpenCV reads images), or a list of paths
+        and arrays. The other arguments are those of ``MMSegInferencer`` (a batch has neighbours of
+        one size; nothing is written without ``out_dir``; a subfolder '' is none), and:
+        ``classes``, ``background`` and ``background_threshold`` for this call; ``json_out_dir``,
+        subfolder for masks in COCO's RLE; ``on_error``, 'skip' (warned of, and in ``failed``) or
+        'raise' where an image cannot be read, raised in any case where none can.
 
         Returns:
             dict: ``predictions`` (H, W) int32; ``classes``, names in label order; ``inputs``, what
             was segmented; ``failed``, why not, by input; ``visualization``, overlays in RGB;
             ``scores`` (classes, H, W) in [0, 1]; ``masks``, (H, W) bool by class name. Of a list
-            or folder they are lists, of a single image its own.
+            or folder they are lists, of a single image its own. With ``return_datasamples``
+            mmseg's samples, with ``seg_logits``.
         """
         images, failed = list_images(inputs), {}
         query = self.query(classes, background, background_threshold)
@@ -146,26 +114,31 @@ class CoDeInferencer:
         results = self.segment(images, query, batch_size, on_error, failed, keep_scores)
         if self.show_progress:
             results = track(results, description='Inference', total=len(images))
+        drawn = return_vis or show or (out_dir and img_out_dir)
         parts, window = [], SegLocalVisualizer() if show else None
         for result in results:
-            drawn = return_vis or show or folders.draws
             overlay = result.overlay(opacity) if drawn else None
             if show:
                 window.show(overlay, win_name=result.input.shown, wait_time=wait_time)
             folders.write(result, overlay)
+            if return_datasamples:
+                parts.append(result.sample)
+                continue
             part = dict(predictions=result.labels, inputs=result.input.shown)
             part['visualization'] = overlay if return_vis else None
             if return_scores:
                 part['scores'] = result.scores
             if return_masks:
                 part['masks'] = result.masks
-            parts.append(result.sample if return_datasamples else part)
+            parts.append(part)
         if not parts:
             raise UnreadableImage(f'expected an image, but none could be read: {failed}')
+        found = parts[0] if is_single(inputs) else parts
         if return_datasamples:
-            return parts[0] if is_single(inputs) else parts
-        merged = parts[0] if is_single(inputs) else {k: [p[k] for p in parts] for k in parts[0]}
-        return dict(merged, classes=query.names, failed=failed)
+            return found
+        if found is parts:
+            found = {key: [part[key] for part in parts] for key in parts[0]}
+        return dict(found, classes=query.names, failed=failed)
 
     def query(
         self,
@@ -173,11 +146,7 @@ class CoDeInferencer:
         background: bool | None = None,
         background_threshold: float | None = None,
     ) -> ClassQuery:
-        """What to look for: these arguments, else the constructor's, else the config's.
-
-        Raises:
-            ValueError: No or contradictory names, or a phrase longer than the text context.
-        """
+        """What to look for: these arguments, else the constructor's, else the config's."""
         own_classes, *own_background = self._asked
         names, threshold = self._configured
         if background is None and background_threshold is None:
@@ -198,28 +167,19 @@ class CoDeInferencer:
     ) -> Iterator[Segmentation]:
         """Segment any number of images one after the other: large folders, videos.
 
-        Args:
-            images (Iterable[InputImage]): Read only when their turn comes.
-            query (ClassQuery): See :meth:`query`.
-            batch_size (int): See :meth:`__call__`.
-            on_error (str): See :meth:`__call__`.
-            failed (dict, optional): Takes up why images were skipped.
-            keep_scores (bool): Without scores memory does not grow with the number of classes.
-
-        Yields:
-            Segmentation: In the order of the images.
+        Images are read when their turn comes; ``failed`` takes up why some were skipped. Without
+        ``keep_scores`` memory does not grow with the number of classes.
         """
         if batch_size < 1:
             raise ValueError(f'expected batch_size >= 1, but got {batch_size}')
         if on_error not in ('skip', 'raise'):
             raise ValueError(f"expected on_error 'skip' or 'raise', but got {on_error!r}")
-        failed, palette = {} if failed is None else failed, query.colours(self._palette)
+        failed = {} if failed is None else failed
         for items in self.pipeline.batches(images, batch_size, on_error, failed):
             query.ask(self.model)
             for item, sample in zip(items, self._predict(items, keep_scores), strict=True):
                 image = cv2.cvtColor(item['image'], cv2.COLOR_BGR2RGB)
-                names, threshold = query.names, query.background_threshold
-                yield Segmentation(item['input'], image, sample, names, palette, threshold)
+                yield Segmentation(item['input'], image, sample, query)
 
     @torch.no_grad()
     def _predict(self, items: list[dict], keep_scores: bool) -> list[SegDataSample]:

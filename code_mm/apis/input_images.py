@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,8 +21,6 @@ IMAGE_SUFFIXES = frozenset(
     ['.bmp', '.gif', '.jpeg', '.jpg', '.pbm', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp']
 )
 Source = str | Path | np.ndarray
-# mmseg's inference functions put the others in place of the first.
-_LOADERS = ('LoadImageFromFile', 'LoadImageFromNDArray', 'InferencerLoader')
 # Wide enough for any panorama: the shorter side alone decides.
 _NO_LIMIT = 1_000_000
 
@@ -47,10 +46,8 @@ def list_images(inputs: Source | Sequence[Source]) -> list[InputImage]:
     """The images behind a path, an array, a folder, or a list of paths and arrays.
 
     Of a folder, files with the suffix of an image are taken (not those of its subfolders), in
-    alphabetical order; the log says what was left out.
-
-    Args:
-        inputs: See above. Whether a file can be read is seen when its turn comes.
+    alphabetical order; the log says what was left out. Whether a file can be read is seen when its
+    turn comes.
 
     Returns:
         list[InputImage]: Named by file stem (by the whole file name where two share a stem), arrays
@@ -69,7 +66,7 @@ def list_images(inputs: Source | Sequence[Source]) -> list[InputImage]:
             )
         if isinstance(source, str) and URL.match(source):
             raise ValueError(f'expected a local file, but got the URL {source!r}; download it')
-    if not isinstance(inputs, (list, tuple, np.ndarray)) and Path(inputs).is_dir():
+    if not is_single(inputs) and not isinstance(inputs, (list, tuple)):
         listed = _of_folder(Path(inputs))
     if not listed:
         raise ValueError('expected at least one image, but got an empty list')
@@ -78,9 +75,8 @@ def list_images(inputs: Source | Sequence[Source]) -> list[InputImage]:
 
 def is_single(inputs: Source | Sequence[Source]) -> bool:
     """Whether one image was handed over, rather than a list or a folder."""
-    if isinstance(inputs, (list, tuple)):
-        return False
-    return isinstance(inputs, np.ndarray) or not Path(inputs).is_dir()
+    several = isinstance(inputs, (list, tuple))
+    return isinstance(inputs, np.ndarray) or not (several or Path(inputs).is_dir())
 
 
 class ImagePipeline:
@@ -92,8 +88,8 @@ class ImagePipeline:
     they are, in 0 .. 255.
 
     Args:
-        cfg (Config | ConfigDict): With ``test_pipeline``, or one in ``test_dataloader`` or
-            ``val_dataloader``. Annotations are not loaded.
+        cfg (Config | ConfigDict): With ``test_pipeline``, or one in ``test_dataloader``.
+            Annotations are not loaded.
         shorter_side (int, optional): Resize to this many pixels instead of as the config says.
 
     Raises:
@@ -101,10 +97,18 @@ class ImagePipeline:
     """
 
     def __init__(self, cfg: Config | ConfigDict, shorter_side: int | None = None) -> None:
-        steps = [step for step in _test_pipeline(cfg) if 'Annotation' not in step['type']]
-        if not steps or steps[0]['type'].rpartition('.')[-1] not in _LOADERS:
+        dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+        steps = cfg.get('test_pipeline') or dataset.get('pipeline')
+        if not steps:
             raise ValueError(
-                f'expected a test pipeline that begins with {_LOADERS[0]}, but got '
+                'expected a test_pipeline in the config, but got none; use an evaluation config '
+                '(configs/eval)'
+            )
+        steps = [step for step in steps if 'Annotation' not in step['type']]
+        # mmseg's inference functions put loaders of their own in its place
+        if not steps or 'Load' not in steps[0]['type']:
+            raise ValueError(
+                'expected a test pipeline that begins with LoadImageFromFile, but got '
                 f'{[step["type"] for step in steps]}'
             )
         loader, *steps = steps
@@ -129,29 +133,17 @@ class ImagePipeline:
         except UnusableSample as unusable:
             raise UnreadableImage(str(unusable)) from unusable
 
-    def pack(self, image: np.ndarray, source: Source) -> dict:
-        """``inputs`` and ``data_samples`` for the network, of an image that was read."""
-        path = None if isinstance(source, np.ndarray) else str(source)
-        shape = image.shape[:2]
-        return self._transforms(dict(img=image, img_path=path, img_shape=shape, ori_shape=shape))
-
     def batches(
         self, images: Iterable[InputImage], batch_size: int, on_error: str, failed: dict[str, str]
     ) -> Iterator[list[dict]]:
-        """Read images and put neighbours of one size together.
+        """Read images when their turn comes, and put neighbours of one size together.
 
-        Args:
-            images (Iterable[InputImage]): Read when their turn comes.
-            batch_size (int): Images of a batch, at most.
-            on_error (str): 'skip' or 'raise' where an image cannot be read.
-            failed (dict[str, str]): Takes up why an image was skipped.
+        Where an image cannot be read, ``on_error`` 'raise' raises an UnreadableImage, and 'skip'
+        puts the reason into ``failed``.
 
         Yields:
             list[dict]: ``inputs`` and ``data_samples`` for the network, the ``input`` that was
             read, and its ``image`` (H, W, 3) uint8 BGR.
-
-        Raises:
-            UnreadableImage: An image cannot be read and ``on_error`` is 'raise'.
         """
         batch: list[dict] = []
         for one in images:
@@ -164,10 +156,12 @@ class ImagePipeline:
                 message = f'skipped ({len(failed)} so far) {one.shown}: {error}'
                 print_log(message, logger='current', level=logging.WARNING)
                 continue
-            item = dict(input=one, **self.pack(image, one.source))
-            item['image'] = np.clip(image, 0, 255).round().astype(np.uint8)
-            same = batch and batch[0]['image'].shape == item['image'].shape
-            if batch and (len(batch) == batch_size or not same):
+            path = None if isinstance(one.source, np.ndarray) else str(one.source)
+            shapes = dict(img_shape=image.shape[:2], ori_shape=image.shape[:2])
+            item = self._transforms(dict(img=image, img_path=path, **shapes))
+            item['input'], item['image'] = one, np.clip(image, 0, 255).round().astype(np.uint8)
+            full = len(batch) == batch_size
+            if full or (batch and batch[0]['image'].shape != item['image'].shape):
                 yield batch
                 batch = []
             batch.append(item)
@@ -175,67 +169,51 @@ class ImagePipeline:
             yield batch
 
 
-def _test_pipeline(cfg: Config | ConfigDict) -> list:
-    if cfg.get('test_pipeline'):
-        return cfg.test_pipeline
-    for name in ('test_dataloader', 'val_dataloader'):
-        dataset = (cfg.get(name) or {}).get('dataset') or {}
-        if dataset.get('pipeline'):
-            return dataset.pipeline
-    raise ValueError(
-        'expected a test_pipeline in the config, but got none; use an evaluation config '
-        '(configs/eval)'
-    )
-
-
 def _checked_array(array: np.ndarray) -> np.ndarray:
-    if array.ndim == 2:
-        array = array[..., None]
-    if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or not array.size:
+    image = array[..., None] if array.ndim == 2 else array
+    if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or not image.size:
         raise UnreadableImage(f'expected an array (H, W, 3) in BGR, but got shape {array.shape}')
-    array = np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array[..., :3]
-    if array.dtype == np.uint16:
-        array = (array >> 8).astype(np.uint8)
-    if array.dtype == np.uint8:
-        return np.ascontiguousarray(array)
-    if not np.issubdtype(array.dtype, np.floating):
-        raise UnreadableImage(f'expected uint8, uint16 or floating point, but got {array.dtype}')
-    if not np.isfinite(array).all():
-        raise UnreadableImage('expected finite values, but got NaN or infinity')
-    if 0 < array.max() <= 1:
-        raise UnreadableImage('expected values in 0 .. 255, but got 0 .. 1; multiply by 255')
-    return np.ascontiguousarray(array, dtype=np.float32)
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+    elif image.dtype != np.uint8:
+        if not np.issubdtype(image.dtype, np.floating):
+            raise UnreadableImage(f'expected uint8, uint16 or floats, but got {image.dtype}')
+        if not np.isfinite(image).all():
+            raise UnreadableImage('expected finite values, but got NaN or infinity')
+        if 0 < image.max() <= 1:
+            raise UnreadableImage('expected values in 0 .. 255, but got 0 .. 1; multiply by 255')
+        image = image.astype(np.float32)
+    image = image.repeat(3, axis=2) if image.shape[2] == 1 else image[..., :3]
+    return np.ascontiguousarray(image)
 
 
 def _of_folder(folder: Path) -> list[Path]:
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-    others = [path.name for path in files if path not in images]
+    images, others = [], []
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        (images if path.suffix.lower() in IMAGE_SUFFIXES else others).append(path)
     if not images:
         raise ValueError(
-            f'expected images in {folder}, but it has none ({len(files)} other files); images end '
+            f'expected images in {folder}, but it has none ({len(others)} other files); images end '
             f'in {" ".join(sorted(IMAGE_SUFFIXES))}'
         )
     if others:
         print_log(
             f'{folder}: {len(others)} files without the suffix of an image are left out: '
-            f'{others[:5]}',
+            f'{[path.name for path in others[:5]]}',
             logger='current',
             level=logging.WARNING,
         )
     return images
 
 
-def _with_names(sources: Iterable[Source]) -> list[InputImage]:
-    sources = list(sources)
-    paths = [Path(s) for s in sources if not isinstance(s, np.ndarray)]
-    stems = [path.stem for path in paths]
-    names = []
+def _with_names(sources: Sequence[Source]) -> list[InputImage]:
+    stems = Counter(Path(s).stem for s in sources if not isinstance(s, np.ndarray))
+    images: dict[str, InputImage] = {}
     for number, source in enumerate(sources):
-        if isinstance(source, np.ndarray):
-            names.append(f'{number:08d}')
-            continue
-        path = Path(source)
-        name = path.stem if stems.count(path.stem) == 1 else path.name
-        names.append(name if name not in names else f'{number:08d}_{name}')
-    return [InputImage(name, source) for name, source in zip(names, sources, strict=True)]
+        name = f'{number:08d}'
+        if not isinstance(source, np.ndarray):
+            path = Path(source)
+            own = path.stem if stems[path.stem] == 1 else path.name
+            name = own if own not in images else f'{name}_{own}'
+        images[name] = InputImage(name, source)
+    return list(images.values())

@@ -8,7 +8,6 @@ from pathlib import Path
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
-from torch import nn
 
 from code_mm.models.segmentors import ZeroShotSegmentor
 from code_mm.registry import MODELS
@@ -38,12 +37,8 @@ def load_zero_shot_model(
 ) -> ZeroShotSegmentor:
     """Build a segmentor, fill it, and put it into evaluation mode.
 
-    Args:
-        cfg (Config | ConfigDict): With ``model``, a ``ZeroShotSegmentor`` or ``CoDeSegmentor``.
-        weights (str | Path, optional): Checkpoint of any kind that ``load_model_weights`` takes.
-            Default: the files that ``init_cfg`` names in the config, which is all that
-            training-free models need.
-        device (str): Where the model goes.
+    ``weights`` are of any kind that ``load_model_weights`` takes; by default those that
+    ``init_cfg`` names in the config, which is all that training-free models need.
 
     Raises:
         TypeError: The model takes no class names.
@@ -57,7 +52,14 @@ def load_zero_shot_model(
             'checkpoint as the second argument'
         )
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    check_type(cfg.model.type)
+    kind = cfg.model.type
+    found = MODELS.get(kind) if isinstance(kind, str) else kind
+    if found is None or not issubclass(found, ZeroShotSegmentor):
+        raise TypeError(
+            'expected a model that takes class names (ZeroShotSegmentor, CoDeSegmentor), but got '
+            f'{getattr(kind, "__name__", kind)}; use mmseg.apis.MMSegInferencer for models with '
+            'trained classes'
+        )
     model = MODELS.build(cfg.model)
     if weights is None:
         logger = MMLogger.get_current_instance()
@@ -68,18 +70,6 @@ def load_zero_shot_model(
         load_model_weights(model, weights)
     model.cfg = cfg
     return model.to(device).eval()
-
-
-def check_type(model: str | type | nn.Module) -> None:
-    """Raise a TypeError unless a model, or the one of this name, takes class names."""
-    found = MODELS.get(model) if isinstance(model, str) else model
-    kind = found if isinstance(found, type) or found is None else type(found)
-    if kind is None or not issubclass(kind, ZeroShotSegmentor):
-        name = model if isinstance(model, str) else kind.__name__
-        raise TypeError(
-            f'expected a model that takes class names (ZeroShotSegmentor, CoDeSegmentor), but got '
-            f'{name}; use mmseg.apis.MMSegInferencer for models with trained classes'
-        )
 
 
 def _is_no_parameter(record: logging.LogRecord) -> bool:

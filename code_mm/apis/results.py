@@ -17,9 +17,8 @@ from code_mm.atomic_write import atomic_write
 from code_mm.visualization import draw_overlay
 from code_mm.visualization.lettering import Colour
 
+from .class_query import ClassQuery
 from .input_images import InputImage
-
-SETTINGS = 'settings.json'
 
 
 @dataclass
@@ -31,16 +30,12 @@ class Segmentation:
     """(H, W, 3) uint8 RGB."""
     sample: SegDataSample
     """mmseg's result, on the CPU."""
-    classes: tuple[str, ...]
-    """Names in label order; 'background' first where there is one."""
-    palette: list[Colour]
-    """RGB colours in label order."""
-    background_threshold: float | None
-    """Score of label 0, the background; None where there is none."""
+    query: ClassQuery
+    """What was looked for: ``query.names`` are the classes in label order."""
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """(H, W) int32, indices into :attr:`classes`."""
+        """(H, W) int32, indices into the names."""
         return self.sample.pred_sem_seg.data[0].numpy().astype(np.int32)
 
     @property
@@ -53,20 +48,20 @@ class Segmentation:
     @cached_property
     def shares(self) -> dict[str, float]:
         """Share of the image's pixels by class name, in label order; they add up to 1."""
-        counts = np.bincount(self.labels.ravel(), minlength=len(self.classes))
-        return dict(zip(self.classes, (counts / self.labels.size).tolist(), strict=True))
+        counts = np.bincount(self.labels.ravel(), minlength=len(self.query.names))
+        return dict(zip(self.query.names, (counts / self.labels.size).tolist(), strict=True))
 
     @property
     def masks(self) -> dict[str, np.ndarray]:
         """(H, W) bool by name, of the classes that occur."""
-        return {self.classes[label]: self.labels == label for label in np.unique(self.labels)}
+        names = self.query.names
+        return {names[label]: self.labels == label for label in np.unique(self.labels)}
 
     def overlay(self, opacity: float = 0.6, whole_legend: bool = False) -> np.ndarray:
         """The image with its classes in colour and a legend, RGB; see ``draw_overlay``."""
-        plain = None if self.background_threshold is None else 0
-        return draw_overlay(
-            self.image, self.labels, self.classes, self.palette, opacity, plain, whole_legend
-        )
+        plain = None if self.query.background_threshold is None else 0
+        looks = (self.query.names, self.query.colours, opacity, plain, whole_legend)
+        return draw_overlay(self.image, self.labels, *looks)
 
     def describe(self) -> dict:
         """What the json file of an image holds: its classes and their masks, run-length coded."""
@@ -76,7 +71,7 @@ class Segmentation:
             runs = coco.encode(np.asfortranarray(mask, np.uint8))
             segments.append(
                 dict(
-                    label=self.classes.index(name),
+                    label=self.query.names.index(name),
                     name=name,
                     area=int(mask.sum()),
                     share=round(self.shares[name], 6),
@@ -87,8 +82,8 @@ class Segmentation:
             image=self.input.shown,
             height=height,
             width=width,
-            classes=list(self.classes),
-            background_threshold=self.background_threshold,
+            classes=list(self.query.names),
+            background_threshold=self.query.background_threshold,
             segments=segments,
         )
 
@@ -101,7 +96,7 @@ class ResultFolders:
         vis (str): Subfolder of overlays; '' for none.
         pred (str): Subfolder of label maps: PNG with palette, 16 bits above 256 classes.
         json (str): Subfolder of masks in COCO's run-length encoding.
-        vis_suffix (str): Format of the overlays.
+        vis_suffix (str): Format of the overlays, '.png' or '.jpg'.
     """
 
     def __init__(
@@ -112,30 +107,22 @@ class ResultFolders:
         json: str = '',
         vis_suffix: str = '.png',
     ) -> None:
-        wanted = dict(vis=(vis, vis_suffix), pred=(pred, '.png'), json=(json, '.json'))
-        self._folders = {
-            kind: (Path(out_dir) / folder, suffix)
-            for kind, (folder, suffix) in wanted.items()
-            if str(out_dir) and folder
-        }
-
-    @property
-    def draws(self) -> bool:
-        """Whether overlays are wanted."""
-        return 'vis' in self._folders
+        kinds = dict(vis=(vis, vis_suffix), pred=(pred, '.png'), json=(json, '.json'))
+        wanted = kinds if str(out_dir) else {}
+        self._kinds = {k: (Path(out_dir) / name, end) for k, (name, end) in wanted.items() if name}
 
     def path(self, kind: str, name: str) -> Path:
         """File of an image, ``kind`` being 'vis', 'pred' or 'json'."""
-        folder, suffix = self._folders[kind]
+        folder, suffix = self._kinds[kind]
         return folder / f'{name}{suffix}'
 
     def complete(self, name: str) -> bool:
         """Whether every file of this image is there."""
-        return bool(self._folders) and all(self.path(k, name).is_file() for k in self._folders)
+        return bool(self._kinds) and all(self.path(kind, name).is_file() for kind in self._kinds)
 
     def write(self, result: Segmentation, overlay: np.ndarray | None) -> None:
         """Write the files of one image; ``overlay`` is RGB, needed where overlays are wanted."""
-        for kind, (_, suffix) in self._folders.items():
+        for kind in self._kinds:
             path = self.path(kind, result.input.name)
             path.parent.mkdir(parents=True, exist_ok=True)
             # an interrupted run leaves no half file that a later one would take for done
@@ -144,10 +131,11 @@ class ResultFolders:
                     text = json.dumps(result.describe(), ensure_ascii=False)
                     Path(unfinished).write_text(text, encoding='utf-8')
                 elif kind == 'pred':
-                    label_image(result.labels, result.palette).save(unfinished, format='PNG')
+                    label_image(result.labels, result.query.colours).save(unfinished, format='PNG')
+                elif path.suffix == '.jpg':
+                    Image.fromarray(overlay).save(unfinished, format='JPEG', quality=90)
                 else:
-                    keys = {'.jpg': dict(format='JPEG', quality=90)}.get(suffix, dict(format='PNG'))
-                    Image.fromarray(overlay).save(unfinished, **keys)
+                    Image.fromarray(overlay).save(unfinished, format='PNG')
 
 
 def label_image(labels: np.ndarray, palette: Sequence[Colour]) -> Image.Image:
@@ -160,17 +148,12 @@ def label_image(labels: np.ndarray, palette: Sequence[Colour]) -> Image.Image:
 
 
 def claim_folder(folder: str | Path, settings: dict, overwrite: bool = False) -> None:
-    """Note down what results are made with, so that a later run goes on with the same only.
+    """Note down what results are made with; raises where the folder has those of other settings.
 
-    Args:
-        folder (str | Path): Of the results; made where it is not there.
-        settings (dict): Plain values: classes, threshold, model.
-        overwrite (bool): Results of other settings may be replaced.
-
-    Raises:
-        ValueError: The folder has results of other settings.
+    ``settings`` are plain values: classes, threshold, model. With ``overwrite`` results of others
+    may be replaced.
     """
-    file = Path(folder) / SETTINGS
+    file = Path(folder) / 'settings.json'
     settings = json.loads(json.dumps(settings))  # as they will be read
     if file.is_file() and not overwrite:
         found = json.loads(file.read_text())

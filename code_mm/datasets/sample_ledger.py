@@ -11,10 +11,9 @@ from torch.utils.data import get_worker_info
 from code_mm.structures.unusable_sample import UNUSABLE_REASONS, UnusableSample
 
 MAX_WORKERS = 256
-_USED, _SHARDS, _FAILED_SHARDS, _FIRST_REASON = 1, 2, 3, 4  # columns; 0: not visited
-_COLUMNS = _FIRST_REASON + len(UNUSABLE_REASONS)
-# not of a single sample
-_DAMAGE = ('missing_shard', 'unreadable_shard', 'truncated_shard', 'corrupt_header')
+# Columns of the counts, the reasons last. The verdict on a sample is its column, 0: not visited.
+_USED, _UNUSABLE, _SHARDS, _LOST_SHARDS, _FIRST_REASON = 1, 2, 3, 4, 5
+_COLUMNS = {reason: _FIRST_REASON + i for i, reason in enumerate(UNUSABLE_REASONS)}
 # Visits of all workers of a process before a large share of unusable ones is an error; more for a
 # stream, which may begin in a bad shard.
 _MIN_VISITS, _MIN_STREAM_VISITS, _MIN_SHARDS = 200, 1000, 20
@@ -43,8 +42,8 @@ class SampleLedger:
     """Counts what all loader workers of a process use and leave out, in memory they share.
 
     Each worker adds to its own row, so nothing needs a lock. Where the samples are numbered,
-    the verdict on each is also kept, in a byte of its own: then a sample that is met twice
-    counts once, and those left out can be named. In a stream it counts each time.
+    the verdict on each is also kept: then a sample that is met twice counts once, and those left
+    out can be named. In a stream it counts each time.
 
     Args:
         name (str): How log lines name the dataset.
@@ -52,8 +51,7 @@ class SampleLedger:
         num_samples (int, optional): Numbered samples; None: a stream.
         max_bad_fraction (float): Share of unusable samples, in (0, 1], above which data loading
             stops with an error (after 200 visits, 1000 of a stream), and of shards (after 20).
-        max_warnings (int): Warnings about single samples per worker; further ones are only
-            counted.
+        max_warnings (int): Warnings about single samples per worker; others are only counted.
     """
 
     def __init__(
@@ -66,11 +64,10 @@ class SampleLedger:
     ) -> None:
         if not 0 < max_bad_fraction <= 1:
             raise ValueError(f'expected max_bad_fraction in (0, 1], but got {max_bad_fraction}')
-        self.name = name
-        self.index_skips = list(index_skips)
-        self.max_bad_fraction = max_bad_fraction
-        self.max_warnings = max_warnings
-        self._rows = torch.zeros(MAX_WORKERS, _COLUMNS, dtype=torch.int64).share_memory_()
+        self.name, self.index_skips = name, list(index_skips)
+        self.max_bad_fraction, self.max_warnings = max_bad_fraction, max_warnings
+        shape = MAX_WORKERS, _FIRST_REASON + len(_COLUMNS)
+        self._rows = torch.zeros(shape, dtype=torch.int64).share_memory_()
         self._verdicts = None
         if num_samples is not None:
             self._verdicts = torch.zeros(num_samples, dtype=torch.uint8).share_memory_()
@@ -83,39 +80,39 @@ class SampleLedger:
 
     def skip(self, key: str, problem: UnusableSample, index: int | None = None) -> None:
         """Note an unusable sample; warn, or raise RuntimeError where too many are."""
-        column = _column(problem.reason)
+        column = _COLUMNS[problem.reason]
         known = index is not None and int(self._verdicts[index]) == column
+        self._add(_UNUSABLE)
         self._visit(column, index)
         if not known:
             self._warn(key, problem)
-        visits = self._rows.sum(0)
-        damage = () if index is not None else _DAMAGE  # of a stream: not of samples
-        bad = int(visits[_FIRST_REASON:].sum() - sum(visits[_column(r)] for r in damage))
-        total = bad + int(visits[_USED])
-        if total >= (_MIN_STREAM_VISITS if self._verdicts is None else _MIN_VISITS):
-            self._check_share(bad, total, 'samples', key, problem)
+        bad, used = self._rows[:, [_UNUSABLE, _USED]].sum(0).tolist()
+        if bad + used >= (_MIN_STREAM_VISITS if self._verdicts is None else _MIN_VISITS):
+            self._check_share(bad, bad + used, f'samples were unusable, the last {key}: {problem}')
 
     def open_shard(self) -> None:
         """Note that a shard is going to be read."""
         self._add(_SHARDS)
 
-    def damage(self, key: str, problem: UnusableSample) -> None:
-        """Note a fault that is none of a single sample: part of a shard, a second member."""
-        self._add(_column(problem.reason))
-        self._warn(key, problem)
+    def damage(
+        self, key: str, problem: UnusableSample, lost: bool = False, count: bool = True
+    ) -> None:
+        """Note a fault that is none of a single sample: part of a shard, a second member.
 
-    def lose_shard(self, shard: str, problem: UnusableSample, count: bool = True) -> None:
-        """Note a shard that cannot be read to its end; raise RuntimeError where too many cannot.
-
-        With ``count=False`` only warn, as another worker counts the same shard.
+        Args:
+            key (str): Where it is.
+            problem (UnusableSample): What it is.
+            lost (bool): A shard cannot be read to its end; RuntimeError where too many cannot.
+            count (bool): False: only warn, as another worker counts the same shard.
         """
-        self._add(_FAILED_SHARDS)
         if count:
-            self._add(_column(problem.reason))
-        self._warn(shard, problem)
-        failed, opened = (int(self._rows[:, column].sum()) for column in (_FAILED_SHARDS, _SHARDS))
-        if opened >= _MIN_SHARDS:
-            self._check_share(failed, opened, 'shards', shard, problem)
+            self._add(_COLUMNS[problem.reason])
+        self._warn(key, problem)
+        if lost:
+            self._add(_LOST_SHARDS)
+            bad, opened = self._rows[:, [_LOST_SHARDS, _SHARDS]].sum(0).tolist()
+            if opened >= _MIN_SHARDS:
+                self._check_share(bad, opened, f'shards were unusable, the last {key}: {problem}')
 
     def _add(self, column: int) -> None:
         self._rows.numpy()[worker_row(), column] += 1  # a tensor takes ten times as long
@@ -125,15 +122,10 @@ class SampleLedger:
         if index is not None:
             self._verdicts.numpy()[index] = column
         self._visits += 1
-        if self._visits < self._next_report:
-            return
-        self._next_report *= 10
-        if counts := self.counts():
-            print_log(
-                f'{self.name}: {self._visits} samples read by this process, {self.num_used} '
-                f'used by all; left out so far: {counts}',
-                logger='current',
-            )
+        if self._visits >= self._next_report:
+            self._next_report *= 10
+            if self.counts():
+                self.log_totals(self.totals(), 1)
 
     def _warn(self, key: str, problem: UnusableSample) -> None:
         if self._warnings >= self.max_warnings:
@@ -147,21 +139,19 @@ class SampleLedger:
             level=logging.WARNING,
         )
 
-    def _check_share(
-        self, bad: int, total: int, items: str, key: str, problem: UnusableSample
-    ) -> None:
+    def _check_share(self, bad: int, total: int, what: str) -> None:
         if bad > self.max_bad_fraction * total:
             raise RuntimeError(
-                f'{self.name}: {bad} of {total} {items} were unusable, more '
-                f'than max_bad_fraction={self.max_bad_fraction}; the last one was {key}: '
-                f'{problem}. So far: {self.counts()}. Mend the data or raise max_bad_fraction'
+                f'{self.name}: {bad} of {total} {what}. That is more than max_bad_fraction='
+                f'{self.max_bad_fraction}. So far: {self.counts()}. Mend the data or raise '
+                'max_bad_fraction'
             )
 
     def totals(self) -> list[int]:
         """Counts of all workers, to be added up over processes; see :meth:`log_totals`."""
         if self._verdicts is None:
             return self._rows.sum(0).tolist()
-        return torch.bincount(self._verdicts, minlength=_COLUMNS).tolist()
+        return torch.bincount(self._verdicts, minlength=self._rows.shape[1]).tolist()
 
     @property
     def num_used(self) -> int:
@@ -170,15 +160,15 @@ class SampleLedger:
 
     def counts(self, totals: Sequence[int] | None = None) -> dict[str, int]:
         """Number of left-out items by reason, index and all workers together, no zeros."""
-        found = self.totals() if totals is None else totals
-        counts = dict(zip(UNUSABLE_REASONS, found[_FIRST_REASON:], strict=True))
+        found = (self.totals() if totals is None else totals)[_FIRST_REASON:]
+        counts = dict(zip(UNUSABLE_REASONS, found, strict=True))
         for skip in self.index_skips:
             counts[skip.reason] += 1
         return {reason: count for reason, count in counts.items() if count}
 
     def skipped_indices(self, reason: str) -> list[int]:
         """Numbered samples that turned out unusable for this reason."""
-        return (self._verdicts == _column(reason)).nonzero().flatten().tolist()
+        return (self._verdicts == _COLUMNS[reason]).nonzero().flatten().tolist()
 
     def log_index_summary(self, size: str) -> None:
         """One log line: size of the dataset, and by reason what the index left out."""
@@ -186,24 +176,21 @@ class SampleLedger:
         for skip in self.index_skips:
             named = f'{skip.key} ({skip.detail})' if skip.detail else skip.key
             keys.setdefault(skip.reason, []).append(named)
-        parts = [
-            f'{len(names)} {reason}: {", ".join(names[:_KEYS_PER_LINE])}'
-            + (', …' if len(names) > _KEYS_PER_LINE else '')
-            for reason, names in keys.items()
-        ]
-        left_out = f'; left out {len(self.index_skips)}: {"; ".join(parts)}' if parts else ''
-        level = logging.WARNING if parts else logging.INFO
-        print_log(f'{self.name}: {size}{left_out}', logger='current', level=level)
+        text = f'{self.name}: {size}'
+        if keys:
+            text += f'; left out {len(self.index_skips)}'
+        for reason, names in keys.items():
+            more = ', …' if len(names) > _KEYS_PER_LINE else ''
+            text += f'; {len(names)} {reason}: {", ".join(names[:_KEYS_PER_LINE])}{more}'
+        level = logging.WARNING if keys else logging.INFO
+        print_log(text, logger='current', level=level)
 
     def log_totals(self, totals: Sequence[int], num_processes: int) -> None:
         """One log line of the counts of all processes, of whose :meth:`totals` this is the sum."""
         counts = self.counts(totals)
+        shards = f' and {totals[_SHARDS]} shards opened' if totals[_SHARDS] else ''
         print_log(
-            f'{self.name}: {totals[_USED]} samples used and {totals[_SHARDS]} shards opened by '
-            f'{num_processes} process(es)' + (f'; left out so far: {counts}' if counts else ''),
+            f'{self.name}: {totals[_USED]} samples used{shards} by {num_processes} process(es)'
+            + (f'; left out so far: {counts}' if counts else ''),
             logger='current',
         )
-
-
-def _column(reason: str) -> int:
-    return _FIRST_REASON + UNUSABLE_REASONS.index(reason)

@@ -2,13 +2,15 @@
 
 import difflib
 import inspect
+from collections.abc import Collection
 
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-# Keys that the Runner takes from ``cfg`` itself, or that the tools read; the rest are the
-# parameters of Runner.__init__.
-EXTRA_KEYS = {
+# The top-level keys with a meaning: parameters of the Runner, and what it takes from ``cfg`` itself
+# or the tools read.
+KEYS = {
+    *(set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}),
     *('compile', 'custom_imports', 'find_unused_parameters', 'model_wrapper_cfg', 'runner_type'),
     *('sync_bn', 'tta_model', 'tta_pipeline', 'vis_backends'),
 }
@@ -24,12 +26,6 @@ TEXT_KEYS = {
 SIMILARITY = 0.85
 
 
-def runner_keys() -> set[str]:
-    """All top-level config keys that have a meaning to the Runner or the tools."""
-    parameters = inspect.signature(Runner.__init__).parameters
-    return set(parameters) - {'self', 'cfg'} | EXTRA_KEYS
-
-
 def check_config(cfg: Config) -> None:
     """Find misspelt top-level keys, such as ``train_dataloder``, and unknown ones of ``env_cfg``.
 
@@ -39,11 +35,8 @@ def check_config(cfg: Config) -> None:
     Raises:
         ValueError: Names the nearest valid key.
     """
-    known = runner_keys()
-    for name in cfg:
-        if name in known or name in HELPER_NAMES:
-            continue
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=SIMILARITY)
+    for name in [name for name in cfg if name not in KEYS | HELPER_NAMES]:
+        nearest = difflib.get_close_matches(name, KEYS, n=1, cutoff=SIMILARITY)
         kind = str if nearest and nearest[0] in TEXT_KEYS else (dict, list, tuple)
         if nearest and isinstance(cfg[name], kind):
             raise ValueError(
@@ -51,9 +44,7 @@ def check_config(cfg: Config) -> None:
                 f'did you mean {nearest[0]!r}? (If {name!r} is a variable of your own, give it a '
                 f'name that is not nearly a key.)'
             )
-    for name in cfg.get('env_cfg') or {}:
-        if name not in ENV_KEYS:
-            raise ValueError(_unknown('env_cfg', name, ENV_KEYS))
+    _require_known('env_cfg', cfg.get('env_cfg') or {}, ENV_KEYS)
 
 
 def check_options(cfg: Config, options: dict | None) -> None:
@@ -62,14 +53,13 @@ def check_options(cfg: Config, options: dict | None) -> None:
     Raises:
         ValueError: Names the nearest valid key.
     """
-    valid = runner_keys() | set(cfg)
-    for option in options or {}:
-        name = option.split('.')[0]
-        if name not in valid:
-            raise ValueError(_unknown('--cfg-options', option, valid, name))
+    _require_known('--cfg-options', options or {}, KEYS | cfg.keys())
 
 
-def _unknown(where: str, given: str, valid: set[str], name: str | None = None) -> str:
-    nearest = difflib.get_close_matches(name or given, valid, n=1, cutoff=0.6)
-    advice = f'did you mean {nearest[0]!r}?' if nearest else f'valid: {sorted(valid)}'
-    return f'expected a known key in {where}, but got {given!r}; {advice}'
+def _require_known(where: str, given: Collection[str], valid: set[str]) -> None:
+    for name in given:
+        first = name.split('.')[0]
+        if first not in valid:
+            nearest = difflib.get_close_matches(first, valid, n=1, cutoff=0.6)
+            advice = f'did you mean {nearest[0]!r}?' if nearest else f'valid: {sorted(valid)}'
+            raise ValueError(f'expected a known key in {where}, but got {name!r}; {advice}')

@@ -19,18 +19,13 @@ from code_mm.weights.files import URL, read_for_mmengine, require_file
 from .config_check import check_config
 from .hooks import CheckpointFitHook
 
-# Launcher -> the environment variables that hold rank, number of processes, rank on this machine.
+# Launcher -> its variables for PyTorch's RANK, WORLD_SIZE and LOCAL_RANK.
 RANK_VARIABLES = {
     'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
     'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
     'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
 }
-DEFAULT_PORT = '29500'  # torch.distributed's own
-
-# Of malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-_SET_BY_THE_USER = ('MALLOC_TRIM_THRESHOLD_', 'MALLOC_MMAP_MAX_', 'MALLOC_MMAP_THRESHOLD_')
-_NEVER = -1
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
 
 _setup_env, _register_hooks = Runner.setup_env, Runner.register_hooks  # MMEngine's
 
@@ -69,8 +64,7 @@ def _check_and_setup_env(runner: Runner, env_cfg: dict) -> None:
 @wraps(_register_hooks)
 def _register_hooks_and_ours(runner: Runner, default_hooks=None, custom_hooks=None) -> None:
     _register_hooks(runner, default_hooks, custom_hooks)
-    if not any(isinstance(hook, CheckpointFitHook) for hook in runner.hooks):
-        runner.register_hook(CheckpointFitHook())
+    runner.register_hook(CheckpointFitHook())
 
 
 def fuse_where_possible(optim_wrapper: dict) -> dict:
@@ -89,22 +83,18 @@ def start_cpu_processes(launcher: str) -> None:
     """
     names = RANK_VARIABLES[launcher]
     missing = [name for name in names if name not in os.environ]
+    if int(os.environ.get('SLURM_NNODES', 1)) > 1 and 'MASTER_ADDR' not in os.environ:
+        missing.append('MASTER_ADDR (of the first of several machines)')
     if missing:
         raise RuntimeError(
             f'expected the launcher {launcher!r} to set {", ".join(names)}, but got no '
             f'{", ".join(missing)}; start the tool through tools/dist_*.sh, tools/slurm_*.sh or mim'
         )
-    rank, world_size, local_rank = (int(os.environ[name]) for name in names)
-    os.environ['LOCAL_RANK'] = str(local_rank)
-    if int(os.environ.get('SLURM_NNODES', 1)) > 1 and 'MASTER_ADDR' not in os.environ:
-        raise RuntimeError(
-            'expected MASTER_ADDR to name the first machine, but got none; several machines '
-            'without a GPU cannot find each other otherwise: export MASTER_ADDR'
-        )
+    rank, world_size, os.environ['LOCAL_RANK'] = (os.environ[name] for name in names)
     os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
-    os.environ.setdefault('MASTER_PORT', DEFAULT_PORT)
+    os.environ.setdefault('MASTER_PORT', '29500')  # torch.distributed's own
     if not dist.is_initialized():
-        dist.init_process_group('gloo', rank=rank, world_size=world_size)
+        dist.init_process_group('gloo', rank=int(rank), world_size=int(world_size))
 
 
 def cpu_model_wrapper(cfg: Config) -> dict:
@@ -118,22 +108,18 @@ def cpu_model_wrapper(cfg: Config) -> dict:
     }
 
 
-def keep_freed_memory() -> bool:
-    """Let the C library keep what is freed, for the next step of the same sizes.
+def keep_freed_memory() -> None:
+    """Let glibc keep what is freed, for the next step of the same sizes.
 
-    By default glibc gives every large block back to the system, and each new one is filled with
+    By default it gives every large block back to the system, and each new one is filled with
     zeros, page by page, at its first touch; with several threads these page faults wait for each
-    other. A training step frees and asks for the same blocks all the time
-    (docs/performance.md has the effect). The process keeps its peak memory until it ends.
-
-    Returns:
-        bool: Whether it was done: not with another C library or allocator, nor where the user set
-        glibc's own variables.
+    other (docs/performance.md has the effect). The process keeps its peak memory until it ends.
+    Nothing is done where the user chose another allocator, or set glibc's own variables.
     """
-    chosen = [name for name in (*_SET_BY_THE_USER, 'LD_PRELOAD') if os.environ.get(name)]
-    if chosen or 'malloc' in os.environ.get('GLIBC_TUNABLES', ''):
-        return False
-    if platform.libc_ver()[0] != 'glibc':
-        return False
-    mallopt = ctypes.CDLL(None).mallopt
-    return bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, _NEVER))
+    chosen = os.environ.get('LD_PRELOAD') or 'malloc' in os.environ.get('GLIBC_TUNABLES', '')
+    if chosen or any(name.startswith('MALLOC_') for name in os.environ):
+        return
+    if platform.libc_ver()[0] == 'glibc':
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, -1)  # never

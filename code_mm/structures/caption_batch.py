@@ -9,8 +9,6 @@ import torch
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-_FIELDS = ('caption_ids', 'token_labels', 'noun_ids', 'guide_ids')
-
 
 class CaptionBatch(NamedTuple):
     """Token ids of b captions and of their k selected nouns each.
@@ -47,39 +45,34 @@ class CaptionBatch(NamedTuple):
         Raises:
             ValueError: There is no sample, one carries no caption fields, or their sizes differ.
         """
-        for sample in data_samples or []:
-            missing = [field for field in _FIELDS if field not in sample]
-            if missing:
-                raise ValueError(
-                    f'expected samples packed by PackCaptionInputs, but sample '
-                    f'{sample.metainfo.get("sample_key", "without key")} has no {missing}; use '
-                    'the transforms SelectNouns, TokenizeCaption and PackCaptionInputs'
-                )
         if not data_samples:
             raise ValueError('expected at least one data sample with a caption, but got none')
-        caption_ids, token_labels, noun_ids, guide_ids = (
-            _stack(data_samples, field) for field in _FIELDS
-        )
-        noun_ids = noun_ids[..., : _longest(data_samples, 'noun')]
-        guide_ids = guide_ids[..., : _longest(data_samples, 'guide')]
-        # b k l -> (k b) l
+        caption_ids = _stack(data_samples, 'caption_ids')
+        nouns = _stack(data_samples, 'noun_ids')[..., : _longest(data_samples, 'noun')]
+        guides = _stack(data_samples, 'guide_ids')[..., : _longest(data_samples, 'guide')]
         return cls(
             caption_ids,
-            token_labels,
-            noun_ids.transpose(0, 1).flatten(0, 1),
-            guide_ids.transpose(0, 1).flatten(0, 1),
+            _stack(data_samples, 'token_labels'),
+            nouns.transpose(0, 1).flatten(0, 1),  # b k l -> (k b) l
+            guides.transpose(0, 1).flatten(0, 1),
             _longest(data_samples, 'caption') or caption_ids.shape[1],
         )
 
 
 def _stack(samples: Sequence[SegDataSample], field: str) -> Tensor:
-    values = [getattr(sample, field) for sample in samples]
+    values = [sample.get(field) for sample in samples]
     for sample, value in zip(samples, values, strict=True):
+        key = sample.metainfo.get('sample_key', 'without key')
+        if value is None:
+            raise ValueError(
+                f'expected samples packed by PackCaptionInputs, but sample {key} has no {field}; '
+                'use the transforms SelectNouns, TokenizeCaption and PackCaptionInputs'
+            )
         if value.shape != values[0].shape:
             raise ValueError(
                 f'expected {field} of one size in a batch, here {tuple(values[0].shape)}, but '
-                f'sample {sample.metainfo.get("sample_key", "without key")} has '
-                f'{tuple(value.shape)}; use the same num_nouns and context lengths for all data'
+                f'sample {key} has {tuple(value.shape)}; use the same num_nouns and context '
+                'lengths for all data'
             )
     return torch.stack(values)
 

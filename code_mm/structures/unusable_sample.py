@@ -22,9 +22,7 @@ UNUSABLE_REASONS = (
 
 
 class UnusableSample(Exception):
-    """Raised by a transform to have its sample counted and replaced by another.
-
-    The caption datasets catch it; any other dataset lets it end the run.
+    """Raised by a transform to have its sample counted and replaced by the caption datasets.
 
     Args:
         reason (str): One of :data:`UNUSABLE_REASONS`.

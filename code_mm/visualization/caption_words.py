@@ -27,17 +27,10 @@ class CaptionWord(NamedTuple):
 
 
 def caption_words(caption: str, tokenizer: Tokenizer | None = None) -> list[CaptionWord]:
-    """Split a caption into words and say which tokens each of them has.
+    """Split a caption into words, with the positions of their tokens, not cut at a context length.
 
-    Example: in ``'a polar bear!'`` the words ``a``, ``polar``, ``bear``, ``!`` have positions 1, 2,
-    3 and 4; a rare word may take several positions.
-
-    Args:
-        caption (str): Any text, unicode included; may be empty.
-        tokenizer (Tokenizer, optional): The model's; CLIP's by default.
-
-    Returns:
-        list[CaptionWord]: In caption order. Positions are not cut at a context length.
+    In ``'a polar bear!'`` the words ``a``, ``polar``, ``bear``, ``!`` have positions 1, 2, 3 and 4;
+    a rare word may take several. ``tokenizer`` is CLIP's by default.
     """
     tokenizer = tokenizer or CLIPTokenizer()
     text = clean_text(caption)
@@ -53,15 +46,11 @@ def caption_words(caption: str, tokenizer: Tokenizer | None = None) -> list[Capt
 
 
 def word_weights(words: list[CaptionWord], word_masks: np.ndarray) -> np.ndarray:
-    """Average a mask over the tokens of each word.
-
-    Args:
-        words (list[CaptionWord]): ``w`` words.
-        word_masks (np.ndarray): (k, l) over token positions, the start token first.
+    """Average masks (k, l) over the tokens of each word.
 
     Returns:
-        np.ndarray: (k, w); 0 for words that the context length ``l`` cut off (its last position is
-        the end token).
+        np.ndarray: (k, words); 0 for words that the context length ``l`` cut off (its last position
+        is the end token).
     """
     weights = np.zeros((len(word_masks), len(words)))
     last = word_masks.shape[1] - 1

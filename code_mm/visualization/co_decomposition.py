@@ -8,9 +8,9 @@ import numpy as np
 from code_mm.tokenizers import Tokenizer
 
 from .caption_words import CaptionWord, caption_words, noun_occurrences, word_weights
-from .colours import noun_colours
+from .colours import NOUN_COLOURS
 from .lettering import WHITE, Colour, TextPiece, draw_legend, draw_text
-from .panels import below, beside, check_image, panel_size, resize_image
+from .panels import below, beside, panel_size, resize_image
 
 _REGION_OPACITY = 0.6
 _OUTSIDE_BRIGHTNESS = 0.55
@@ -39,29 +39,28 @@ def draw_co_decomposition(
         word_masks (np.ndarray, optional): (k, l) in [0, 1] over token positions, the start token
             first; None leaves the words uncoloured.
         nouns (Sequence[str]): The ``k`` selected nouns.
-        panel (int): Longer side of each image in the picture, in pixels.
+        panel (int): Longer side of each of the two images in pixels.
         tokenizer (Tokenizer, optional): The model's; CLIP's by default.
-
-    Returns:
-        np.ndarray: (h, w, 3) uint8 RGB, about twice ``panel`` wide.
-
-    Raises:
-        ValueError: If the shapes do not fit together or masks leave [0, 1].
     """
-    check_image(image)
-    region_masks = _checked_masks(region_masks, 'region_masks', 'k, H, W', len(nouns))
-    word_masks = np.zeros((len(nouns), 1)) if word_masks is None else word_masks
-    word_masks = _checked_masks(word_masks, 'word_masks', 'k, l', len(nouns))
-    colours = noun_colours(len(nouns))
+    if word_masks is None:
+        word_masks = np.zeros((len(nouns), 1))
+    colours = [NOUN_COLOURS[j % len(NOUN_COLOURS)] for j in range(len(nouns))]
 
     size = panel_size(image, panel)
     shown = resize_image(image, size)
-    masks = [cv2.resize(mask, size[::-1], interpolation=cv2.INTER_LINEAR) for mask in region_masks]
+    masks = [cv2.resize(mask, size[::-1]) for mask in np.float32(region_masks)]
     regions = _overlay_regions(shown, np.reshape(masks, (len(nouns), *size)), colours)
     words = caption_words(caption, tokenizer)
     width, letter = max(size[1], panel), max(13, panel // 22)
-    asked = draw_text(_underlined(words, nouns, colours), width, letter)
     found = [draw_text(_coloured(words, word_weights(words, word_masks), colours), width, letter)]
+    noun_of = {
+        i: c for n, c in zip(nouns, colours, strict=True) for i in noun_occurrences(words, n)
+    }
+    underlined = [
+        TextPiece(word.text, underline=noun_of.get(i), space_before=word.space_before)
+        for i, word in enumerate(words)
+    ]
+    asked = draw_text(underlined, width, letter)
     if nouns:
         found.append(draw_legend(nouns, colours, width, letter))
     return beside([below([shown, asked]), below([regions, *found])])
@@ -69,7 +68,7 @@ def draw_co_decomposition(
 
 def _overlay_regions(image: np.ndarray, masks: np.ndarray, colours: Sequence[Colour]) -> np.ndarray:
     """Soft masks (k, H, W) in colour over the image, which is paled, and dark where no mask is."""
-    covered = np.clip(masks.max(axis=0, initial=0), 0, 1)[..., None]
+    covered = masks.max(axis=0, initial=0)[..., None]
     # nearly grey, so that no colour of the image is taken for that of a noun
     grey = image.mean(axis=2, keepdims=True)
     pale = _SATURATION * image + (1 - _SATURATION) * grey
@@ -83,32 +82,6 @@ def _overlay_regions(image: np.ndarray, masks: np.ndarray, colours: Sequence[Col
         outline, _ = cv2.findContours(hard, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(picture, outline, -1, colour, thickness=2)
     return picture
-
-
-def _checked_masks(masks: np.ndarray, name: str, axes: str, k: int) -> np.ndarray:
-    masks = np.asarray(masks, np.float32)
-    if masks.ndim != axes.count(',') + 1 or len(masks) != k:
-        raise ValueError(
-            f'expected {name} of shape ({axes}) with k = {k} nouns, but got {masks.shape}'
-        )
-    if masks.size and not (masks.min() >= -1e-3 and masks.max() <= 1 + 1e-3):
-        raise ValueError(
-            f'expected {name} in [0, 1], but got [{masks.min():.3g}, {masks.max():.3g}]; '
-            'give probabilities, not logits'
-        )
-    return masks.clip(0, 1)
-
-
-def _underlined(
-    words: list[CaptionWord], nouns: Sequence[str], colours: Sequence[Colour]
-) -> list[TextPiece]:
-    of_word = {}
-    for noun, colour in zip(nouns, colours, strict=True):
-        of_word.update(dict.fromkeys(noun_occurrences(words, noun), colour))
-    return [
-        TextPiece(word.text, underline=of_word.get(i), space_before=word.space_before)
-        for i, word in enumerate(words)
-    ]
 
 
 def _coloured(

@@ -1,6 +1,6 @@
 """Colours that can be told apart, and label maps painted in them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 
 import cv2
@@ -8,8 +8,7 @@ import numpy as np
 
 from .lettering import Colour
 
-# Distinguishable with the common kinds of colour blindness (Okabe and Ito 2008), black left out
-# and the strongest first.
+# Safe for the colour-blind (Okabe and Ito 2008), black left out and the strongest first.
 NOUN_COLOURS: tuple[Colour, ...] = (
     (230, 90, 0),
     (0, 114, 200),
@@ -18,16 +17,12 @@ NOUN_COLOURS: tuple[Colour, ...] = (
     (240, 200, 40),
     (86, 190, 240),
 )
-_LEVELS = 24  # per channel: 13824 candidates
+_LEVELS = 24  # of candidates, per channel
 _MAX = 4096
 
 
-def noun_colours(k: int) -> list[Colour]:
-    """Colours of ``k`` nouns; repeated after the sixth."""
-    return [NOUN_COLOURS[j % len(NOUN_COLOURS)] for j in range(k)]
-
-
-def distinct_palette(n: int) -> list[Colour]:
+@lru_cache(maxsize=16)
+def distinct_palette(n: int) -> tuple[Colour, ...]:
     """``n`` different RGB colours; those of a shorter list begin that of a longer one.
 
     Every colour is the one, among all that are neither dark nor nearly white, that is farthest in
@@ -38,56 +33,25 @@ def distinct_palette(n: int) -> list[Colour]:
     """
     if n > _MAX:
         raise ValueError(f'expected at most {_MAX} classes to colour, but got {n}')
-    size = 64
-    while size < n:
-        size *= 4
-    return list(_farthest_colours(size)[:n])
-
-
-@lru_cache(maxsize=4)
-def _farthest_colours(n: int) -> tuple[Colour, ...]:
     values = np.linspace(0, 255, _LEVELS).round().astype(np.uint8)
     grid = np.stack(np.meshgrid(values, values, values), axis=-1).reshape(-1, 3)
     lab = _to_lab(grid)
     # Dark ones vanish in images and near-white ones in the legend's ground.
     usable = (lab[:, 0] > 30) & (lab[:, 0] < 92)
     grid, lab = grid[usable], lab[usable]
-    chosen = list(NOUN_COLOURS)  # safe for the colour-blind
-    distance = np.full(len(grid), np.inf)
-    for first in _to_lab(np.uint8(NOUN_COLOURS)):
-        distance = np.minimum(distance, np.linalg.norm(lab - first, axis=1))
+    chosen = list(NOUN_COLOURS)
+    first = _to_lab(np.uint8(NOUN_COLOURS))
+    distance = np.linalg.norm(lab[:, None] - first, axis=-1).min(axis=1)
     while len(chosen) < n:
         best = int(distance.argmax())
-        chosen.append(tuple(int(v) for v in grid[best]))
+        chosen.append(tuple(grid[best].tolist()))
         distance = np.minimum(distance, np.linalg.norm(lab - lab[best], axis=1))
-    return tuple(chosen)
+    return tuple(chosen[:n])
 
 
 def _to_lab(colours: np.ndarray) -> np.ndarray:
     pixels = colours.reshape(1, -1, 3).astype(np.float32) / 255
     return cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB)[0]
-
-
-def class_colours(
-    present: Iterable[int], palette: Sequence[Colour], distinct: bool = True
-) -> dict[int, Colour]:
-    """Choose the colours of the classes that occur in a picture.
-
-    Data sets give neighbours in the list of classes alike colours, and black or grey to some; for
-    the few classes of one picture there are better ones.
-
-    Args:
-        present (Iterable[int]): Labels that occur.
-        palette (Sequence[Colour]): The data set's RGB colours, in label order.
-        distinct (bool): Take :func:`distinct_palette` instead of the data set's.
-
-    Returns:
-        dict[int, Colour]: Label -> RGB colour, labels in rising order.
-    """
-    present = sorted(set(present))
-    if distinct:
-        return dict(zip(present, distinct_palette(len(present)), strict=True))
-    return {label: tuple(int(v) for v in palette[label]) for label in present}
 
 
 def paint_labels(
@@ -105,9 +69,6 @@ def paint_labels(
         colours (Mapping[int, Colour]): RGB of the labels that are painted; others show the image.
         opacity (float): Of the colours, in [0, 1].
         outline (Colour, optional): Of the outlines; each region's own colour by default.
-
-    Returns:
-        np.ndarray: (H, W, 3) uint8 RGB.
     """
     paint = np.zeros(image.shape, np.float32)
     painted = np.zeros(labels.shape, bool)
@@ -115,14 +76,10 @@ def paint_labels(
         mask = labels == label
         paint[mask], painted[mask] = colour, True
     alpha = np.float32(opacity) * painted[..., None]
-    # pixels with a neighbour (of four) of another label
-    down, right = labels[1:] != labels[:-1], labels[:, 1:] != labels[:, :-1]
-    border = np.zeros(labels.shape, bool)
-    border[1:] |= down
-    border[:-1] |= down
-    border[:, 1:] |= right
-    border[:, :-1] |= right
-    border &= painted
+    # pixels with a neighbour (of four) of another label; outside the picture is their own
+    padded = np.pad(labels, 1, mode='edge')
+    neighbours = padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]
+    border = painted & np.any([labels != other for other in neighbours], axis=0)
     alpha[border] = 1.0
     if outline is not None:
         paint[border] = outline

@@ -8,19 +8,18 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from .colours import class_colours, paint_labels
+from .colours import distinct_palette, paint_labels
 from .lettering import WHITE, Colour, TextPiece, draw_legend, draw_text
 from .panels import (
     below,
-    check_image,
+    beside,
     check_labels,
-    check_palette,
     panel_size,
     resize_image,
     resize_labels,
 )
 
-_GAP = 8
+_GAP = np.full((8, 1, 3), 255, np.uint8)  # between rows without text
 _OPACITY = 0.75
 
 
@@ -49,35 +48,31 @@ def draw_comparison(
 ) -> np.ndarray:
     """Draw label maps of several images and models with one legend (thesis Figs. 4.1, 4.5).
 
-    Label maps lie over the image in grey, so that a colour is the same in every panel and in the
-    legend, which names the classes that occur.
+    Label maps lie over the grey image: a colour is the same in every panel and in the legend.
 
     Args:
         rows (Sequence[ComparisonRow]): At least one.
-        classes (Sequence[str]): Names in label order.
-        palette (Sequence[Colour]): The data set's RGB colours in label order.
+        classes (Sequence[str]): Names in label order, as ``palette`` (RGB).
+        palette (Sequence[Colour]): The data set's.
         ignore_index (int): Label that is not coloured.
         background (int, optional): Another label that is not coloured.
-        distinct (bool): See :func:`class_colours`.
+        distinct (bool): Colours of ``distinct_palette`` for the classes that occur; data sets give
+            neighbours in the list alike colours, and black or grey to some.
         panel (int): Width of a panel, and its greatest height, in pixels.
 
-    Returns:
-        np.ndarray: (h, w, 3) uint8 RGB.
-
     Raises:
-        ValueError: If there is no row, a label map's shape differs from its image's, a label has
-            no class, or classes and palette differ in number.
+        ValueError: There is no row, shapes do not fit, or a label has no class or colour.
     """
     if not rows:
         raise ValueError('expected at least one image to draw, but got none')
-    check_palette(classes, palette)
     found = set()
     for row in rows:
-        check_image(row.image)
         for title, labels in row.maps.items():
-            check_labels(labels, row.image, len(classes), ignore_index, title)
+            check_labels(labels, row.image, classes, palette, ignore_index, title)
             found |= set(np.unique(labels).tolist())
-    colours = class_colours(found - {ignore_index, background}, palette, distinct)
+    present = sorted(found - {ignore_index, background})
+    chosen = distinct_palette(len(present)) if distinct else [tuple(palette[c]) for c in present]
+    colours = dict(zip(present, chosen, strict=True))
     titles = list(dict.fromkeys(title for row in rows for title in row.maps))
 
     letter = max(12, panel // 18)
@@ -85,8 +80,7 @@ def draw_comparison(
     for row in rows:
         parts.append(_pictures(row, titles, colours, panel))
         texts = [row.note, *(row.notes.get(title, '') for title in titles)]
-        gap = np.full((_GAP, 1, 3), 255, np.uint8)
-        parts.append(_texts(texts, panel, letter) if any(texts) else gap)
+        parts.append(_texts(texts, panel, letter) if any(texts) else _GAP)
     if colours:
         names = [classes[label] for label in colours]
         parts.append(draw_legend(names, list(colours.values()), parts[0].shape[1], letter))
@@ -101,16 +95,7 @@ def draw_side_by_side(
     palette: Sequence[Colour],
     panel: int = 256,
 ) -> np.ndarray:
-    """:func:`draw_comparison` of one image, in the data set's own colours.
-
-    Args:
-        image (np.ndarray): (H, W, 3) uint8 RGB.
-        truth (np.ndarray, optional): (H, W) labels; None leaves it out.
-        predictions (Mapping[str, np.ndarray]): Title -> (H, W) labels.
-        classes (Sequence[str]): Names in label order.
-        palette (Sequence[Colour]): RGB colours in label order.
-        panel (int): Width of a panel, and its greatest height, in pixels.
-    """
+    """:func:`draw_comparison` of one image, in the data set's own colours; truth may be None."""
     maps = {} if truth is None else {'truth': truth}
     row = ComparisonRow(image, {**maps, **predictions})
     return draw_comparison([row], classes, palette, distinct=False, panel=panel)
@@ -139,11 +124,9 @@ def _texts(texts: Sequence[str], panel: int, letter: int) -> np.ndarray:
 
 
 def _in_columns(pictures: Sequence[np.ndarray], panel: int) -> np.ndarray:
-    """Put pictures of at most ``panel`` pixels width into columns of exactly that width."""
-    height = max(picture.shape[0] for picture in pictures)
-    width = panel * len(pictures) + _GAP * (len(pictures) - 1)
-    canvas = np.full((height, width, 3), 255, np.uint8)
-    for column, picture in enumerate(pictures):
-        left = column * (panel + _GAP) + (panel - picture.shape[1]) // 2
-        canvas[: picture.shape[0], left : left + picture.shape[1]] = picture
-    return canvas
+    centred = []
+    for picture in pictures:
+        left, odd = divmod(panel - picture.shape[1], 2)
+        sides = (0, 0), (left, left + odd), (0, 0)
+        centred.append(np.pad(picture, sides, constant_values=255))
+    return beside(centred)

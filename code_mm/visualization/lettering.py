@@ -16,11 +16,7 @@ BLACK: Colour = (20, 20, 20)
 
 @lru_cache(maxsize=8)
 def font(size: int) -> ImageFont.FreeTypeFont:
-    """Matplotlib's own DejaVu Sans, which is on every machine and covers most scripts.
-
-    Args:
-        size (int): Height of a line in pixels.
-    """
+    """Matplotlib's own DejaVu Sans, which is on every machine; ``size`` of a line in pixels."""
     return ImageFont.truetype(font_manager.findfont('DejaVu Sans'), size)
 
 
@@ -43,17 +39,10 @@ def ink(ground: Colour) -> Colour:
 def draw_text(
     pieces: Sequence[TextPiece], width: int, size: int, margin: int = 8, gap: int | None = None
 ) -> np.ndarray:
-    """Set pieces of text in lines of a given width.
+    """Set words in lines of a picture (height as needed, width, 3), RGB uint8.
 
-    Args:
-        pieces (Sequence[TextPiece]): Words in reading order.
-        width (int): Width of the picture in pixels.
-        size (int): Font size in pixels.
-        margin (int): White border in pixels.
-        gap (int, optional): Pixels between pieces. Default: a space of the font.
-
-    Returns:
-        np.ndarray: RGB uint8 picture (height as needed, width, 3).
+    ``size`` of the font, ``margin`` (white) and ``gap`` between words (by default a space of the
+    font) are in pixels.
     """
     letters, line_height = font(size), round(size * 1.6)
     space = letters.getlength(' ') if gap is None else gap
@@ -82,22 +71,19 @@ def draw_text(
 
 def _fit(piece: TextPiece, width: int, letters: ImageFont.FreeTypeFont) -> list[TextPiece]:
     """Break a word that is longer than a line."""
-    parts = [piece]
-    while letters.getlength(parts[-1].text) > width and len(parts[-1].text) > 1:
-        text = parts.pop().text
-        cut = next(n for n in range(len(text), 0, -1) if n == 1 or _fits(text[:n], width, letters))
-        parts.append(piece._replace(text=text[:cut], space_before=not parts and piece.space_before))
-        parts.append(piece._replace(text=text[cut:], space_before=False))
+    parts, text = [], piece.text
+    while text or not parts:
+        too_long = (n for n in range(2, len(text) + 1) if letters.getlength(text[:n]) > width)
+        cut = next(too_long, len(text) + 1) - 1
+        space = piece.space_before and not parts
+        parts.append(piece._replace(text=text[:cut], space_before=space))
+        text = text[cut:]
     return parts
-
-
-def _fits(text: str, width: int, letters: ImageFont.FreeTypeFont) -> bool:
-    return letters.getlength(text) <= width
 
 
 def draw_legend(
     names: Sequence[str], colours: Sequence[Colour], width: int, size: int
 ) -> np.ndarray:
-    """Names on grounds of their colours; arguments as of :func:`draw_text`."""
+    """Names on grounds of their colours."""
     pieces = [TextPiece(f' {n} ', tuple(c)) for n, c in zip(names, colours, strict=True)]
     return draw_text(pieces, width, size, gap=8)

@@ -6,15 +6,7 @@ import numpy as np
 
 from .colours import paint_labels
 from .lettering import WHITE, Colour, TextPiece, draw_text
-from .panels import (
-    below,
-    check_image,
-    check_labels,
-    check_palette,
-    panel_size,
-    resize_image,
-    resize_labels,
-)
+from .panels import below, check_labels, panel_size, resize_image, resize_labels
 
 # Smaller images are enlarged, so that the legend can be read.
 _MIN_LONG_SIDE = 480
@@ -42,16 +34,10 @@ def draw_overlay(
         whole_legend (bool): Name all classes, without shares: every frame of a video then has the
             same size. Otherwise the classes present, largest share first.
 
-    Returns:
-        np.ndarray: (h, w, 3) uint8 RGB: the picture with the legend below it. An image whose
-        longer side is under 480 pixels is enlarged to that.
-
     Raises:
-        ValueError: Shapes do not fit, or a label has no class.
+        ValueError: Shapes do not fit, or a label has no class or colour.
     """
-    check_image(image)
-    check_palette(classes, palette)
-    check_labels(labels, image, len(classes))
+    check_labels(labels, image, classes, palette)
     if not 0 <= opacity <= 1:
         raise ValueError(f'expected an opacity in [0, 1], but got {opacity}')
     longest = max(*image.shape[:2], _MIN_LONG_SIDE)
@@ -63,16 +49,14 @@ def draw_overlay(
     present = {label: colours[label] for label in np.flatnonzero(counts).tolist() if label != plain}
     picture = paint_labels(image, labels, present, opacity)
 
-    order = range(len(classes)) if whole_legend else np.argsort(-counts, kind='stable').tolist()
-    legend = [
-        TextPiece(
-            f' {classes[label]} '
-            + ('' if whole_legend else f'{share_text(counts[label] / labels.size)} '),
-            colours.get(label, WHITE),
-        )
-        for label in order
-        if whole_legend or counts[label]
-    ]
+    if whole_legend:
+        names = {label: f' {name} ' for label, name in enumerate(classes)}
+    else:
+        shares = {
+            label: counts[label] / labels.size for label in np.argsort(-counts, kind='stable')
+        }
+        names = {c: f' {classes[c]} {share_text(share)} ' for c, share in shares.items() if share}
+    legend = [TextPiece(name, colours.get(label, WHITE)) for label, name in names.items()]
     letter = max(14, longest // 45)
     width = max(picture.shape[1], 12 * letter)
     return below([picture, draw_text(legend, width, letter, gap=8)])

@@ -43,36 +43,25 @@ def _filled(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.pad(picture, ((0, under), (0, right), (0, 0)), constant_values=255)
 
 
-def check_image(image: np.ndarray) -> None:
-    """Raise ValueError unless ``image`` is a uint8 RGB picture (H, W, 3)."""
-    ok = isinstance(image, np.ndarray) and image.dtype == np.uint8
-    if not (ok and image.ndim == 3 and image.shape[2] == 3 and image.size):
-        got = f'{getattr(image, "dtype", type(image))} {getattr(image, "shape", "")}'
-        raise ValueError(f'expected image as a uint8 array (H, W, 3) in RGB, but got {got}')
-
-
 def check_labels(
     labels: np.ndarray,
     image: np.ndarray,
-    num_classes: int,
+    classes: Sequence[str],
+    palette: Sequence,
     ignore_index: int | None = None,
     title: str = 'the image',
 ) -> None:
-    """Raise ValueError unless ``labels`` (H, W) fits the image and its labels are classes."""
+    """Raise ValueError unless ``labels`` (H, W) fits the image and has classes with colours."""
+    if len(classes) != len(palette):
+        raise ValueError(f'expected a colour per class ({len(classes)}), but got {len(palette)}')
     if labels.shape != image.shape[:2]:
         raise ValueError(
             f'expected labels of {title!r} with the shape of the image {image.shape[:2]}, '
             f'but got {labels.shape}'
         )
-    wrong = sorted(set(np.unique(labels).tolist()) - {ignore_index} - set(range(num_classes)))
+    wrong = sorted(set(np.unique(labels).tolist()) - {ignore_index} - set(range(len(classes))))
     if wrong:
         raise ValueError(
-            f'expected labels of {title!r} below {num_classes} (or {ignore_index}, ignored), '
+            f'expected labels of {title!r} below {len(classes)} (or {ignore_index}, ignored), '
             f'but got {wrong[:5]}'
         )
-
-
-def check_palette(classes: Sequence[str], palette: Sequence) -> None:
-    """Raise ValueError unless there is a colour per class."""
-    if len(classes) != len(palette):
-        raise ValueError(f'expected a colour per class ({len(classes)}), but got {len(palette)}')

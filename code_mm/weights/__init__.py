@@ -1,14 +1,11 @@
-"""Weight files: reading them without executing anything, and the layouts that others use."""
+"""Weight files: reading them without executing anything, the layouts that others use, filling."""
 
-from .checksum import weights_sha256
-from .clip_layouts import clip_layout, to_own_names
+from .clip_layouts import clip_layout, stated_clip, to_own_names
 from .files import read_checkpoint, read_tensors
-from .load_report import LoadReport
-from .stated_clip import StatedCLIP, stated_clip
+from .model_weights import LoadReport, weights_sha256
 
 __all__ = [
     'LoadReport',
-    'StatedCLIP',
     'clip_layout',
     'read_checkpoint',
     'read_tensors',

@@ -1,8 +1,14 @@
-"""CLIP's parameter names: ours, and those of OpenAI, open_clip, Hugging Face and mmpretrain."""
+"""CLIPs of others: OpenAI's, open_clip's and Hugging Face's names, and what their configs state.
+
+Also the names of mmpretrain's image tower, for the way there.
+"""
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -13,33 +19,29 @@ _NOT_WEIGHTS = re.compile(
     r'(input_resolution|context_length|vocab_size|(text\.)?attn_mask'
     r'|(text|vision)_model\.embeddings\.position_ids)$'
 )
-_BLOCK = (
-    ('layer_norm1.', 'ln_1.'),
-    ('layer_norm2.', 'ln_2.'),
-    ('mlp.fc1.', 'mlp.c_fc.'),
-    ('mlp.fc2.', 'mlp.c_proj.'),
-    ('self_attn.out_proj.', 'attn.out_proj.'),
+# Parts of names, theirs and ours; longer ones come before those that they hold.
+_HUGGING_FACE = (
+    ('vision_model.encoder.layers.', 'visual.transformer.resblocks.'),
+    ('text_model.encoder.layers.', 'text.transformer.resblocks.'),
+    ('vision_model.embeddings.', 'visual.'),
+    ('text_model.embeddings.', 'text.'),
+    ('vision_model.', 'visual.'),
+    ('text_model.', 'text.'),
+    ('patch_embedding.', 'conv1.'),
+    ('position_embedding.weight', 'positional_embedding'),
+    ('pre_layrnorm.', 'ln_pre.'),  # spelt so there
+    ('post_layernorm.', 'ln_post.'),
+    ('final_layer_norm.', 'ln_final.'),
+    ('visual_projection.weight', 'visual.proj'),
+    ('text_projection.weight', 'text.text_projection'),
+    ('.layer_norm1.', '.ln_1.'),
+    ('.layer_norm2.', '.ln_2.'),
+    ('.mlp.fc1.', '.mlp.c_fc.'),
+    ('.mlp.fc2.', '.mlp.c_proj.'),
+    ('.self_attn.out_proj.', '.attn.out_proj.'),
 )
-_HUGGING_FACE = {
-    'logit_scale': 'logit_scale',
-    'vision_model.embeddings.class_embedding': 'visual.class_embedding',
-    'vision_model.embeddings.patch_embedding.weight': 'visual.conv1.weight',
-    'vision_model.embeddings.position_embedding.weight': 'visual.positional_embedding',
-    'vision_model.pre_layrnorm.weight': 'visual.ln_pre.weight',  # spelt so there
-    'vision_model.pre_layrnorm.bias': 'visual.ln_pre.bias',
-    'vision_model.post_layernorm.weight': 'visual.ln_post.weight',
-    'vision_model.post_layernorm.bias': 'visual.ln_post.bias',
-    'visual_projection.weight': 'visual.proj',
-    'text_model.embeddings.token_embedding.weight': 'text.token_embedding.weight',
-    'text_model.embeddings.position_embedding.weight': 'text.positional_embedding',
-    'text_model.final_layer_norm.weight': 'text.ln_final.weight',
-    'text_model.final_layer_norm.bias': 'text.ln_final.bias',
-    'text_projection.weight': 'text.text_projection',
-}
-_HUGGING_FACE_BLOCK = re.compile(r'(vision|text)_model\.encoder\.layers\.(\d+)\.(.+)')
 _QKV = re.compile(r'(.+)self_attn\.([qkv])_proj\.(weight|bias)$')
-
-# mmpretrain's image tower; longer names come before the ones they begin with.
+# Likewise, ours and those of mmpretrain's image tower.
 _MMPRETRAIN = (
     ('conv1.', 'patch_embed.projection.'),
     ('class_embedding', 'cls_token'),
@@ -54,6 +56,8 @@ _MMPRETRAIN = (
     ('.mlp.c_fc.', '.ffn.layers.0.0.'),
     ('.mlp.c_proj.', '.ffn.layers.1.'),
 )
+# open_clip's large towers have heads of another width than 64: H/14, g/14 and bigG/14.
+_HEADS_BY_WIDTH = {1280: 16, 1408: 16, 1664: 16}
 
 
 def clip_layout(state: dict[str, Tensor]) -> str:
@@ -66,9 +70,7 @@ def clip_layout(state: dict[str, Tensor]) -> str:
         return 'Hugging Face'
     if names & {'attn_mask', 'text.attn_mask'} or _prefix(state) == 'module.':
         return 'open_clip'
-    if any(name.startswith('text.') for name in names):
-        return 'own'
-    return 'OpenAI'
+    return 'own' if any(name.startswith('text.') for name in names) else 'OpenAI'
 
 
 def to_own_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -115,45 +117,98 @@ def to_mmpretrain_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
         if tower != 'visual':
             renamed[f'vision_language_backbone.{name}'] = value
         elif rest != 'proj':
-            for theirs, ours in _MMPRETRAIN:
-                rest = rest.replace(theirs, ours)
-            if rest in ('cls_token', 'pos_embed'):
-                value = value.view(1, -1, value.shape[-1])
-            renamed[f'backbone.{rest}'] = value
+            rest = _replaced(rest, _MMPRETRAIN)
+            token = rest in ('cls_token', 'pos_embed')
+            renamed[f'backbone.{rest}'] = value.view(1, -1, value.shape[-1]) if token else value
     return renamed
 
 
 def _prefix(state: dict[str, Tensor]) -> str:
     """What a wrapper has put in front of every name."""
-    for prefix in _WRAPPER_PREFIXES:
-        if state and all(name.startswith(prefix) for name in state):
-            return prefix
-    return ''
+    found = (p for p in _WRAPPER_PREFIXES if state and all(name.startswith(p) for name in state))
+    return next(found, '')
+
+
+def _replaced(name: str, table: tuple[tuple[str, str], ...]) -> str:
+    for before, after in table:
+        name = name.replace(before, after)
+    return name
 
 
 def _from_hugging_face(state: dict[str, Tensor]) -> dict[str, Tensor]:
     own, parts = {}, {}
     for name, value in state.items():
-        separate = _QKV.match(name)
-        if separate:
+        name = _replaced(name, _HUGGING_FACE)
+        if separate := _QKV.match(name):
             before, which, kind = separate.groups()
             parts.setdefault(f'{before}attn.in_proj_{kind}', {})[which] = value
-        elif name in ('visual_projection.weight', 'text_projection.weight'):
-            own[_HUGGING_FACE[name]] = value.T.contiguous()  # a Linear there
         else:
-            own[_hugging_face_name(name)] = value
+            linear = name in ('visual.proj', 'text.text_projection')  # there, and no matrix
+            own[name] = value.T.contiguous() if linear else value
     for name, qkv in parts.items():
         if len(qkv) == 3:
-            own[_hugging_face_name(name)] = torch.cat([qkv['q'], qkv['k'], qkv['v']])
+            own[name] = torch.cat([qkv['q'], qkv['k'], qkv['v']])
     return own
 
 
-def _hugging_face_name(name: str) -> str:
-    block = _HUGGING_FACE_BLOCK.match(name)
-    if not block:
-        return _HUGGING_FACE.get(name, name)
-    tower = 'visual' if block[1] == 'vision' else 'text'
-    rest = block[3]
-    for theirs, ours in _BLOCK:
-        rest = rest.replace(theirs, ours)
-    return f'{tower}.transformer.resblocks.{block[2]}.{rest}'
+@dataclass(frozen=True)
+class StatedCLIP:
+    """What the sizes of a CLIP do not show, and where it is from; None where nothing states it."""
+
+    activation: str | None = None  # 'quick_gelu' or 'gelu'
+    vision_heads: int | None = None
+    text_heads: int | None = None
+    where: str = ''
+
+
+def stated_clip(path: str | Path, state: dict[str, Tensor], meta: dict | None = None) -> StatedCLIP:
+    """Collect what a file, or ``config.json`` or ``open_clip_config.json`` beside it, states.
+
+    Args:
+        path (str | Path): The file.
+        state (dict[str, Tensor]): Its tensors by its own names.
+        meta (dict, optional): The metadata of a safetensors file.
+
+    Raises:
+        ValueError: The config beside the file cannot be read.
+    """
+    path = Path(path).expanduser()
+    if meta and 'activation' in meta:  # written by tools/model_converters/clip.py
+        heads = {key: int(meta[key]) for key in ('vision_heads', 'text_heads') if key in meta}
+        return StatedCLIP(meta['activation'], **heads, where=f'the metadata of {path}')
+    name, read = 'open_clip_config.json', _of_open_clip
+    if clip_layout(state) == 'Hugging Face':
+        name, read = 'config.json', _of_hugging_face
+    config = path.parent / name
+    if config.is_file():
+        try:
+            return StatedCLIP(*read(json.loads(config.read_text())), where=str(config))
+        except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+            raise ValueError(
+                f'expected the config of a CLIP, but {config} cannot be read: {error}'
+            ) from error
+    if {'input_resolution', 'context_length', 'vocab_size'} <= state.keys():
+        return StatedCLIP('quick_gelu', where="OpenAI's own file")
+    return StatedCLIP()
+
+
+def likely_heads(width: int) -> int:
+    return _HEADS_BY_WIDTH.get(width, max(width // 64, 1))
+
+
+def _of_hugging_face(config: dict) -> tuple[str, int, int]:
+    text, vision = ({**(config.get(f'{tower}_config') or {})} for tower in ('text', 'vision'))
+    # what is left out has the default of CLIPConfig
+    kinds = {tower.get('hidden_act', 'quick_gelu') for tower in (text, vision)}
+    if len(kinds) != 1:
+        raise ValueError(f'expected one activation in both towers, but got {kinds}')
+    heads = vision.get('num_attention_heads', 12), text.get('num_attention_heads', 8)
+    return kinds.pop(), *heads
+
+
+def _of_open_clip(config: dict) -> tuple[str, int, int]:
+    config = config.get('model_cfg', config)
+    vision, text = config.get('vision_cfg') or {}, config.get('text_cfg') or {}
+    activation = 'quick_gelu' if config.get('quick_gelu') else 'gelu'
+    heads = vision.get('width', 768) // vision.get('head_width', 64)
+    return activation, heads, text.get('heads', 8)

@@ -12,7 +12,7 @@ import math
 import pickletools
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -25,19 +25,9 @@ MAX_DEPTH = 100  # containers within each other; MMEngine's checkpoints have few
 FREE_MEMORY = 48 << 20  # bytes that a pickle may ask for beyond the size of its file
 _BYTES_PER_STEP = 200  # about the size of the largest object that one opcode makes
 _MAX_DIMENSIONS = 32
-_MAX_KEY = 1 << 60  # beyond it different integers may have one hash, and tables become slow
-
-_DTYPES = {name: value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
-_STORAGES = {
-    f'{name}Storage': _DTYPES[dtype]
-    for name, dtype in (
-        *(('Double', 'float64'), ('Float', 'float32'), ('Half', 'float16'), ('Long', 'int64')),
-        *(('Int', 'int32'), ('Short', 'int16'), ('Char', 'int8'), ('Byte', 'uint8')),
-        *(('Bool', 'bool'), ('BFloat16', 'bfloat16'), ('ComplexFloat', 'complex64')),
-        ('ComplexDouble', 'complex128'),
-    )
-}
-_NUMPY_CODE = re.compile(r'(b1|[iu][1248]|f(2|4|8|16)|c(8|16|32)|[SU][1-9]\d*)$')
+# Beyond it integers are slow: different ones may have one hash, and their products are long.
+_LARGEST = 1 << 60
+_NUMPY_CODE = re.compile(r'b1|[iu][1248]|f(2|4|8|16)|c(8|16|32)|[SU][1-9]\d*')
 
 
 @dataclass(eq=False, frozen=True)
@@ -62,31 +52,26 @@ class Storage(NamedTuple):
 
 
 class _Function(NamedTuple):
-    """A name of the list below that the pickle may call."""
+    """One of the functions below, which the pickle may call."""
 
     build: Callable
 
 
-@dataclass(eq=False)
-class _NumpyType:
-    code: str
-    order: str = '='
-
-
 class DataUnpickler:
-    """Reads one pickle.
+    """Reads a pickle, or several in a row.
 
     Args:
         stream (io.BufferedIOBase): Where it begins; afterwards, where it has ended.
-        storage_of (Callable): From (dtype, key, number of elements) to a :class:`Storage`, or to
-            a :class:`Placeholder` where only the keys are asked for.
+        storage_of (Callable): From (dtype, key, number of elements) to a :class:`Storage`.
         file_size (int): Bytes of the whole file, by which the memory is bounded.
 
     Attributes:
         left_out (set[str]): Names of the pickle that became placeholders.
     """
 
-    def __init__(self, stream: io.BufferedIOBase, storage_of: Callable, file_size: int) -> None:
+    def __init__(
+        self, stream: io.BufferedIOBase, storage_of: Callable[..., Storage], file_size: int
+    ) -> None:
         self.left_out: set[str] = set()
         self._stream, self._storage_of = stream, storage_of
         self._memory = FREE_MEMORY + file_size
@@ -100,13 +85,12 @@ class DataUnpickler:
         Raises:
             ValueError: The pickle is damaged, or asks for what data does not need.
         """
+        self._memo.clear()
         for opcode, argument, _ in pickletools.genops(self._stream):
             self._charge(_BYTES_PER_STEP)
             name = opcode.name
             if name in _CONSTANTS:
                 self._stack.append(argument)
-            elif name in _VALUES:
-                self._stack.append(_VALUES[name]())
             elif name in _PUT:
                 self._memo[len(self._memo) if argument is None else argument] = self._stack[-1]
             elif name in _GET:
@@ -114,12 +98,13 @@ class DataUnpickler:
             elif name == 'MARK':
                 self._marks.append(len(self._stack))
             elif name == 'GLOBAL':
-                self._global(*argument.split(' ', 1))
-            elif name in _COUNTED:
-                count, step = _COUNTED[name]
-                step(self, self._pop(count))
-            elif name in _ABOVE_MARK:
-                _ABOVE_MARK[name](self, self._pop(len(self._stack) - self._marks.pop()))
+                self._stack.append(self._global(*argument.split(' ', 1)))
+            elif name in _MAKE:
+                count, make = _MAKE[name]
+                self._stack.append(make(self, *self._pop(count)))
+            elif name in _CHANGE:
+                count, change = _CHANGE[name]
+                change(self, self._pop(count))
             elif name not in ('PROTO', 'FRAME', 'STOP'):
                 raise ValueError(f'its pickle has the opcode {name}, which no weights need')
         content = self._stack.pop()
@@ -131,13 +116,57 @@ class DataUnpickler:
         if self._memory < 0:
             raise ValueError('its pickle asks for much more memory than the file has bytes')
 
-    def _pop(self, count: int) -> list:
-        start = len(self._stack) - count
+    def _pop(self, count: int | None) -> list:
+        """So many values off the stack; None: all above the last mark."""
+        start = self._marks.pop() if count is None else len(self._stack) - count
         if start < (self._marks[-1] if self._marks else 0):
             raise ValueError('its pickle takes what it has not put down')
         values = self._stack[start:]
         del self._stack[start:]
         return values
+
+    def _global(self, module: str, name: str) -> Any:
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise ValueError('its pickle names something by no text')
+        # Python 2 and 3, numpy 1 and 2 name the same functions differently
+        full = f'{module}.{name}'.replace('__builtin__.', 'builtins.')
+        full = full.replace('numpy.core.', 'numpy._core.')
+        if full.startswith('__torch__.'):
+            return _Function(ScriptModule)
+        if full in _TYPES:
+            return _TYPES[full]
+        if full in _FUNCTIONS:
+            return _Function(_FUNCTIONS[full])
+        self.left_out.add(full)
+        return Placeholder(full)
+
+    def _call(self, function: Any, args: Any, *_) -> Any:
+        if isinstance(function, Placeholder):
+            return Placeholder(function.name)
+        if not isinstance(function, _Function) or type(args) is not tuple:
+            raise ValueError(f'its pickle calls a {type(function).__name__}')
+        if any(isinstance(arg, Placeholder) for arg in args):
+            return Placeholder('part of what is left out')
+        # whatever is copied is charged: one text can be used a thousand times
+        for arg in args:
+            if isinstance(arg, (str, bytes, bytearray)):
+                self._charge(len(arg))
+            elif isinstance(arg, (list, tuple, dict)):
+                self._charge(100 * len(arg))
+        return function.build(*args)
+
+    def _persistent(self, found: Any) -> Any:
+        if not isinstance(found, tuple) or len(found) < 2 or found[0] not in ('storage', 'module'):
+            raise ValueError('its pickle refers to something beside it that is no storage')
+        if found[0] == 'module' or isinstance(found[1], Placeholder):
+            return found[1]
+        dtype, key, count = found[1], found[2], found[4]
+        named = isinstance(dtype, torch.dtype) and isinstance(key, str)
+        if not named or not isinstance(count, int) or count < 0:
+            raise ValueError('its pickle describes a storage wrongly')
+        if len(found) > 5 and found[5] is not None:
+            raise ValueError('it was written by a PyTorch older than 0.4')
+        return self._storage_of(dtype, key, count)
 
     def _append(self, values: list) -> None:
         target = self._stack[-1]
@@ -155,47 +184,16 @@ class DataUnpickler:
         elif not isinstance(target, Placeholder):
             raise ValueError(f'its pickle sets items of a {type(target).__name__}')
 
-    def _global(self, module: str, name: str) -> None:
-        module = {'__builtin__': 'builtins', 'copy_reg': 'copyreg'}.get(module, module)
-        # numpy 1 and 2 name the same functions differently
-        full = f'{module}.{name}'.replace('numpy.core.', 'numpy._core.')
-        if module.partition('.')[0] == '__torch__':
-            self._stack.append(_Function(ScriptModule))
-        elif module in ('torch', 'torch.storage') and name in _STORAGES:
-            self._stack.append(_STORAGES[name])
-        elif module == 'torch' and name in _DTYPES:
-            self._stack.append(_DTYPES[name])
-        elif full in _FUNCTIONS:
-            self._stack.append(_Function(_FUNCTIONS[full]))
-        else:
-            self.left_out.add(full)
-            self._stack.append(Placeholder(full))
-
-    def _call(self, function: Any, args: Any) -> None:
-        if isinstance(function, Placeholder):
-            self._stack.append(Placeholder(function.name))
-            return
-        if not isinstance(getattr(function, 'build', None), Callable) or type(args) is not tuple:
-            raise ValueError(f'its pickle calls a {type(function).__name__}')
-        if any(isinstance(arg, Placeholder) for arg in args):
-            self._stack.append(Placeholder('part of what is left out'))
-            return
-        # whatever is copied is charged: one text can be used a thousand times
-        sized = (arg for arg in args if isinstance(arg, (str, bytes, bytearray, list, tuple, dict)))
-        self._charge(
-            sum(100 * len(a) if isinstance(a, (list, tuple, dict)) else len(a) for a in sized)
-        )
-        self._stack.append(function.build(*args))
-
-    def _build(self, state: Any) -> None:
-        target = self._stack[-1]
+    def _build(self, values: list) -> None:
+        target, (state,) = self._stack[-1], values
         if isinstance(target, ScriptModule) and isinstance(state, dict):
             target.attributes.update(state)
         elif isinstance(target, OrderedDict) and isinstance(state, dict):
             if isinstance(state.get('_metadata'), dict):
                 target._metadata = state['_metadata']  # versions of modules, of a state dict
-        elif isinstance(target, _NumpyType):
-            target.order = state[1]
+        elif isinstance(target, np.dtype):
+            if state[1] == '>':
+                raise ValueError('an array of the other byte order')
         elif isinstance(target, np.ndarray):
             self._fill_array(target, *state)
         elif isinstance(target, HistoryBuffer):
@@ -204,47 +202,31 @@ class DataUnpickler:
         elif not isinstance(target, Placeholder):
             raise ValueError(f'its pickle sets the state of a {type(target).__name__}')
 
-    def _fill_array(self, array: np.ndarray, version, shape, kind, fortran, content) -> None:
-        if isinstance(content, str):  # of Python 2
-            content = content.encode('latin-1')
-        dtype = _numpy_dtype(kind)
-        sized = isinstance(content, bytes) and min(shape, default=0) >= 0
+    def _fill_array(self, array: np.ndarray, version, shape, dtype, fortran, content) -> None:
+        sized = isinstance(dtype, np.dtype) and isinstance(content, bytes) and _are_sizes(shape)
         if not sized or math.prod(shape) * dtype.itemsize != len(content):
             raise ValueError('the size of an array is not that of its content')
         self._charge(len(content))
         array.__setstate__((1, tuple(shape), dtype, bool(fortran), content))
 
-    def _persistent(self, found: Any) -> None:
-        if not isinstance(found, tuple) or len(found) < 2 or found[0] not in ('storage', 'module'):
-            raise ValueError('its pickle refers to something beside it that is no storage')
-        if found[0] == 'module' or isinstance(found[1], Placeholder):
-            self._stack.append(found[1])
-            return
-        dtype, key, count = found[1], found[2], found[4]
-        if isinstance(dtype, _Function):  # UntypedStorage
-            dtype = torch.uint8
-        if not isinstance(dtype, torch.dtype) or not isinstance(count, int) or count < 0:
-            raise ValueError('its pickle describes a storage wrongly')
-        if len(found) > 5 and found[5] is not None:
-            raise ValueError('it was written by a PyTorch older than 0.4')
-        self._stack.append(self._storage_of(dtype, str(key), count))
-
 
 def _key(value: Any) -> Any:
     """A value that may be hashed: nothing nested, whose hash would be computed recursively."""
-    if isinstance(value, tuple) and all(isinstance(v, (str, int)) for v in value):
-        for part in value:
-            _key(part)
-        return value
-    if isinstance(value, int) and abs(value) >= _MAX_KEY:
-        raise ValueError(f'its pickle has the key {value:.3g}')
-    if value is None or isinstance(value, (str, int, float, bytes, Placeholder)):
-        return value
-    raise ValueError(f'its pickle has a key of type {type(value).__name__}')
+    for part in value if isinstance(value, tuple) else (value,):
+        if isinstance(part, int) and abs(part) >= _LARGEST:
+            raise ValueError('its pickle has an integer beyond all bounds as a key')
+        if part is not None and not isinstance(part, (str, int, float, bytes, Placeholder)):
+            raise ValueError(f'its pickle has a key of type {type(part).__name__}')
+    return value
 
 
 def _pairs(pairs: Iterable) -> Iterable[tuple]:
     return ((_key(key), value) for key, value in pairs)
+
+
+def _are_sizes(numbers: Sequence) -> bool:
+    few = isinstance(numbers, (tuple, list)) and len(numbers) <= _MAX_DIMENSIONS
+    return few and all(isinstance(n, int) and 0 <= n < _LARGEST for n in numbers)
 
 
 def _check_depth(content: Any) -> None:
@@ -264,24 +246,20 @@ def _check_depth(content: Any) -> None:
     raise ValueError(f'its containers lie deeper than {MAX_DEPTH} in each other')
 
 
-def _tensor(storage: Storage, offset, size, stride, *_, dtype: torch.dtype | None = None) -> Tensor:
+def _tensor(
+    storage: Storage, offset, size, stride, grad=False, hooks=None, last=None, *_
+) -> Tensor:
     if not isinstance(storage, Storage):
         raise ValueError('a tensor stands on no storage')
-    dtype = dtype or storage.dtype
-    numbers = (offset, *size, *stride)
-    if len(size) != len(stride) or len(size) > _MAX_DIMENSIONS or min(numbers) < 0:
+    # types without a storage of their own are named last; others have metadata there
+    dtype = last if isinstance(last, torch.dtype) else storage.dtype
+    if not all(map(_are_sizes, ((offset,), size, stride))) or len(size) != len(stride):
         raise ValueError('the size of a tensor is wrong')
     count, held = math.prod(size), storage.memory.nbytes() // dtype.itemsize
-    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    if count > held or (count and last >= held):
+    end = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    if count > held or (count and end >= held):
         raise ValueError('a tensor reaches beyond its storage')
-    return torch.empty(0, dtype=dtype, device=storage.memory.device).set_(
-        storage.memory, offset, tuple(size), tuple(stride)
-    )
-
-
-def _tensor_of_type(storage, offset, size, stride, requires_grad, hooks, dtype, *_) -> Tensor:
-    return _tensor(storage, offset, size, stride, dtype=dtype)
+    return torch.empty(0, dtype=dtype).set_(storage.memory, offset, tuple(size), tuple(stride))
 
 
 def _parameter(data: Tensor, *_) -> Tensor:
@@ -296,17 +274,14 @@ def _bytes(text: str, encoding: str = 'latin1') -> bytes:
     return text.encode('latin-1')
 
 
-def _numpy_dtype(kind: Any) -> np.dtype:
-    known = isinstance(kind, _NumpyType) and _NUMPY_CODE.match(kind.code)
-    if not known or kind.order not in ('=', '<', '>', '|'):
+def _numpy_dtype(code: str, *_) -> np.dtype:
+    if not isinstance(code, str) or not _NUMPY_CODE.fullmatch(code):
         raise ValueError('an array of a type that no weights have')
-    return np.dtype(kind.order + kind.code)
+    return np.dtype(f'<{code}')
 
 
-def _numpy_scalar(kind: _NumpyType, content: bytes | str) -> np.generic:
-    content = content.encode('latin-1') if isinstance(content, str) else content
-    dtype = _numpy_dtype(kind)
-    if len(content) != dtype.itemsize:
+def _numpy_scalar(dtype: np.dtype, content: bytes) -> np.generic:
+    if not isinstance(dtype, np.dtype) or len(content) != dtype.itemsize:
         raise ValueError('a number of the wrong size')
     return np.frombuffer(content, dtype)[0]
 
@@ -319,6 +294,19 @@ def _fill_history(history: HistoryBuffer, state: dict) -> None:
     history.__init__(values, counts, max(int(state['max_length']), 1))
 
 
+_DTYPES = {name: value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
+_ELEMENTS = {
+    **{'Double': 'float64', 'Float': 'float32', 'Half': 'float16', 'BFloat16': 'bfloat16'},
+    **{'Long': 'int64', 'Int': 'int32', 'Short': 'int16', 'Char': 'int8', 'Byte': 'uint8'},
+    **{'Bool': 'bool', 'ComplexFloat': 'complex64', 'ComplexDouble': 'complex128'},
+}
+# What the pickle may name without calling it.
+_TYPES = {
+    **{f'torch.{name}': dtype for name, dtype in _DTYPES.items()},
+    **{f'torch.{kind}Storage': _DTYPES[name] for kind, name in _ELEMENTS.items()},
+    'torch.storage.UntypedStorage': torch.uint8,
+    'numpy.ndarray': 'numpy.ndarray',
+}
 _FUNCTIONS = {
     'collections.OrderedDict': lambda pairs=(): OrderedDict(_pairs(pairs)),
     'collections.defaultdict': lambda *_: {},
@@ -327,14 +315,9 @@ _FUNCTIONS = {
     'builtins.frozenset': lambda values=(): set(map(_key, values)),
     '_codecs.encode': _bytes,
     'torch.Size': lambda sizes=(): torch.Size(sizes),
-    'torch.storage.UntypedStorage': None,  # a type of storages only
-    'torch._utils._rebuild_tensor': _tensor,
-    'torch._utils._rebuild_tensor_v2': _tensor,
-    'torch._utils._rebuild_tensor_v3': _tensor_of_type,
-    'torch._utils._rebuild_parameter': _parameter,
-    'torch._utils._rebuild_parameter_with_state': _parameter,
-    'numpy.dtype': lambda code, *_: _NumpyType(code),
-    'numpy.ndarray': None,  # an argument only
+    **{f'torch._utils._rebuild_tensor{version}': _tensor for version in ('', '_v2', '_v3')},
+    **{f'torch._utils._rebuild_parameter{kind}': _parameter for kind in ('', '_with_state')},
+    'numpy.dtype': _numpy_dtype,
     'numpy._core.multiarray._reconstruct': lambda *_: np.empty(0),
     'numpy._core.multiarray.scalar': _numpy_scalar,
     'mmengine.logging.history_buffer.HistoryBuffer': lambda: HistoryBuffer(),
@@ -349,37 +332,32 @@ _CONSTANTS = {
 }
 _PUT = {'PUT', 'BINPUT', 'LONG_BINPUT', 'MEMOIZE'}
 _GET = {'GET', 'BINGET', 'LONG_BINGET'}
-_VALUES = {
-    **{'NONE': lambda: None, 'NEWTRUE': lambda: True, 'NEWFALSE': lambda: False},
-    **{'EMPTY_LIST': list, 'EMPTY_TUPLE': tuple, 'EMPTY_DICT': dict, 'EMPTY_SET': set},
+# Opcode -> how many values it takes off the stack (see `_pop`), and what it puts there instead.
+_MAKE = {
+    'NONE': (0, lambda _: None),
+    'NEWTRUE': (0, lambda _: True),
+    'NEWFALSE': (0, lambda _: False),
+    'EMPTY_LIST': (0, lambda _: []),
+    'EMPTY_DICT': (0, lambda _: {}),
+    'EMPTY_SET': (0, lambda _: set()),
+    'FROZENSET': (None, lambda _, *values: set(map(_key, values))),
+    'TUPLE': (None, lambda _, *values: values),
+    **{f'TUPLE{count}': (count, lambda _, *values: values) for count in (1, 2, 3)},
+    'EMPTY_TUPLE': (0, lambda _: ()),
+    'STACK_GLOBAL': (2, DataUnpickler._global),
+    'BINPERSID': (1, DataUnpickler._persistent),
+    'REDUCE': (2, DataUnpickler._call),
+    'NEWOBJ': (2, DataUnpickler._call),
+    'NEWOBJ_EX': (3, DataUnpickler._call),
 }
-
-
-def _put_tuple(unpickler: DataUnpickler, values: list) -> None:
-    unpickler._stack.append(tuple(values))
-
-
-# Opcode -> how many values it takes from the stack, and what becomes of them.
-_COUNTED = {
-    'TUPLE1': (1, _put_tuple),
-    'TUPLE2': (2, _put_tuple),
-    'TUPLE3': (3, _put_tuple),
-    'POP': (1, lambda unpickler, values: None),
+# Likewise, with what becomes of the value below them.
+_CHANGE = {
+    'POP': (1, lambda *_: None),
+    'POP_MARK': (None, lambda *_: None),
     'APPEND': (1, DataUnpickler._append),
+    'APPENDS': (None, DataUnpickler._append),
+    'ADDITEMS': (None, DataUnpickler._append),
     'SETITEM': (2, DataUnpickler._set_items),
-    'BUILD': (1, lambda unpickler, values: unpickler._build(*values)),
-    'BINPERSID': (1, lambda unpickler, values: unpickler._persistent(*values)),
-    'STACK_GLOBAL': (2, lambda unpickler, values: unpickler._global(*map(str, values))),
-    'REDUCE': (2, lambda unpickler, values: unpickler._call(*values)),
-    'NEWOBJ': (2, lambda unpickler, values: unpickler._call(*values)),
-    'NEWOBJ_EX': (3, lambda unpickler, values: unpickler._call(*values[:2])),
-}
-# Likewise of those that take all that lies above the last mark.
-_ABOVE_MARK = {
-    'TUPLE': _put_tuple,
-    'POP_MARK': lambda unpickler, values: None,
-    'APPENDS': DataUnpickler._append,
-    'ADDITEMS': DataUnpickler._append,
-    'SETITEMS': DataUnpickler._set_items,
-    'FROZENSET': lambda unpickler, values: unpickler._stack.append(set(map(_key, values))),
+    'SETITEMS': (None, DataUnpickler._set_items),
+    'BUILD': (1, DataUnpickler._build),
 }

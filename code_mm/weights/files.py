@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.dist import barrier, get_dist_info
 from mmengine.logging import print_log
@@ -22,31 +23,40 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 from safetensors import safe_open
 from torch import Tensor
 
-from .data_only_pickle import DataUnpickler, Placeholder, ScriptModule, Storage
+from .data_only_pickle import DataUnpickler, ScriptModule, Storage
 
 # 's3://', 'https://', 'modelzoo://': not on this machine's disk.
 URL = re.compile(r'^[a-zA-Z][\w+.-]*:(//|[^\\/])')
 # Where checkpoints keep the tensors beside optimizer states and the like.
 _WRAPPERS = ('state_dict', 'model', 'model_state_dict')
 _INDEX = '.safetensors.index.json'
-_LARGEST_TABLE = 16 << 20  # bytes of a header, an index, or a zip's table of contents
+_LARGEST_TABLE = 16 << 20  # bytes of a header or an index
+_LARGEST_CONTENTS = 4 << 20  # bytes of a zip's table of contents
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_OTHER_ORDER = 'it was written on a machine of the other byte order'
 _OTHER_KINDS = (  # what a file begins with, what it is, what to do
     (b'version https://git-lfs', 'a pointer of Git LFS', 'run `git lfs pull`'),
     (b'<', 'a web page', 'download the file itself, not the page that shows it'),
     (b'\x1f\x8b', 'a gzip archive', 'unpack it'),
 )
+# Model zoo -> MMEngine's function that gives the URLs of its models.
+_ZOOS = {
+    'modelzoo': 'get_torchvision_models',
+    'torchvision': 'get_torchvision_models',
+    'open-mmlab': 'get_external_models',
+    'openmmlab': 'get_external_models',
+    'mmcls': 'get_mmcls_models',
+}
 
 
-def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict:
-    """Read a checkpoint.
+def read_checkpoint(path: str | Path) -> dict:
+    """Read a checkpoint; its tensors stand on the CPU.
 
     Args:
         path (str | Path): safetensors (also the ``.safetensors.index.json`` of a file in several
             parts), a TorchScript archive (OpenAI's ``ViT-B-16.pt``) or a file of ``torch.save``.
             Of the latter tensors and plain values are taken; objects of other types become inert
             placeholders.
-        map_location (str | torch.device): Where the tensors go; CPU for anything else.
 
     Returns:
         dict: The content of a ``torch.save`` file; of other files ``state_dict`` and ``meta``.
@@ -56,14 +66,13 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict:
         ValueError: The file is none of these, or is damaged.
     """
     path = require_file(path)
-    device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
     try:
         if path.name.endswith(_INDEX):
-            content = _read_parts(path, device)
+            content = _read_parts(path)
         elif path.suffix == '.safetensors':
-            content = _read_safetensors(path, device)
+            content = _read_safetensors(path)
         else:
-            content = _read_pickled(path, torch.device(device))
+            content = _read_pickled(path)
         if not isinstance(content, dict):
             raise TypeError(f'it holds no tensors by name, but a {type(content).__name__}')
     except Exception as error:  # of any kind: the file may hold anything
@@ -81,11 +90,9 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
 
 def tensors_of(checkpoint: dict) -> dict[str, Tensor]:
     """The model's tensors in the content of a checkpoint."""
-    for key in _WRAPPERS:
-        if isinstance(checkpoint.get(key), dict):
-            checkpoint = checkpoint[key]
-            break
-    return {name: value for name, value in checkpoint.items() if isinstance(value, Tensor)}
+    inner = (checkpoint[key] for key in _WRAPPERS if isinstance(checkpoint.get(key), dict))
+    state = next(inner, checkpoint)
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
 
 
 def require_file(path: str | Path) -> Path:
@@ -97,8 +104,7 @@ def require_file(path: str | Path) -> Path:
         return path
     hint = f'; nor is there its folder {str(path.parent)!r}'
     if path.parent.is_dir():
-        names = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
-        nearest = difflib.get_close_matches(path.name, names, n=1)
+        nearest = difflib.get_close_matches(path.name, os.listdir(path.parent), n=1)
         hint = f'; did you mean {str(path.parent / nearest[0])!r}?' if nearest else ''
     raise FileNotFoundError(f'expected a weight file, but {str(path)!r} does not exist{hint}')
 
@@ -109,28 +115,24 @@ def read_for_mmengine() -> None:
     Its own readers fall back to unpickling, which runs whatever a file asks for. Names of model
     zoos and URLs are downloaded as MMEngine does, and then read here; object stores are refused.
     """
-    register = CheckpointLoader.register_scheme
-    register('', read_checkpoint, force=True)
-    register(('http://', 'https://'), _read_url, force=True)
-    zoos = ('modelzoo://', 'torchvision://', 'open-mmlab://', 'openmmlab://', 'mmcls://')
-    register(zoos, _read_from_zoo, force=True)
-    for scheme in list(CheckpointLoader._schemes):
-        if scheme not in ('', 'http://', 'https://', *zoos):
-            register(scheme, _refuse, force=True)
+    ours = {'': _read_local, 'http://': _read_url, 'https://': _read_url}
+    ours.update((f'{zoo}://', _read_from_zoo) for zoo in _ZOOS)
+    for scheme in {*CheckpointLoader._schemes, *ours}:
+        CheckpointLoader.register_scheme(scheme, ours.get(scheme, _refuse), force=True)
 
 
-def _read_safetensors(path: Path, device: Any) -> dict:
+def _read_safetensors(path: Path) -> dict:
     with path.open('rb') as file:
         length = int.from_bytes(file.read(8), 'little')
         # the library checks the rest: names, types, offsets without gaps or overlaps
         if not 2 <= length <= min(path.stat().st_size - 8, _LARGEST_TABLE) or file.read(1) != b'{':
             raise ValueError('it has no header of safetensors')
-    with safe_open(path, framework='pt', device=str(device)) as file:
+    with safe_open(path, framework='pt') as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return {'state_dict': tensors, 'meta': file.metadata() or {}}
 
 
-def _read_parts(path: Path, device: Any) -> dict:
+def _read_parts(path: Path) -> dict:
     if path.stat().st_size > _LARGEST_TABLE:
         raise ValueError('it is too long for an index')
     places = json.loads(path.read_text())['weight_map']
@@ -139,17 +141,17 @@ def _read_parts(path: Path, device: Any) -> dict:
         raise ValueError(f'it names parts in other folders: {outside[:3]}')
     tensors = {}
     for part in sorted(set(places.values())):
-        tensors.update(_read_safetensors(path.parent / part, device)['state_dict'])
+        tensors.update(_read_safetensors(path.parent / part)['state_dict'])
     missing = sorted(places.keys() - tensors.keys())
     if missing:
         raise ValueError(f'{len(missing)} of its tensors are in none of its parts: {missing[:3]}')
     return {'state_dict': tensors, 'meta': {}}
 
 
-def _read_pickled(path: Path, device: torch.device) -> Any:
+def _read_pickled(path: Path) -> Any:
     with _BoundedFile(path) as file:
         zipped = file.read(4) == b'PK\x03\x04'
-        content, left_out = _read_zip(file, device) if zipped else _read_legacy(file, device)
+        content, left_out = _read_zip(file) if zipped else _read_legacy(file)
     if left_out:
         print_log(
             f'{path}: only tensors and plain values are read; objects of these types are left '
@@ -165,7 +167,7 @@ def _read_pickled(path: Path, device: torch.device) -> Any:
 class _BoundedFile(io.FileIO):
     """A file of which no more than ``largest`` bytes are read at once."""
 
-    largest = _LARGEST_TABLE // 4  # until the zip's table of contents has been read
+    largest = _LARGEST_CONTENTS  # until the zip's table of contents has been read
 
     def read(self, size: int = -1) -> bytes:
         if size > self.largest:
@@ -177,7 +179,7 @@ class _BoundedFile(io.FileIO):
         return os.fstat(self.fileno()).st_size
 
 
-def _read_zip(file: _BoundedFile, device: torch.device) -> tuple[Any, set[str]]:
+def _read_zip(file: _BoundedFile) -> tuple[Any, set[str]]:
     archive = zipfile.ZipFile(file)
     file.largest = sys.maxsize
     members = {info.filename: info for info in archive.infolist()}
@@ -197,12 +199,14 @@ def _read_zip(file: _BoundedFile, device: torch.device) -> tuple[Any, set[str]]:
         return archive.read(info)
 
     if f'{roots[0]}byteorder' in members and read('byteorder') != b'little':
-        raise ValueError('it was written on a machine of the other byte order')
+        raise ValueError(_OTHER_ORDER)
     storages: dict[str, torch.UntypedStorage] = {}
 
     def storage_of(dtype: torch.dtype, key: str, count: int) -> Storage:
         if key not in storages:
-            storages[key] = _memory(read(f'data/{key}'), device)
+            # a copy that may be written to
+            content = np.frombuffer(bytearray(read(f'data/{key}')), np.uint8)
+            storages[key] = torch.from_numpy(content).untyped_storage()
         if storages[key].nbytes() < count * dtype.itemsize:
             raise ValueError(f'storage {key} is not as large as stated')
         return Storage(storages[key], dtype)
@@ -211,46 +215,44 @@ def _read_zip(file: _BoundedFile, device: torch.device) -> tuple[Any, set[str]]:
     return unpickler.load(), unpickler.left_out
 
 
-def _read_legacy(file: _BoundedFile, device: torch.device) -> tuple[Any, set[str]]:
+def _read_legacy(file: _BoundedFile) -> tuple[Any, set[str]]:
     """A number, a version and a description; the content; the keys; the storages behind them."""
-    stream = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    stream = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    storages: dict[str, Storage] = {}
+    left = file.size
 
-    def load(storage_of: Any) -> tuple[Any, set[str]]:
-        unpickler = DataUnpickler(stream, storage_of, file.size)
-        return unpickler.load(), unpickler.left_out
+    def storage_of(dtype: torch.dtype, key: str, count: int) -> Storage:
+        """Memory to be filled afterwards, together not more than the file has."""
+        nonlocal left
+        if key not in storages:
+            left -= count * dtype.itemsize
+            if left < 0:
+                raise ValueError(f'storage {key} is not as large as stated')
+            storages[key] = Storage(torch.UntypedStorage(count * dtype.itemsize), dtype)
+        return Storage(storages[key].memory, dtype)
 
-    stated: dict[str, tuple[torch.dtype, int]] = {}
-
-    def note(dtype: torch.dtype, key: str, count: int) -> Placeholder:
-        stated[key] = dtype, count
-        return Placeholder(key)
-
-    if load(note)[0] != _LEGACY_MAGIC:
+    unpickler = DataUnpickler(stream, storage_of, file.size)
+    if unpickler.load() != _LEGACY_MAGIC:
         raise ValueError('it is no file of torch.save')
-    load(note)
-    system, _ = load(note)
-    if not system['little_endian']:
-        raise ValueError('it was written on a machine of the other byte order')
-    start = stream.tell()
-    load(note)  # the storages come last: once for their sizes, then again with them
-    keys, _ = load(note)
-    storages = {}
+    unpickler.load()
+    if not unpickler.load()['little_endian']:
+        raise ValueError(_OTHER_ORDER)
+    content, keys = unpickler.load(), unpickler.load()
     for key in keys:
-        dtype, count = stated[key]
-        if int.from_bytes(stream.read(8), 'little') != count:
+        if not isinstance(key, str) or key not in storages:  # others may take long to be hashed
+            raise ValueError('it names storages that no tensor has')
+        memory, dtype = storages.pop(key)
+        if int.from_bytes(stream.read(8), 'little') * dtype.itemsize != memory.nbytes():
             raise ValueError(f'storage {key} is not as large as stated')
-        content = stream.read(count * dtype.itemsize)
-        if len(content) < count * dtype.itemsize:
+        start, size = stream.tell(), memory.nbytes()
+        if start + size > file.size:
             raise ValueError('it ends before its last tensor')
-        storages[key] = Storage(_memory(content, device), dtype)
-    stream.seek(start)
-    return load(lambda dtype, key, count: storages[key])
-
-
-def _memory(content: bytes, device: torch.device) -> torch.UntypedStorage:
-    if not content:
-        return torch.UntypedStorage(0, device=device)
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8).to(device).untyped_storage()
+        behind = torch.from_numpy(np.frombuffer(stream, np.uint8, size, start))
+        torch.empty(0, dtype=torch.uint8).set_(memory).copy_(behind)
+        stream.seek(start + size)
+    if storages:
+        raise ValueError(f'it lacks the storages {sorted(storages)[:3]}')
+    return content, unpickler.left_out
 
 
 def _tensors_of_module(module: ScriptModule) -> dict[str, Tensor]:
@@ -282,6 +284,10 @@ def _reason(path: Path, error: Exception) -> str:
     return str(error).strip().split('\n')[0] or type(error).__name__
 
 
+def _read_local(path: str, map_location: Any = None) -> dict:
+    return read_checkpoint(path)  # whoever asked for it moves the tensors where they belong
+
+
 def _read_url(url: str, map_location: Any = None) -> dict:
     target = Path(torch.hub.get_dir(), 'checkpoints', Path(url.partition('?')[0]).name)
     rank, processes = get_dist_info()
@@ -293,21 +299,16 @@ def _read_url(url: str, map_location: Any = None) -> dict:
         torch.hub.download_url_to_file(url, str(target), digits and digits[1], progress=False)
     if processes > 1:
         barrier()
-    return read_checkpoint(target, map_location)
+    return read_checkpoint(target)
 
 
 def _read_from_zoo(name: str, map_location: Any = None) -> dict:
     zoo, _, model = name.partition('://')
-    if zoo in ('modelzoo', 'torchvision'):
-        urls = mmengine_checkpoint.get_torchvision_models()
-    elif zoo == 'mmcls':
-        urls = mmengine_checkpoint.get_mmcls_models()
-    else:
-        urls = mmengine_checkpoint.get_external_models()
-        model = mmengine_checkpoint.get_deprecated_model_names().get(model, model)
+    urls = getattr(mmengine_checkpoint, _ZOOS[zoo])()
+    model = mmengine_checkpoint.get_deprecated_model_names().get(model, model)
     if not urls.get(model, '').startswith(('http://', 'https://')):
         raise ValueError(f'expected a model of the zoo {zoo}, but got {name!r}')
-    content = _read_url(urls[model], map_location)
+    content = _read_url(urls[model])
     return mmengine_checkpoint._process_mmcls_checkpoint(content) if zoo == 'mmcls' else content
 
 

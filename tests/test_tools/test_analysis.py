@@ -122,10 +122,8 @@ def test_confusion_matrix(place, run, tmp_path):
     assert 100 * class_ious(saved['counts']) == pytest.approx(slow_ious(place, 'bad'), nan_ok=True)
     assert saved['classes'][0] == 'background'
     assert f'mIoU {np.nanmean(slow_ious(place, "bad")):.2f}' in out
-    rows = json.loads((tmp_path / 'most_confused.json').read_text())
-    shares = [row['share in %'] for row in rows]
-    assert len(rows) == 3
-    assert shares == sorted(shares, reverse=True)
+    shares = [r['share in %'] for r in json.loads((tmp_path / 'most_confused.json').read_text())]
+    assert len(shares) == 3 and shares == sorted(shares, reverse=True)
     assert picture(tmp_path / 'confusion_matrix.png').ndim == 3
 
 
@@ -184,16 +182,11 @@ def test_compare_models(place, run, tmp_path):
     assert (two[:end, 216:] == expected[:end, 144:]).all()
     assert (two[:end, 144:208] != expected[:end, 144:]).any()  # MaskCLIP between them
 
-
-def test_compare_models_on_a_photo_with_classes_of_the_user(place, run, tmp_path):
+    # a photo without truth, and classes of the user, for which there is none either
     Image.fromarray(np.zeros((32, 40, 3), np.uint8)).save(tmp_path / 'photo.jpg')
-    run(
-        'compare_models',
-        *('--model', 'CoDe', 'code_shapes-hard.py', 'code.pth'),
-        *('--images', tmp_path / 'photo.jpg', '0', '--classes', 'red star, boat'),
-        *('--panel', 64, '--out', tmp_path / 'a.png'),
-    )
-    assert picture(tmp_path / 'a.png').shape[1] == 2 * 64 + 8  # no truth for these classes
+    options = ['--images', tmp_path / 'photo.jpg', 0, '--classes', 'red star, boat', '--panel', 64]
+    run('compare_models', *code, *options, '--out', tmp_path / 'a.png')
+    assert picture(tmp_path / 'a.png').shape[1] == 2 * 64 + 8
 
 
 def test_draw_co_decomposition(place, run, tmp_path):
@@ -234,9 +227,7 @@ def test_one_benchmark_of_a_config_with_several(place, run, tmp_path):
     [
         (['code_shapes-hard.py', 'nowhere'], FileNotFoundError, "label maps, but 'nowhere'"),
         (['code_shapes-hard.py', 'good', 'good'], ValueError, "different titles, but got 'good'"),
-        (['code_shapes-hard.py', '=good'], ValueError, 'TITLE=.FOLDER'),
         (['code_shapes-hard.py', 'good', '--sort', 'difference'], ValueError, 'two runs'),
-        (['nowhere.py', 'good'], FileNotFoundError, "'nowhere.py' does not exist"),
     ],
 )
 def test_wrong_arguments(run, args, error, message):

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
-from class_advice import confusable_class_names, otsu_threshold
+from check_classes import otsu_threshold, similar_pairs
 from tiny_model import tiny_code
 
 
 def test_pairs_are_the_cosines_of_the_models_embeddings():
     model = tiny_code().eval()
     words = ('cat', 'dog', 'car|automobile')
-    found = confusable_class_names(model, words, quantile=0.5)
+    found = similar_pairs(model, words)
     model.set_class_names(['cat', 'dog', 'car', 'automobile'])
     cosine = model.vocabulary.embeddings @ model.vocabulary.embeddings.T
     expected = {
@@ -15,12 +15,9 @@ def test_pairs_are_the_cosines_of_the_models_embeddings():
         ('cat', words[2]): float(cosine[0, 2:].max()),
         ('dog', words[2]): float(cosine[1, 2:].max()),
     }
-    assert {pair[:2]: pair[2] for pair in found.pairs} == pytest.approx(expected, abs=1e-6)
-    values = [value for *_, value in found.pairs]
+    assert {pair[:2]: pair[2] for pair in found} == pytest.approx(expected, abs=1e-6)
+    values = [value for *_, value in found]
     assert values == sorted(values, reverse=True)
-    assert found.confusable == found.pairs[:2]
-    with pytest.raises(ValueError, match=r'quantile in \[0, 1\]'):
-        confusable_class_names(model, words, 1.5)
 
 
 def test_otsu_against_all_borders():

@@ -172,7 +172,8 @@ def test_a_folder_to_shards(run, tmp_path, image_bytes):
     for name, text in {'a': '\ufeffa café', 'b/3': 'a dog', 'c': 'of no image'}.items():
         (source / f'{name}.txt').write_text(text, encoding='utf-8')
     assert run('captions_to_shards', source, out, '--workers', 1)[0] == 1
-    found = [(s['caption'], s['img_bytes']) for s in CaptionShardsDataset(str(out))]
+    dataset = CaptionShardsDataset(str(out), caption_field='caption')  # of the json member
+    found = [(s['caption'], s['img_bytes']) for s in dataset]
     assert found == [('a café', image_bytes(7)), ('a dog', image_bytes(7))]
     assert left_out(out) == [('2.jpg', 'missing_caption'), ('', 'missing_image')]
 

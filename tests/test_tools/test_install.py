@@ -1,7 +1,6 @@
 """What tools/install.py would do to an environment; nothing is installed here."""
 
 import importlib.util
-import json
 import subprocess
 import sys
 import types
@@ -10,7 +9,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = {'onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation', 'onedl-mim'}
 
 
 @pytest.fixture
@@ -18,54 +16,41 @@ def install(monkeypatch, tmp_path):
     spec = importlib.util.spec_from_file_location('install', ROOT / 'tools' / 'install.py')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(module, 'STAMP', tmp_path / 'stamp.json')
+    monkeypatch.setattr(module, 'STAMP', tmp_path / 'stamp')
     return module
 
 
-def names(steps: list[list[str]]) -> list[str]:
-    return [Path(step[-1]).name for step in steps]
+def test_torch_comes_first_and_what_the_user_has_is_kept(install):
+    def names(*has):
+        return [Path(step[-1]).name for step in install.plan(has=has.__contains__)]
 
-
-def test_an_empty_environment_gets_torch_first(install):
-    steps = install.plan(has=lambda name: False)
-    assert names(steps) == ['torch.txt', 'mm.txt', 'main[tests,lint]'.replace('main', ROOT.name)]
-
-
-def test_what_the_user_has_is_kept(install):
-    theirs = {'torch', 'mmengine', 'mmcv', 'mmsegmentation'}
-    assert names(install.plan(has=theirs.__contains__)) == [f'{ROOT.name}[tests,lint]']
-    lite = {'torch', 'mmengine', 'mmcv-lite', 'mmsegmentation'}
-    assert names(install.plan(has=lite.__contains__)) == [f'{ROOT.name}[tests,lint]']
-
-
-def test_half_of_the_other_family_is_an_error(install):
+    last = f'{ROOT.name}[tests,lint]'
+    assert names() == ['torch.txt', 'mm.txt', last]
+    for mmcv in ('mmcv', 'mmcv-lite'):
+        assert names('torch', 'mmengine', mmcv, 'mmsegmentation') == [last]
     with pytest.raises(SystemExit, match='has mmengine of OpenMMLab, but not all of'):
-        install.plan(has={'torch', 'mmengine'}.__contains__)
+        names('torch', 'mmengine')
 
 
 def test_the_second_run_does_nothing(install, monkeypatch):
     commands = []
     monkeypatch.setattr(install.subprocess, 'run', lambda command, **_: commands.append(command))
     monkeypatch.setattr(install, 'is_installed', lambda name: True)
-    source = {'url': ROOT.as_uri(), 'dir_info': {'editable': True}}
-    installed = types.SimpleNamespace(read_text=lambda name: json.dumps(source))
-    monkeypatch.setattr(install.metadata, 'distribution', lambda name: installed)
+    found = types.SimpleNamespace(origin=str(ROOT / 'code_mm/__init__.py'))
+    monkeypatch.setattr(install.importlib.util, 'find_spec', lambda name: found)
 
-    def commands_of_a_run() -> int:
+    def does_something() -> bool:
         commands.clear()
         install.main()
-        return len(commands)
+        return bool(commands)
 
-    assert commands_of_a_run() > 0
-    assert commands_of_a_run() == 0
-    source['url'] = 'file:///another/checkout'
-    assert commands_of_a_run() > 0
-    source.update(url=ROOT.as_uri(), dir_info={})  # an ordinary install of this checkout
-    assert commands_of_a_run() > 0
-    source['dir_info'] = {'editable': True}
-    assert commands_of_a_run() == 0
+    assert does_something() and not does_something()
+    found.origin = '/site-packages/code_mm/__init__.py'  # not this checkout
+    assert does_something()
+    found.origin = str(ROOT / 'code_mm/__init__.py')
+    assert not does_something()
     monkeypatch.setattr(install, 'digest', lambda: 'other requirements')
-    assert commands_of_a_run() > 0
+    assert does_something()
 
 
 def make(*arguments: str, **environment: str) -> str:

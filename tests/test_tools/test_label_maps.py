@@ -3,14 +3,12 @@ import pytest
 import torch
 from label_maps import (
     SavedPredictions,
-    find_images,
+    find_image,
     load_truth,
-    predict_label_maps,
 )
 from mmengine.structures import PixelData
 from mmseg.datasets import BaseSegDataset
 from mmseg.evaluation import IoUMetric
-from mmseg.structures import SegDataSample
 from PIL import Image
 
 NAMES = ('b_leftImg8bit', 'a')
@@ -89,54 +87,13 @@ def test_maps_and_truths_that_do_not_fit_are_named(tmp_path):
         SavedPredictions(BaseSegDataset(**keys), maps)
 
 
-class Brightness(torch.nn.Module):
-    """A stand-in for a segmentor: the label is 1 where the image is bright."""
-
-    def test_step(self, data):
-        (image,) = data['inputs']
-        (sample,) = data['data_samples']
-        assert isinstance(sample, SegDataSample)
-        labels = (image.float().mean(0) > 127).long()
-        sample.set_data(dict(pred_sem_seg=PixelData(data=labels[None])))
-        return [sample]
-
-
-def test_images_need_no_truth_and_keep_their_order(tmp_path):
-    pipeline = [
-        dict(type='LoadImageFromFile'),
-        dict(type='LoadAnnotations'),  # there are none: must be left out
-        dict(type='PackSegInputs'),
-    ]
-    rng = np.random.default_rng(0)
-    images = [rng.integers(0, 256, (4, 6, 1), np.uint8).repeat(3, axis=2) for _ in range(2)]
-    infos = []
-    for i, image in enumerate(images):
-        Image.fromarray(image).save(tmp_path / f'{i}.png')
-        infos.append(dict(img_path=str(tmp_path / f'{i}.png')))
-    maps = list(predict_label_maps(Brightness(), pipeline, infos))
-    for image, labels in zip(images, maps, strict=True):
-        assert (labels == (image[..., 0] > 127)).all()
-    assert infos[0] == dict(img_path=str(tmp_path / '0.png'))  # unchanged
-
-
-PATHS = ['data/0007.jpg', 'data/b.png', 'data/x/c.jpg', 'data/y/c.jpg']
-
-
-def test_indices_names_and_paths():
-    assert find_images(PATHS, ['1', '-1', '0007', 'b', 'b.png', 'data/x/c.jpg']) == [
-        *(1, 3, 0, 1, 1, 2),
-    ]
-
-
-@pytest.mark.parametrize(
-    ('name', 'error', 'message'),
-    [
-        ('4', IndexError, 'below 4 images, but got 4'),
-        ('-5', IndexError, 'but got -5'),
-        ('c', ValueError, r"called 'c', but 2 are, \['data/x/c.jpg'"),
-        ('none.jpg', ValueError, r"such as \['0007.jpg', .*but got 'none.jpg'"),
-    ],
-)
-def test_what_is_not_there(name, error, message):
-    with pytest.raises(error, match=message):
-        find_images(PATHS, [name])
+def test_images_by_index_name_and_path():
+    paths = ['data/0007.jpg', 'data/b.png', 'data/x/c.jpg', 'data/y/c.jpg']
+    names = ['1', '-1', '0007', 'b', 'b.png', 'data/x/c.jpg']
+    assert [find_image(paths, name) for name in names] == [1, 3, 0, 1, 1, 2]
+    with pytest.raises(IndexError, match='below 4 images, but got -5'):
+        find_image(paths, '-5')
+    with pytest.raises(ValueError, match=r"called 'c', but 2 are, \['data/x/c.jpg'"):
+        find_image(paths, 'c')
+    with pytest.raises(ValueError, match=r"such as \['0007.jpg', .*but got 'none.jpg'"):
+        find_image(paths, 'none.jpg')

@@ -1,7 +1,7 @@
 """tools/segment.py as a user runs it, on a tiny model."""
 
 import importlib
-import json
+import re
 import sys
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from class_advice import otsu_threshold
+from check_classes import otsu_threshold
 from mmengine.config import Config
 from PIL import Image
 from tiny_model import code_config, tiny_code
@@ -69,39 +69,22 @@ def run(place, monkeypatch, capsys):
     sys.modules.pop('model_options', None)
 
 
-def labels(path):
-    return np.asarray(Image.open(path))
-
-
-def test_a_folder_and_what_is_written(run, place, tmp_path):
-    status, said = run('segment', 'photos', '--classes', CLASSES, '--out', tmp_path, '--json')
-    assert status == 0, said
-    written = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob('*') if p.is_file()}
-    assert written == {
-        'settings.json',
-        *(f'{kind}/{name}' for kind in ('vis', 'pred') for name in ('a.png', 'b.png')),
-        'json/a.json',
-        'json/b.json',
-    }
-    assert labels(tmp_path / 'pred/a.png').shape == (24, 32)
-    assert set(np.unique(labels(tmp_path / 'pred/a.png'))) <= {0, 1, 2}
-    found = json.loads((tmp_path / 'json/a.json').read_text())
-    assert found['classes'] == ['background', 'cat', 'grey sofa']
-    assert found['background_threshold'] == 0.45
-    for name in ('background', 'cat', 'grey sofa'):
-        assert name in said
-
-
-def test_the_same_as_the_inferencer_and_goes_on_where_it_was(run, place, tmp_path):
-    options = ('--classes', CLASSES, '--no-background', '--out', tmp_path)
+def test_a_folder_as_the_inferencer_does_and_on_where_it_was(run, place, tmp_path):
+    options = ('--classes', CLASSES, '--no-background', '--json', '--out', tmp_path)
     assert run('segment', 'photos/a.png', *options)[0] == 0
     inferencer = CoDeInferencer(place / 'tiny.py', place / 'tiny.pth', 'cpu', show_progress=False)
     expected = inferencer(place / 'photos/a.png', classes=CLASSES, background=False)
-    np.testing.assert_array_equal(labels(tmp_path / 'pred/a.png'), expected['predictions'])
+    found = np.asarray(Image.open(tmp_path / 'pred/a.png'))
+    np.testing.assert_array_equal(found, expected['predictions'])
     before = (tmp_path / 'pred/a.png').stat().st_mtime_ns
     status, said = run('segment', 'photos', *options)
     assert status == 0 and '1 of 2 images are done already' in said
     assert (tmp_path / 'pred/a.png').stat().st_mtime_ns == before
+    kinds = dict(vis='png', pred='png', json='json')
+    written = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob('*') if p.is_file()}
+    names = {f'{kind}/{name}.{end}' for kind, end in kinds.items() for name in 'ab'}
+    assert written == {'settings.json', *names}
+    assert all(name in said for name in ('cat', 'grey sofa', 'share of all pixels'))
     status, said = run('segment', 'photos', '--classes', 'cat, dog', '--out', tmp_path)
     assert status == 2 and 'other settings (classes:' in said
     status, said = run('segment', 'photos', *options, '--overwrite')
@@ -128,18 +111,11 @@ def test_a_video_frame_by_frame(run, tmp_path):
 
 def test_an_unreadable_image_among_others(run, place, tmp_path):
     (tmp_path / 'text.jpg').write_text('no image')
-    status, said = run(
-        'segment',
-        *('photos/a.png', tmp_path / 'text.jpg', '--classes', 'names.txt'),
-        *('--out', tmp_path / 'out'),
-    )
+    inputs = ('photos/a.png', tmp_path / 'text.jpg', '--classes', 'names.txt')
+    status, said = run('segment', *inputs, '--out', tmp_path / 'out')
     assert status == 2 and "'names.txt' does not exist" in said
     (place / 'names.txt').write_text('cat\n\na man, sitting\n', encoding='utf-8')
-    status, said = run(
-        'segment',
-        *('photos/a.png', tmp_path / 'text.jpg', '--classes', 'names.txt'),
-        *('--out', tmp_path / 'out'),
-    )
+    status, said = run('segment', *inputs, '--out', tmp_path / 'out')
     assert status == 1
     assert 'text.jpg: broken_image (8 bytes that are no image)' in said
     assert 'a man, sitting' in said and (tmp_path / 'out/pred/a.png').is_file()
@@ -156,24 +132,10 @@ def test_an_unreadable_image_among_others(run, place, tmp_path):
     ],
 )
 def test_mistakes_end_with_one_line(run, tmp_path, args, message):
-    import re
-
     status, said = run('segment', *args, '--out', tmp_path / 'out')
     assert status == 2 and re.search(message, said), said
     assert 'Traceback' not in said
     assert not (tmp_path / 'out').exists()
-
-
-def test_without_a_model_it_says_how_to_get_one(run, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    import model_options
-
-    monkeypatch.setattr(model_options, 'ROOT', tmp_path)
-    cv2.imwrite('a.png', np.zeros((8, 8, 3), np.uint8))
-    status, said = run('segment', 'a.png', '--classes', CLASSES, model=False)
-    assert status == 2 and 'make demo' in said and 'docs/weights.md' in said
-    status, said = run('segment', 'a.png', '--classes', CLASSES, '--checkpoint', 'x', model=False)
-    assert status == 2 and 'expected --config beside --checkpoint' in said
 
 
 def test_the_demos_model_is_found_here_and_after_a_move(run, tmp_path, monkeypatch):
@@ -181,7 +143,11 @@ def test_the_demos_model_is_found_here_and_after_a_move(run, tmp_path, monkeypat
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(model_options, 'ROOT', tmp_path / 'checkout')
-    assert model_options.find_demo() is None
+    cv2.imwrite('a.png', np.zeros((8, 8, 3), np.uint8))
+    status, said = run('segment', 'a.png', '--classes', CLASSES, model=False)
+    assert status == 2 and 'make demo' in said and 'docs/weights.md' in said
+    status, said = run('segment', 'a.png', '--classes', CLASSES, '--checkpoint', 'x', model=False)
+    assert status == 2 and 'expected --config beside --checkpoint' in said
     folder = tmp_path / 'checkout/work_dirs/shapes_demo/seed_0/train'
     folder.mkdir(parents=True)
     (folder / 'last_checkpoint').write_text('/elsewhere/iter_600.pth')
@@ -191,15 +157,13 @@ def test_the_demos_model_is_found_here_and_after_a_move(run, tmp_path, monkeypat
 
 
 def test_class_names_are_compared_and_a_threshold_is_suggested(run, place):
-    status, said = run(
-        'check_classes', '--classes', 'boat, cat, Cat', '--images', 'photos', '--quantile', 0.9
-    )
+    options = ('--classes', 'boat, cat, Cat', '--images', 'photos', '--quantile', 0.9)
+    status, said = run('check_classes', *options)
     assert status == 0, said
     assert '1 of 3 pairs' in said and 'Cat' in said and '"cat|Cat"' in said
     inferencer = CoDeInferencer(place / 'tiny.py', place / 'tiny.pth', 'cpu', show_progress=False)
-    found = inferencer(
-        'photos', classes='boat, cat, Cat', background_threshold=0.9, return_scores=True
-    )
+    keys = dict(background_threshold=0.9, return_scores=True)
+    found = inferencer('photos', classes='boat, cat, Cat', **keys)
     best = np.stack([scores[1:].max(0) for scores in found['scores']])
     threshold, separability = otsu_threshold(np.histogram(best, 256, (0, 1))[0])
     assert f'suggested: --background-threshold {threshold:.2f} (2 images' in said

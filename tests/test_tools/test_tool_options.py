@@ -18,8 +18,7 @@ def tool(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def load(name):
-        path = ROOT / 'tools' / f'{name}.py'
-        spec = importlib.util.spec_from_file_location(f'tool_{name}', path)
+        spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / f'tools/{name}.py')
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module
@@ -28,47 +27,27 @@ def tool(monkeypatch, tmp_path):
     sys.modules.pop('runner_options', None)
 
 
-@pytest.fixture
-def load(tool, monkeypatch):
-    """``load(text, *options)``: the config that tools/train.py would train with."""
+def test_what_becomes_of_the_config(tool, monkeypatch):
+    train = tool('train')
 
-    def load_config(text, *options):
+    def load(text, *options):
         Path('a.py').write_text(text)
         monkeypatch.setattr(sys, 'argv', ['train.py', 'a.py', *options])
-        module = tool('train')
-        return module.load_config(module.parse_args())
+        return train.load_config(train.parse_args())
 
-    return load_config
-
-
-def test_work_dir_is_taken_from_line_config_or_name(load):
     assert load('a = 1').work_dir == 'work_dirs/a'
     assert load('work_dir = "b"').work_dir == 'b'
     assert load('work_dir = "b"', '--work-dir', 'c').work_dir == 'c'
-
-
-def test_options_override_keys_and_the_launcher_is_set(load):
-    cfg = load('train_cfg = dict(max_iters=3)', '--cfg-options', 'train_cfg.max_iters=4')
-    assert cfg.train_cfg.max_iters == 4
-    assert cfg.launcher == 'none'
-
-
-def test_misspelt_options_are_named(load):
+    text = 'train_cfg = dict(max_iters=3)'
+    cfg = load(text, '--cfg-options', 'train_cfg.max_iters=4')
+    assert cfg.train_cfg.max_iters == 4 and cfg.launcher == 'none'
     with pytest.raises(ValueError, match="did you mean 'train_cfg'"):
-        load('train_cfg = dict(max_iters=3)', '--cfg-options', 'trian_cfg.max_iters=4')
-
-
-def test_a_config_that_is_not_there_is_named(tool, monkeypatch):
-    monkeypatch.setattr(sys, 'argv', ['train.py', 'no.py'])
-    module = tool('train')
-    with pytest.raises(FileNotFoundError, match=r"'no\.py' does not exist"):
-        module.load_config(module.parse_args())
-
-
-def test_a_part_of_a_config_is_told(tool):
-    options = tool('runner_options')
+        load(text, '--cfg-options', 'trian_cfg.max_iters=4')
+    Path('a.py').unlink()
+    with pytest.raises(FileNotFoundError, match=r"'a\.py' does not exist"):
+        train.load_config(train.parse_args())
     with pytest.raises(ValueError, match='expected a model'):
-        options.build_runner(Config({'launcher': 'none'}))
+        tool('runner_options').build_runner(Config({'launcher': 'none'}))
 
 
 def test_mixed_precision(tool, monkeypatch):
@@ -106,12 +85,8 @@ def test_predictions_are_drawn_by_the_hook(tool):
     cfg = Config({'default_hooks': hooks, 'visualizer': {}})
     options = Config({'show': True, 'show_dir': 'd', 'wait_time': 3})
     test.draw_predictions(cfg, options)
-    assert cfg.default_hooks.visualization == {
-        'type': 'SegVisualizationHook',
-        'draw': True,
-        'show': True,
-        'wait_time': 3,
-    }
+    drawn = {'draw': True, 'show': True, 'wait_time': 3}
+    assert cfg.default_hooks.visualization == {'type': 'SegVisualizationHook', **drawn}
     assert cfg.visualizer.save_dir == 'd'
     with pytest.raises(ValueError, match='expected a visualization hook'):
         test.draw_predictions(Config({'default_hooks': {}}), options)

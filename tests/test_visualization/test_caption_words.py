@@ -50,8 +50,8 @@ def test_weights_are_means_over_the_tokens_that_the_context_has():
     slow = [[np.mean([mask[p] for p in range(w.start, w.stop)]) for w in words] for mask in masks]
     np.testing.assert_allclose(word_weights(words, masks), slow)
     # l = 5: start, one, two, three, end
-    words = caption_words('one two three four five')
-    np.testing.assert_array_equal(word_weights(words, np.ones((1, 5))), [[1, 1, 1, 0, 0]])
+    cut_off = word_weights(caption_words('one two three four five'), np.ones((1, 5)))
+    np.testing.assert_array_equal(cut_off, [[1, 1, 1, 0, 0]])
     masks = np.array([[9.0, 0.1, 0.4, 9.0]])  # only the first token of the rare word is left
     np.testing.assert_allclose(word_weights(caption_words('a zzyzx'), masks), [[0.1, 0.4]])
 

@@ -1,5 +1,6 @@
 """What the tools of this folder share: reading a config, its test data, its model, writing."""
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -9,16 +10,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 OUT = Path('work_dirs/analysis')
 
 
-def add_run_options(parser) -> None:
-    """A config and the label maps of one or several runs on its test data."""
-    parser.add_argument('config', help='config whose test data was predicted')
-    parser.add_argument(
-        'runs',
-        nargs='+',
-        metavar='[TITLE=]FOLDER',
-        help='label maps of a run, from tools/test.py CONFIG CHECKPOINT --out FOLDER',
+def make_parser(description: str, runs: bool = False) -> argparse.ArgumentParser:
+    """A parser; with ``runs`` of a config and the label maps of test runs with it."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add_config_options(parser)
+    if runs:
+        parser.add_argument('config', help='config whose test data was predicted')
+        parser.add_argument(
+            'runs',
+            nargs='+',
+            metavar='[TITLE=]FOLDER',
+            help='label maps of a run, from tools/test.py CONFIG CHECKPOINT --out FOLDER',
+        )
+        add_config_options(parser)
+    return parser
 
 
 def add_config_options(parser) -> None:
@@ -43,36 +49,12 @@ def add_picture_options(parser) -> None:
     )
 
 
-def parse_runs(texts: list[str]) -> dict[str, Path]:
-    """``[TITLE=]FOLDER`` -> title: folder; without a title the folder's name."""
-    runs = {}
-    for text in texts:
-        title, equals, folder = text.rpartition('=')
-        folder = Path(folder)
-        if equals and not title:
-            raise ValueError(f'expected [TITLE=]FOLDER, but got {text!r}')
-        if not folder.is_dir():
-            raise FileNotFoundError(
-                f'expected a folder with label maps, but {str(folder)!r} is none; make it with '
-                'tools/test.py CONFIG CHECKPOINT --out FOLDER'
-            )
-        title = title or folder.resolve().name
-        if title in runs:
-            raise ValueError(
-                f'expected different titles, but got {title!r} twice; use TITLE=FOLDER'
-            )
-        runs[title] = folder
-    return runs
-
-
 def load_config(path: str, cfg_options: dict | None = None):
     """A config with its options merged and its keys checked, its parts registered."""
-    from argparse import Namespace
-
     import runner_options
     from mmengine.registry import init_default_scope
 
-    options = Namespace(
+    options = argparse.Namespace(
         config=path,
         cfg_options=cfg_options,
         launcher='none',
@@ -97,38 +79,60 @@ def test_dataset_config(cfg, name: str | None = None) -> dict:
     return found[name]
 
 
-def test_dataset(cfg, name: str | None = None):
-    """That data set."""
+def test_dataset(path: str, args: argparse.Namespace):
+    """The data set that a config tests on."""
     from code_mm.registry import DATASETS
 
-    return DATASETS.build(test_dataset_config(cfg, name))
+    return DATASETS.build(test_dataset_config(load_config(path, args.cfg_options), args.dataset))
 
 
-def count_pixels(dataset, runs: dict[str, Path]) -> dict:
-    """Title -> pixels (n, n) by true and by predicted class, of the label maps of each run."""
+def read_runs(args: argparse.Namespace) -> tuple:
+    """The data set, and title -> label maps of the runs; without a title the folder's name."""
+    runs = {}
+    for text in args.runs:
+        title, equals, folder = text.rpartition('=')
+        if equals and not title:
+            raise ValueError(f'expected [TITLE=]FOLDER, but got {text!r}')
+        if not Path(folder).is_dir():
+            raise FileNotFoundError(
+                f'expected a folder with label maps, but {folder!r} is none; make it with '
+                'tools/test.py CONFIG CHECKPOINT --out FOLDER'
+            )
+        title = title or Path(folder).resolve().name
+        if title in runs:
+            raise ValueError(
+                f'expected different titles, but got {title!r} twice; use TITLE=FOLDER'
+            )
+        runs[title] = folder
     from label_maps import SavedPredictions
+
+    dataset = test_dataset(args.config, args)
+    return dataset, {title: SavedPredictions(dataset, folder) for title, folder in runs.items()}
+
+
+def count_pixels(dataset, runs: dict) -> dict:
+    """Title -> pixels (n, n) by true and by predicted class, of the label maps of each run."""
     from rich.progress import track
 
     from code_mm.evaluation import confusion_counts
 
     number, ignored = len(dataset.metainfo['classes']), dataset.ignore_index
-    predictions = {title: SavedPredictions(dataset, folder) for title, folder in runs.items()}
     return {
         title: sum(
             confusion_counts(one.prediction, one.truth, number, ignored)
             for one in track(saved, title, len(saved))
         )
-        for title, saved in predictions.items()
+        for title, saved in runs.items()
     }
 
 
-def draw_table(rows, meta: dict, dataset, args):
-    """The picture of ``draw_comparison``, as the picture options ask."""
+def save_table(rows, meta: dict, dataset, args, path: Path) -> None:
+    """Write the picture of ``draw_comparison``, as the picture options ask."""
     from code_mm.visualization import draw_comparison
 
     background = 0 if meta['classes'][0] == 'background' else None
     looks = (dataset.ignore_index, background, args.distinct, args.panel)
-    return draw_comparison(rows, meta['classes'], meta['palette'], *looks)
+    save_picture(draw_comparison(rows, meta['classes'], meta['palette'], *looks), path)
 
 
 def load_model(cfg, checkpoint: str, name: str):
@@ -159,15 +163,12 @@ def load_model(cfg, checkpoint: str, name: str):
 
 
 def save_picture(picture, path: Path) -> None:
-    """Write an RGB picture and say where it is."""
+    """Write an RGB picture, or a figure of matplotlib, and say where it is."""
     import mmcv
 
-    mmcv.imwrite(picture[..., ::-1], str(path))
-    print(f'picture: {path}')
-
-
-def save_figure(figure, path: Path) -> None:
-    """Write a figure of matplotlib and say where it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    if hasattr(picture, 'savefig'):
+        picture.savefig(path)
+    else:
+        mmcv.imwrite(picture[..., ::-1], str(path))
     print(f'picture: {path}')

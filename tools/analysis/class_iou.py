@@ -10,15 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from analysis_options import (
-    OUT,
-    add_run_options,
-    count_pixels,
-    load_config,
-    parse_runs,
-    save_figure,
-    test_dataset,
-)
+from analysis_options import OUT, count_pixels, make_parser, read_runs, save_picture
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
@@ -26,15 +18,12 @@ PER_COLUMN = 50
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_run_options(parser)
+    parser = make_parser(__doc__, runs=True)
     parser.add_argument(
         '--sort',
-        choices=['iou', 'difference', 'label'],
+        choices=['iou', 'difference'],
         default='iou',
-        help='by the IoU of the first run, by how much the second run is better, or by label',
+        help='by the IoU of the first run, or by how much the second run is better',
     )
     parser.add_argument('--top', type=int, help='only the first and the last so many classes')
     parser.add_argument('--out', type=Path, default=OUT / 'class_iou', help='folder of the results')
@@ -43,13 +32,11 @@ def parse_args() -> argparse.Namespace:
 
 def class_order(ious: Mapping[str, np.ndarray], sort: str, top: int | None) -> list[int]:
     """Labels in drawing order; those without a value (NaN) are left out."""
-    first, *others = ious.values()
-    if sort == 'difference' and not others:
-        raise ValueError('--sort difference: expected at least two runs, but got one')
-    rank = dict(iou=first, label=-np.arange(len(first)) + 0 * first)
-    if others:
-        rank['difference'] = others[0] - first
-    values = rank[sort]
+    values, *others = ious.values()
+    if sort == 'difference':
+        if not others:
+            raise ValueError('--sort difference: expected at least two runs, but got one')
+        values = others[0] - values
     order = [i for i in np.argsort(-values, kind='stable').tolist() if not np.isnan(values[i])]
     if top is not None and 2 * top < len(order):
         order = order[:top] + order[-top:]
@@ -115,10 +102,9 @@ def _draw_bars(axes, runs, classes, labels) -> None:
 
 def main() -> None:
     args = parse_args()
-    runs = parse_runs(args.runs)
     from code_mm.evaluation import class_ious, write_result_table
 
-    dataset = test_dataset(load_config(args.config, args.cfg_options), args.dataset)
+    dataset, runs = read_runs(args)
     classes = dataset.metainfo['classes']
     counts = count_pixels(dataset, runs)
     ious = {title: 100 * class_ious(pixels) for title, pixels in counts.items()}
@@ -126,7 +112,7 @@ def main() -> None:
     rows = [{'class': classes[i], **{t: float(v[i]) for t, v in ious.items()}} for i in order]
     write_result_table(rows, args.out / 'class_iou')
     print(f'table: {args.out / "class_iou.md"} and .json')
-    save_figure(draw_class_ious(ious, classes, order), args.out / 'class_iou.png')
+    save_picture(draw_class_ious(ious, classes, order), args.out / 'class_iou.png')
 
 
 if __name__ == '__main__':

@@ -7,25 +7,24 @@ Example:
 """
 
 import argparse
+import copy
 from pathlib import Path
 
 from analysis_options import (
     OUT,
     add_config_options,
     add_picture_options,
-    draw_table,
     load_config,
     load_model,
-    save_picture,
+    make_parser,
+    save_table,
     test_dataset,
     test_dataset_config,
 )
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument(
         '--model',
         nargs=3,
@@ -51,23 +50,24 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def choose_samples(args: argparse.Namespace, dataset) -> list[dict]:
-    """What is known of each image, as the data set's pipeline takes it, and its truth."""
+def choose_samples(args: argparse.Namespace, dataset) -> list[tuple[dict, dict]]:
+    """What is known of each image, as the data set's pipeline takes it, and its truth by title."""
     import numpy as np
-    from label_maps import find_images, image_paths, load_truth
+    from label_maps import find_image, image_paths, load_truth
 
     if args.images:
-        chosen = find_images(image_paths(dataset), args.images)
+        paths = image_paths(dataset)
+        chosen = [find_image(paths, name) for name in args.images]
     else:
         drawn = np.random.default_rng(args.seed).permutation(len(dataset))
         chosen = sorted(drawn[: max(1, args.num_images)].tolist())
     samples = []
     for choice in chosen:
         if isinstance(choice, str):
-            samples.append(dict(info=dict(img_path=choice), truth=None))
+            samples.append((dict(img_path=choice), {}))
         else:
-            truth = None if args.classes else load_truth(dataset, choice)[0]
-            samples.append(dict(info=dataset.get_data_info(choice), truth=truth))
+            truth = {} if args.classes else {'truth': load_truth(dataset, choice)[0]}
+            samples.append((dataset.get_data_info(choice), truth))
     return samples
 
 
@@ -103,8 +103,10 @@ def name_classes(segmentor, cfg, args: argparse.Namespace, meta: dict) -> int:
 
 
 def predict(args: argparse.Namespace, model: list[str], infos: list[dict], meta: dict) -> list:
-    """Label maps of one model on all images."""
-    from label_maps import predict_label_maps
+    """Label maps (H, W) of one model on all images, which need no truth, as in a test run."""
+    import torch
+    from mmcv.transforms import Compose
+    from mmengine.dataset import pseudo_collate
     from rich.progress import track
 
     title, config, checkpoint = model
@@ -112,8 +114,13 @@ def predict(args: argparse.Namespace, model: list[str], infos: list[dict], meta:
     segmentor = load_model(cfg, checkpoint, title)
     shift = name_classes(segmentor, cfg, args, meta)
     pipeline = test_dataset_config(cfg, args.dataset)['pipeline']
-    maps = predict_label_maps(segmentor, pipeline, infos)
-    return [labels + shift for labels in track(maps, title, len(infos))]
+    transform = Compose([step for step in pipeline if 'Annotation' not in step['type']])
+    maps = []
+    with torch.no_grad():
+        for info in track(infos, title):
+            (found,) = segmentor.test_step(pseudo_collate([transform(copy.deepcopy(info))]))
+            maps.append(found.pred_sem_seg.data[0].cpu().numpy().astype(int) + shift)
+    return maps
 
 
 def main() -> None:
@@ -125,18 +132,17 @@ def main() -> None:
 
     from code_mm.visualization import ComparisonRow
 
-    dataset = test_dataset(load_config(args.model[0][1], args.cfg_options), args.dataset)
+    dataset = test_dataset(args.model[0][1], args)
     samples, meta = choose_samples(args, dataset), meta_of(args, dataset)
-    infos = [sample['info'] for sample in samples]
+    infos = [info for info, _ in samples]
     predictions = {model[0]: predict(args, model, infos, meta) for model in args.model}
 
     rows = []
-    for i, sample in enumerate(samples):
-        maps = {} if sample['truth'] is None else {'truth': sample['truth']}
-        maps.update({title: maps_of_model[i] for title, maps_of_model in predictions.items()})
-        path = sample['info']['img_path']
+    for i, (info, truth) in enumerate(samples):
+        maps = {**truth, **{title: found[i] for title, found in predictions.items()}}
+        path = info['img_path']
         rows.append(ComparisonRow(mmcv.imread(path, channel_order='rgb'), maps, Path(path).name))
-    save_picture(draw_table(rows, meta, dataset, args), args.out)
+    save_table(rows, meta, dataset, args, args.out)
 
 
 if __name__ == '__main__':

@@ -10,23 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from analysis_options import (
-    OUT,
-    add_run_options,
-    count_pixels,
-    load_config,
-    parse_runs,
-    save_figure,
-    test_dataset,
-)
+from analysis_options import OUT, count_pixels, make_parser, read_runs, save_picture
 from matplotlib.figure import Figure
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_run_options(parser)
+    parser = make_parser(__doc__, runs=True)
     parser.add_argument('--pairs', type=int, default=20, help='length of the table')
     parser.add_argument(
         '--by',
@@ -53,10 +42,7 @@ def shares_of_rows(counts: np.ndarray) -> np.ndarray:
 def most_confused(counts: np.ndarray, by: str = 'share') -> list[tuple[int, int]]:
     """Pairs of labels (truth, prediction) that are mixed up, worst first.
 
-    Args:
-        counts (np.ndarray): (n, n) pixels, row = truth, column = prediction.
-        by (str): ``'share'`` of the true class' pixels, which counts every class alike as mIoU
-            does, or ``'pixels'``.
+    By 'share' of the true class, which counts every class alike as mIoU does, or by 'pixels'.
     """
     rank = (shares_of_rows(counts) if by == 'share' else counts).astype(np.float64)
     np.fill_diagonal(rank, 0)
@@ -83,12 +69,8 @@ def draw_confusion(
 ) -> Figure:
     """Draw shares of the true class, in percent; every row sums to 100.
 
-    Args:
-        counts (np.ndarray): (n, n) pixels, row = truth, column = prediction.
-        classes (Sequence[str]): The n names.
-        shown (Sequence[int]): Labels to draw, in order; predictions of the other classes are put
-            together in a last column.
-        title (str): Line above the picture.
+    ``counts`` are pixels (n, n), row = truth, column = prediction. Predictions of classes that are
+    not ``shown`` are put together in a last column.
     """
     table = counts[np.ix_(shown, shown)]
     names = [classes[i] for i in shown]
@@ -146,13 +128,12 @@ def report(title: str, counts, classes, out: Path, args: argparse.Namespace) -> 
     heading = f'{title}, mIoU {miou:.1f}'
     if len(shown) < len(classes):
         heading += f' (the {len(shown)} most confused of {len(classes)} classes)'
-    save_figure(draw_confusion(counts, classes, shown, heading), out / 'confusion_matrix.png')
+    save_picture(draw_confusion(counts, classes, shown, heading), out / 'confusion_matrix.png')
 
 
 def main() -> None:
     args = parse_args()
-    runs = parse_runs(args.runs)
-    dataset = test_dataset(load_config(args.config, args.cfg_options), args.dataset)
+    dataset, runs = read_runs(args)
     for title, counts in count_pixels(dataset, runs).items():
         out = args.out / title if len(runs) > 1 else args.out
         report(title, counts, list(dataset.metainfo['classes']), out, args)

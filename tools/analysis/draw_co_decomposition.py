@@ -9,13 +9,11 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from analysis_options import OUT, load_config, load_model, save_picture
+from analysis_options import OUT, load_config, load_model, make_parser, save_picture
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('config', help='config that the model was trained with')
     parser.add_argument('checkpoint', help='its checkpoint')
     parser.add_argument('--image', required=True, help='image file')
@@ -26,9 +24,6 @@ def parse_args() -> argparse.Namespace:
         help="words or phrases to look for; default: what the config's noun selector finds",
     )
     parser.add_argument('--max-nouns', type=int, default=6, help='of the found ones')
-    parser.add_argument(
-        '--size', type=int, help='shorter side for the network in pixels; default: as in training'
-    )
     parser.add_argument('--panel', type=int, default=384, help='pixels of the longer side')
     parser.add_argument('--out', type=Path, default=OUT / 'co_decomposition.png', help='picture')
     return parser.parse_args()
@@ -69,7 +64,7 @@ def load_pair(cfg, args: argparse.Namespace) -> dict:
     results = dict(img_path=args.image, sample_key=args.image, caption=args.caption)
     results.update(nouns=nouns, selected_nouns=nouns)
     results = Compose([steps.get('LoadCaptionImage', dict(type='LoadCaptionImage'))])(results)
-    size = args.size or steps.get('RandomResizedCrop', {}).get('size')
+    size = steps.get('RandomResizedCrop', {}).get('size')
     shape, patch = results['img_shape'], cfg.model.backbone.get('patch_size', 16)
     scale = np.min(size) / min(shape) if size else 1.0
     height, width = (max(1, round(side * scale / patch)) * patch for side in shape)

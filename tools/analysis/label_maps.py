@@ -1,8 +1,7 @@
-"""Label maps of a data set's images: its truth, what a test run saved, what a model predicts."""
+"""Label maps of a data set's images: its truth, and what a test run saved."""
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,10 +9,7 @@ from typing import NamedTuple
 
 import mmcv
 import numpy as np
-import torch
-from mmcv.transforms import Compose
-from mmengine.dataset import BaseDataset, pseudo_collate
-from torch import nn
+from mmengine.dataset import BaseDataset
 
 
 class LabelledImage(NamedTuple):
@@ -30,12 +26,8 @@ class SavedPredictions:
     """The label maps of ``tools/test.py CONFIG CHECKPOINT --out FOLDER``, in data set order.
 
     Files are found by the image's name, as mmseg's ``IoUMetric`` writes them. Where the data set
-    has ``reduce_zero_label``, the files hold labels counted from 1; this is undone here.
-
-    Args:
-        dataset (BaseDataset): The data set that was tested on, with its pipeline, which gives the
-            truth exactly as the metric saw it.
-        folder (str | Path): Where the label maps are.
+    has ``reduce_zero_label``, the files hold labels counted from 1; this is undone here. The truth
+    comes through the data set's pipeline, exactly as the metric saw it.
 
     Raises:
         FileNotFoundError: If a label map is missing.
@@ -86,9 +78,6 @@ def load_truth(dataset: BaseDataset, index: int) -> tuple[np.ndarray, int]:
     Returns:
         tuple[np.ndarray, int]: Labels (H, W) int64, and by how much ``IoUMetric`` raises the labels
         that it saves (1 with ``reduce_zero_label``).
-
-    Raises:
-        ValueError: If the pipeline loads no annotations.
     """
     sample = dataset[index]['data_samples']
     if 'gt_sem_seg' not in sample:
@@ -100,52 +89,17 @@ def load_truth(dataset: BaseDataset, index: int) -> tuple[np.ndarray, int]:
     return truth, int(bool(sample.metainfo.get('reduce_zero_label', False)))
 
 
-@torch.no_grad()
-def predict_label_maps(
-    model: nn.Module, pipeline: Sequence[dict], infos: Sequence[dict]
-) -> Iterator[np.ndarray]:
-    """Predict images one after the other, as a test run does.
-
-    Args:
-        model (nn.Module): A mmseg segmentor with weights, in evaluation mode.
-        pipeline (Sequence[dict]): The test pipeline. Transforms that load annotations are left
-            out, so that images without truth can be predicted.
-        infos (Sequence[dict]): What the pipeline starts from: ``img_path`` at least.
-
-    Yields:
-        np.ndarray: (H, W) int64 labels at the size of the image.
-    """
-    kept = [step for step in pipeline if 'Annotation' not in step['type']]
-    transform = Compose(copy.deepcopy(kept))
-    for info in infos:
-        result = model.test_step(pseudo_collate([transform(copy.deepcopy(info))]))[0]
-        yield result.pred_sem_seg.data.squeeze(0).cpu().numpy().astype(np.int64)
-
-
 def image_paths(dataset: BaseDataset) -> list[str]:
     """Paths of the images of a data set, in its order."""
     return [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
 
 
-def find_images(paths: Sequence[str], wanted: Sequence[str]) -> list[int | str]:
-    """Find images of a data set by index or name, and files beside it.
+def find_image(paths: Sequence[str], name: str) -> int | str:
+    """Find an image of a data set, or a file beside it.
 
-    Args:
-        paths (Sequence[str]): The data set's images in its order.
-        wanted (Sequence[str]): Each an index (from 0; negative from the end), a name (``0007``,
-            ``0007.jpg``), or the path of a file. A name that is also a number is an index.
-
-    Returns:
-        list[int | str]: Indices into ``paths``; the path where a file is not of the data set.
-
-    Raises:
-        ValueError: If nothing, or more than one image, goes by a name.
-        IndexError: If an index is too large.
+    ``name`` is an index into ``paths`` (negative from the end), a name (``0007``, ``0007.jpg``) or
+    the path of a file, which is returned where it is not of the data set.
     """
-    return [_find_image(paths, name) for name in wanted]
-
-
-def _find_image(paths: Sequence[str], name: str) -> int | str:
     if name.removeprefix('-').isdigit() and str(int(name)) == name:
         index = int(name)
         if not -len(paths) <= index < len(paths):
@@ -154,8 +108,8 @@ def _find_image(paths: Sequence[str], name: str) -> int | str:
     resolved = Path(name).resolve()
     found = [
         i
-        for i, path in enumerate(paths)
-        if name in (Path(path).stem, Path(path).name) or resolved == Path(path).resolve()
+        for i, path in enumerate(map(Path, paths))
+        if name in (path.stem, path.name) or resolved == path.resolve()
     ]
     if len(found) == 1:
         return found[0]

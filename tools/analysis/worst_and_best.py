@@ -9,23 +9,11 @@ import argparse
 import json
 from pathlib import Path
 
-from analysis_options import (
-    OUT,
-    add_picture_options,
-    add_run_options,
-    draw_table,
-    load_config,
-    parse_runs,
-    save_picture,
-    test_dataset,
-)
+from analysis_options import OUT, add_picture_options, make_parser, read_runs, save_table
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_run_options(parser)
+    parser = make_parser(__doc__, runs=True)
     parser.add_argument('--num', type=int, default=5, help='how many of either kind')
     parser.add_argument(
         '--scores',
@@ -37,20 +25,8 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def score_images(predictions, classes, ignore_index: int) -> list:
-    """IoU of every image of the first run, in data set order."""
-    from rich.progress import track
-
-    from code_mm.evaluation import image_iou
-
-    return [
-        image_iou(one.path, one.prediction, one.truth, classes, ignore_index)
-        for one in track(predictions, 'IoU per image', len(predictions))
-    ]
-
-
 def read_scores(path: str, predictions) -> list:
-    """The same from a file, brought into data set order by the images' paths."""
+    """IoU of every image from a file, brought into data set order by the images' paths."""
     scores = {}
     for number, line in enumerate(Path(path).read_text(encoding='utf-8').splitlines(), 1):
         try:
@@ -116,26 +92,26 @@ def comparison_row(index: int, runs: dict, classes, ignore_index: int):
 
 def main() -> None:
     args = parse_args()
-    folders = parse_runs(args.runs)
-    from label_maps import SavedPredictions
+    from rich.progress import track
 
-    from code_mm.evaluation.per_image_iou import write_per_image_iou
+    from code_mm.evaluation.per_image_iou import image_iou, write_per_image_iou
 
-    dataset = test_dataset(load_config(args.config, args.cfg_options), args.dataset)
+    dataset, runs = read_runs(args)
     meta, ignore_index = dataset.metainfo, dataset.ignore_index
-    runs = {title: SavedPredictions(dataset, folder) for title, folder in folders.items()}
     first = next(iter(runs.values()))
     if args.scores:
         scores = read_scores(args.scores, first)
     else:
-        scores = score_images(first, meta['classes'], ignore_index)
+        scores = [
+            image_iou(one.path, one.prediction, one.truth, meta['classes'], ignore_index)
+            for one in track(first, 'IoU per image', len(first))
+        ]
         print(f'scores: {write_per_image_iou(scores, args.out)}')
     worst, best = rank_images([score['mIoU'] for score in scores], args.num)
     for kind, indices in (('worst', worst), ('best', best)):
-        if not indices:
-            continue
         rows = [comparison_row(i, runs, meta['classes'], ignore_index) for i in indices]
-        save_picture(draw_table(rows, meta, dataset, args), args.out / f'{kind}.png')
+        if rows:
+            save_table(rows, meta, dataset, args, args.out / f'{kind}.png')
 
 
 if __name__ == '__main__':

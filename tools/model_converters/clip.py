@@ -31,28 +31,33 @@ def main() -> None:
     from safetensors.torch import save_file
 
     import code_mm  # noqa: F401
-    from code_mm.models.backbones.clip.loading import clip_keys
+    from code_mm.models.backbones.clip.loading import clip_sizes
     from code_mm.weights import clip_layout, read_checkpoint, stated_clip, to_own_names
+    from code_mm.weights.clip_layouts import likely_heads
     from code_mm.weights.files import tensors_of
 
     if args.target.suffix != '.safetensors':
         raise SystemExit(f'expected a target *.safetensors, but got {args.target}')
     checkpoint = read_checkpoint(args.source)
     theirs = tensors_of(checkpoint)
-    stated = stated_clip(args.source, theirs, checkpoint.get('meta'))
-    if None not in (stated.activation, args.activation) and stated.activation != args.activation:
-        raise SystemExit(
-            f'expected --activation {stated.activation}, as {stated.where} states, but got '
-            f'{args.activation}'
-        )
-    own = to_own_names(theirs)
-    keys = clip_keys(own, stated)
-    keys['activation'] = stated.activation or args.activation
-    if keys['activation'] is None:
+    own, stated = to_own_names(theirs), stated_clip(args.source, theirs, checkpoint.get('meta'))
+    activation = stated.activation or args.activation
+    if activation is None:
         raise SystemExit(
             f'{args.source} does not state its activation; give --activation quick_gelu (OpenAI) '
             'or gelu (most of open_clip)'
         )
+    if args.activation not in (None, activation):
+        raise SystemExit(
+            f'expected --activation {activation}, as {stated.where} states, but got '
+            f'{args.activation}'
+        )
+    keys = clip_sizes(own)
+    if 'vision_width' in keys:
+        keys['vision_heads'] = stated.vision_heads or likely_heads(keys['vision_width'])
+    if 'text_width' in keys:
+        keys['text_heads'] = stated.text_heads or max(keys['text_width'] // 64, 1)
+    keys['activation'] = activation
     dtype = getattr(torch, args.dtype)
     args.target.parent.mkdir(parents=True, exist_ok=True)
     save_file(

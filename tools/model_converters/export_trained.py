@@ -18,39 +18,50 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', type=Path, help='of a CoDeSegmentor, or of the CoDe release')
     parser.add_argument('out', type=Path, help='safetensors file to write')
     parser.add_argument('--dtype', choices=('float16', 'float32'), default='float32')
-    parser.add_argument('--metadata', nargs='*', default=[], metavar='KEY=VALUE')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
     import torch
+    from safetensors.torch import save_file
 
     import code_mm  # noqa: F401
-    from code_mm.weights import read_checkpoint
-    from code_mm.weights.model_weights import ModelWeights
-    from code_mm.weights.trained_parts import save_trained_parts
+    from code_mm.weights.model_weights import FROZEN, TRAINED_PARTS, ModelWeights, clip_checksum
 
     if args.out.suffix != '.safetensors':
         raise SystemExit(f'expected a file *.safetensors to write, but got {args.out}')
-    weights = ModelWeights.of(read_checkpoint(args.checkpoint), args.checkpoint)
+    weights = ModelWeights.read(args.checkpoint)
     if 'frozen=False' in str(weights.meta.get('cfg', '')):
         raise SystemExit(
             f'expected a model on a frozen CLIP, but the config of {args.checkpoint} has '
             'frozen=False: its CLIP was trained too and belongs into the file'
         )
-    metadata = {
-        'iteration': str(weights.meta.get('iter', 'unknown')),
-        'seed': str(weights.meta.get('seed', 'unknown')),
-        'source': args.checkpoint.name,
-        'layout': weights.layout,
-        **dict(item.split('=', 1) for item in args.metadata),
-    }
+    parts = dict(weights.state)
+    clip = {n.removeprefix(FROZEN): parts.pop(n) for n in weights.state if n.startswith(FROZEN)}
+    if not clip or not parts:
+        raise SystemExit(
+            f'expected a checkpoint of a CoDeSegmentor, but {args.checkpoint} has {len(clip)} '
+            f'tensors of a CLIP ({FROZEN}*) and {len(parts)} beside it'
+        )
     dtype = getattr(torch, args.dtype)
-    names = save_trained_parts(weights.state, args.out, dtype, metadata)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    save_file(
+        {n: (v.to(dtype) if v.is_floating_point() else v).contiguous() for n, v in parts.items()},
+        args.out,
+        {
+            'iteration': str(weights.meta.get('iter', 'unknown')),
+            'seed': str(weights.meta.get('seed', 'unknown')),
+            'source': args.checkpoint.name,
+            'layout': weights.layout,
+            'content': TRAINED_PARTS,
+            'clip_checksum': clip_checksum(clip),
+            'format': 'pt',
+        },
+    )
     before, after = (path.stat().st_size / 1e6 for path in (args.checkpoint, args.out))
-    parts = sorted({name.split('.')[0] for name in names})
-    print(f'{len(names)} tensors of {", ".join(parts)} written to {args.out}:')
+    groups = sorted({name.split('.')[0] for name in parts})
+    print(f'{len(parts)} tensors of {", ".join(groups)} written to {args.out}:')
     print(f'{after:.1f} MB instead of {before:.1f} MB; the CLIP of the config belongs to it')
 
 

@@ -1,7 +1,6 @@
 """What all map-style caption datasets share: bad samples are counted and replaced."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
 
 from mmengine.dataset import BaseDataset
 
@@ -12,9 +11,8 @@ from code_mm.structures.unusable_sample import UNUSABLE_REASONS, UnusableSample
 class CaptionDataset(BaseDataset):
     """Pairs of an image and a caption, map style.
 
-    A sample whose image or caption turns out to be unusable (see
-    :data:`~code_mm.structures.unusable_sample.UNUSABLE_REASONS`) is counted with
-    its reason, named in a warning and replaced by another one drawn with
+    An unusable sample (see :data:`~code_mm.structures.unusable_sample.UNUSABLE_REASONS`) is
+    counted with its reason, named in a warning and replaced by another one drawn with
     ``np.random``, so a seed fixes the replacement too.
 
     Subclasses read the index in ``load_data_list``, where they append what they
@@ -39,7 +37,7 @@ class CaptionDataset(BaseDataset):
     ) -> None:
         self.index_skips: list[Skip] = []
         self._limits = dict(max_bad_fraction=max_bad_fraction, max_warnings=max_warnings)
-        self._ledger = SampleLedger(self.name, num_samples=0, **self._limits)  # checks the limits
+        self.ledger = SampleLedger(self.name, **self._limits)  # checks the limits
         super().__init__(max_refetch=max_refetch, **kwargs)
 
     @property
@@ -58,22 +56,8 @@ class CaptionDataset(BaseDataset):
         super().full_init()
         if not len(self):
             raise ValueError(f'{self.name}: expected at least one sample, but indices select none')
-        self._open_ledger()
-        self._ledger.log_index_summary(f'{len(self)} image-caption pairs')
-
-    def get_subset_(self, indices: Sequence[int] | int) -> None:
-        """Keep only the samples ``indices``, or the first or last so many; counts start anew."""
-        super().get_subset_(indices)
-        self._open_ledger()
-
-    def get_subset(self, indices: Sequence[int] | int) -> 'CaptionDataset':
-        """A dataset of the samples ``indices`` only, with counts of its own."""
-        subset = super().get_subset(indices)
-        subset._open_ledger()
-        return subset
-
-    def _open_ledger(self) -> None:
-        self._ledger = SampleLedger(self.name, self.index_skips, len(self), **self._limits)
+        self.ledger = SampleLedger(self.name, self.index_skips, len(self), **self._limits)
+        self.ledger.log_index_summary(f'{len(self)} image-caption pairs')
 
     def prepare_data(self, idx: int) -> dict | None:
         """The sample after the pipeline, or None (counted) where it is unusable."""
@@ -84,17 +68,16 @@ class CaptionDataset(BaseDataset):
             if sample is None:
                 raise UnusableSample('other', 'a transform returned None')
         except UnusableSample as problem:
-            self._ledger.skip(info['sample_key'], problem, index)
+            self.ledger.skip(info['sample_key'], problem, index)
             return None
-        self._ledger.use(index)
+        self.ledger.use(index)
         return sample
 
     def __getitem__(self, idx: int) -> dict:
         """The sample after the pipeline, or (unless in ``test_mode``) its replacement."""
         self.full_init()
         for _ in range(self.max_refetch + 1):
-            sample = self.prepare_data(idx)
-            if sample is not None:
+            if (sample := self.prepare_data(idx)) is not None:
                 return sample
             if self.test_mode:
                 raise RuntimeError(f'{self.name}: sample {idx} is unusable: {self.skipped_keys}')
@@ -107,20 +90,15 @@ class CaptionDataset(BaseDataset):
     @property
     def skipped(self) -> dict[str, int]:
         """How many items were left out so far, by reason, in all loader workers."""
-        return self._ledger.counts()
+        return self.ledger.counts()
 
     @property
     def skipped_keys(self) -> dict[str, list[str]]:
         """Which they were."""
         keys: dict[str, list[str]] = {}
-        for skip in self._ledger.index_skips:
+        for skip in self.ledger.index_skips:
             keys.setdefault(skip.reason, []).append(skip.key)
         for reason in UNUSABLE_REASONS:
-            for index in self._ledger.skipped_indices(reason):
+            for index in self.ledger.skipped_indices(reason):
                 keys.setdefault(reason, []).append(self.get_data_info(index)['sample_key'])
         return keys
-
-    @property
-    def num_used(self) -> int:
-        """How many distinct samples came through the pipeline so far, in all loader workers."""
-        return self._ledger.num_used

@@ -10,7 +10,7 @@ from code_mm.registry import DATASETS
 from code_mm.structures.unusable_sample import UnusableSample
 
 from .caption_dataset import CaptionDataset
-from .sample import Sample, decode_sample
+from .sample import decode_sample
 
 _DELIMITED = {
     '.csv': dict(delimiter=',', strict=True),
@@ -26,7 +26,7 @@ class CaptionListDataset(CaptionDataset):
     """Pairs of an image file and a caption, named by the rows of a list.
 
     Rows without image or caption, and rows that cannot be read, are left out, counted
-    and named by file and line in one log line; images are looked at when they are read.
+    and named by file and line in one log line.
 
     Args:
         ann_file (str): ``.json`` (a list of objects), ``.jsonl`` (one object per line), ``.csv``
@@ -34,12 +34,9 @@ class CaptionListDataset(CaptionDataset):
         image_key (str): Column of the image's path, relative to ``data_prefix['img_path']``.
         caption_key (str): Column of the caption.
         nouns_key (str, optional): Column, which may be absent, of the caption's nouns: a list, or
-            in csv and tsv a json list or words separated by ``;``. None: do not look.
-        columns (Sequence[str], optional): Names of the columns of a csv or tsv file without a
-            header line.
-        data_root (str): Folder before a relative ``ann_file`` and relative prefixes.
-        data_prefix (dict, optional): ``dict(img_path=folder)`` before relative image paths.
-        **kwargs: Of :class:`CaptionDataset` (``pipeline``, ``indices``, ``lazy_init``, …).
+            in csv and tsv a json list or words separated by ``;``.
+        columns (Sequence[str], optional): Of a csv or tsv file without a header line.
+        **kwargs: Of :class:`CaptionDataset`, such as ``data_root`` and ``data_prefix``.
     """
 
     def __init__(
@@ -50,18 +47,11 @@ class CaptionListDataset(CaptionDataset):
         caption_key: str = 'caption',
         nouns_key: str | None = 'nouns',
         columns: Sequence[str] | None = None,
-        data_root: str = '',
-        data_prefix: dict | None = None,
         **kwargs,
     ) -> None:
         self.ann_file = ann_file  # for self.name, before the base class joins the root
         self._columns = (image_key, caption_key, nouns_key, columns)
-        super().__init__(
-            ann_file=ann_file,
-            data_root=data_root,
-            data_prefix=data_prefix or dict(img_path=''),
-            **kwargs,
-        )
+        super().__init__(ann_file=ann_file, **kwargs)
 
     @property
     def name(self) -> str:
@@ -69,9 +59,8 @@ class CaptionListDataset(CaptionDataset):
 
     def load_data_list(self) -> list[dict]:
         """Read the list; rows that are left out go to ``index_skips``."""
-        self.index_skips = []
         folder = self.data_prefix.get('img_path', '')
-        samples = list(read_list(self.ann_file, folder, *self._columns, self.index_skips))
+        samples = list(read_list(self.ann_file, folder, self.index_skips, *self._columns))
         if not samples:
             found = ', '.join(map(str, self.index_skips[:5]))
             raise ValueError(
@@ -87,16 +76,13 @@ class CaptionListDataset(CaptionDataset):
 def read_list(
     path: str,
     folder: str,
-    image_key: str,
-    caption_key: str,
-    nouns_key: str | None,
-    columns: Sequence[str] | None,
     skips: list[Skip],
+    image_key: str = 'image',
+    caption_key: str = 'caption',
+    nouns_key: str | None = 'nouns',
+    columns: Sequence[str] | None = None,
 ) -> Iterator[dict]:
-    """Yield the samples of a list as the pipeline gets them; see :class:`CaptionListDataset`.
-
-    Rows that are left out are appended to ``skips``, images are relative to ``folder``.
-    """
+    """Yield the samples of a list as the pipeline gets them; rows left out go to ``skips``."""
     for line, row in read_rows(path, (image_key, caption_key), columns, skips):
         key, image = f'{os.path.basename(path)}:{line}', row.get(image_key)
         try:
@@ -104,8 +90,8 @@ def read_list(
                 raise UnusableSample('missing_image', f'column {image_key!r} holds {image!r}')
             if isinstance(row.get(nouns_key), str):
                 row[nouns_key] = split_nouns(row[nouns_key])
-            sample = Sample(key, path, os.path.join(folder, image.strip()), fields=row)
-            yield decode_sample(sample, caption_key, nouns_key)
+            image = os.path.join(folder, image.strip())
+            yield decode_sample(key, path, image, b'', row, caption_key, nouns_key)
         except UnusableSample as problem:
             skips.append(Skip(problem.reason, key, problem.detail))
 
@@ -115,11 +101,8 @@ def read_rows(
 ) -> Iterator[tuple[int, dict]]:
     """Yield the rows of a list with their line (json: their position), from 1.
 
-    Args:
-        path (str): File whose suffix tells its kind.
-        required (Sequence[str]): Columns that the file must have (in json: one row at least).
-        columns (Sequence[str], optional): Of a csv or tsv file without a header line.
-        skips (list[Skip]): Rows that cannot be read are appended here.
+    The file, or one row of a json, must have the ``required`` columns. ``columns`` are those of a
+    csv or tsv file without a header line. Rows that cannot be read are appended to ``skips``.
     """
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in _SUFFIXES:
@@ -129,48 +112,44 @@ def read_rows(
     # utf-8-sig: spreadsheets write a byte order mark
     with open(path, encoding='utf-8-sig', errors='replace', newline='') as file:
         if suffix in _DELIMITED:
-            rows = _delimited(file, path, required, columns, _DELIMITED[suffix])
+            rows = _delimited(file, required, columns, _DELIMITED[suffix])
         else:
-            rows = _json_list(file, path) if suffix == '.json' else _json_lines(file)
+            rows = _json_list(file) if suffix == '.json' else _json_lines(file)
         seen: set[str] = set()
         for line, row in rows:
             if isinstance(row, dict):
                 seen |= row.keys()
                 yield line, row
                 continue
-            wrong = isinstance(row, ValueError)
-            detail = str(row) if wrong else f'expected an object, got {type(row).__name__}'
-            skips.append(Skip('bad_row', f'{os.path.basename(path)}:{line}', detail))
+            detail = row if isinstance(row, ValueError) else f'no object, but {type(row).__name__}'
+            skips.append(Skip('bad_row', f'{os.path.basename(path)}:{line}', str(detail)))
     if seen:
         _check_columns(path, required, seen)
 
 
-def _delimited(file, path, required, columns, dialect) -> Iterator[tuple[int, dict | ValueError]]:
+def _delimited(file, required, columns, dialect) -> Iterator[tuple[int, dict | ValueError]]:
     csv.field_size_limit(_MAX_FIELD)
-    reader = csv.reader(file, **dialect)
+    reader = csv.DictReader(file, columns, **dialect)
     try:
-        header = list(columns) if columns else next(reader, [])
-        _check_columns(path, required, header)
-        for values in reader:
-            if len(values) == len(header):
-                yield reader.line_num, dict(zip(header, values, strict=True))
-            elif values:  # not a blank line
-                wrong = ValueError(f'{len(values)} columns instead of {len(header)}')
-                yield reader.line_num, wrong
+        _check_columns(file.name, required, reader.fieldnames or [])
+        for row in reader:
+            whole = None not in row and None not in row.values()
+            wrong = ValueError(f'not {len(reader.fieldnames)} columns')
+            yield reader.line_num, row if whole else wrong
     except csv.Error as error:
         raise ValueError(
-            f'{path}, line {reader.line_num}: {error}; fields with quotes, commas or line '
-            'breaks must be quoted and their quotes doubled'
+            f'{file.name}, line {reader.reader.line_num}: {error}; fields with quotes, commas or '
+            'line breaks must be quoted and their quotes doubled'
         ) from error
 
 
-def _json_list(file, path: str) -> Iterator[tuple[int, object]]:
+def _json_list(file) -> Iterator[tuple[int, object]]:
     try:
         rows = json.load(file)
     except ValueError as error:
-        raise ValueError(f'{path}: not valid json: {error}') from error
+        raise ValueError(f'{file.name}: not valid json: {error}') from error
     if not isinstance(rows, list):
-        raise ValueError(f'{path}: expected a json list of objects, got {type(rows).__name__}')
+        raise ValueError(f'{file.name}: expected a json list of objects, got {type(rows).__name__}')
     return enumerate(rows, start=1)
 
 

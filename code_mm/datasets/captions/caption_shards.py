@@ -11,31 +11,26 @@ from code_mm.datasets.shards.shard_reader import ShardReader
 from code_mm.registry import DATASETS
 
 from .caption_dataset import CaptionDataset
-from .sample import Sample, decode_sample
+from .sample import decode_sample
 
 
 class ShardSamples(Sequence):
     """The samples of many shards as one sequence of small dicts, made on demand.
 
     Millions of samples take ~33 bytes each, in arrays that forked workers share.
-
-    Args:
-        shards (Sequence[ShardIndex]): Indices of the shards.
-        order (range, optional): Which of their samples this sequence holds; all by default.
     """
 
-    def __init__(self, shards: Sequence[ShardIndex], order: range | None = None) -> None:
+    def __init__(self, shards: Sequence[ShardIndex]) -> None:
         self._shards = shards
         self._ends = list(accumulate(len(shard.keys) for shard in shards))
-        self._order = range(self._ends[-1] if self._ends else 0) if order is None else order
 
     def __len__(self) -> int:
-        return len(self._order)
+        return self._ends[-1] if self._ends else 0
 
     def __getitem__(self, index):
         if isinstance(index, slice):
-            return ShardSamples(self._shards, self._order[index])
-        position = self._order[index]
+            return [self[place] for place in range(len(self))[index]]
+        position = range(len(self))[index]
         number = bisect.bisect_right(self._ends, position)
         shard = self._shards[number]
         row = position - self._ends[number] + len(shard.keys)
@@ -57,25 +52,22 @@ class CaptionShardsDataset(CaptionDataset):
     random by their offset, so the sampler alone decides on order and division among
     processes, and a run can be resumed exactly.
 
-    A sample is what shares a name up to the first dot: ``0000003.jpg``,
-    ``0000003.txt``, ``0000003.json``. One that lacks an image or a caption, a missing
-    shard and the damaged part of a shard are left out, counted and named in one log
-    line; see :class:`CaptionDataset` for what only reading shows.
+    A sample is what shares a name up to the first dot: ``0000003.jpg``, ``0000003.txt``,
+    ``0000003.json``. One that lacks an image or a caption, a missing shard and the damaged part of
+    a shard are left out, counted and named in one log line.
 
     Args:
         shards (str or Sequence[str]): One or a list of: path, brace range
-            (``'{00000..01242}.tar'``), glob (``'*.tar'``), folder.
-        data_root (str): Folder before relative ``shards``.
+            (``'{00000..01242}.tar'``), glob (``'*.tar'``), folder; relative to ``data_root``.
         image_extensions (Sequence[str]): Members that are images.
         caption_extension (str): Member that is the caption, as plain text.
         caption_field (str, optional): Take the caption from this field of the json member instead.
         nouns_field (str, optional): Field of the json member with the caption's nouns, a list of
             strings. None: do not look (saves reading the json member).
-        index_dir (str, optional): Folder in which the shards' indices are kept for the next run
-            and for the other processes of this one (``tools/dataset_converters/index_shards.py``
-            fills it in parallel); None: scan on every start (27 µs per member: 16 minutes for
+        index_dir (str, optional): Folder in which the indices are kept, see
+            ``tools/dataset_converters/index_shards.py``; None: scan on every start (16 minutes for
             CC12M).
-        **kwargs: Of :class:`CaptionDataset` (``pipeline``, ``indices``, ``lazy_init``, …).
+        **kwargs: Of :class:`CaptionDataset`.
     """
 
     def __init__(
@@ -90,11 +82,9 @@ class CaptionShardsDataset(CaptionDataset):
         index_dir: str | None = None,
         **kwargs,
     ) -> None:
-        self.shards = shards
+        self.shards, self.index_dir = shards, index_dir
         self.data_root = data_root  # for self.name, before the base class sets it
-        self.caption_field = caption_field
-        self.nouns_field = nouns_field
-        self.index_dir = index_dir
+        self.caption_field, self.nouns_field = caption_field, nouns_field
         self.layout = ShardLayout.of(image_extensions, caption_extension, caption_field)
         self._reader = ShardReader()
         # The index is a compact sequence already; mmengine's would be ten times larger.
@@ -126,20 +116,19 @@ class CaptionShardsDataset(CaptionDataset):
             )
         return samples
 
-    def get_data_info(self, idx: int) -> dict:
-        """Where the sample ``idx`` lies; made anew each time, so no copy is needed."""
-        self.full_init()
-        info = self.data_list[idx]
-        info['sample_idx'] = idx if idx >= 0 else len(self) + idx
-        return info
-
     def read_sample(self, info: dict) -> dict:
         """Read the members; the json member only where something in it is wanted."""
-        path = info['shard']
-        fields = None
-        if self.caption_field or (self.nouns_field and info['fields_range'][1]):
-            fields = self._reader.read(path, *info['fields_range'])
-        image = self._reader.read(path, *info['image_range'])
-        caption = b'' if self.caption_field else self._reader.read(path, *info['caption_range'])
-        sample = Sample(info['sample_key'], path, image, caption, fields)
-        return decode_sample(sample, self.caption_field, self.nouns_field)
+
+        def read(kind: str) -> bytes:
+            return self._reader.read(info['shard'], *info[f'{kind}_range'])
+
+        has_fields = self.caption_field or (self.nouns_field and info['fields_range'][1])
+        return decode_sample(
+            info['sample_key'],
+            info['shard'],
+            read('image'),
+            b'' if self.caption_field else read('caption'),
+            read('fields') if has_fields else None,
+            self.caption_field,
+            self.nouns_field,
+        )

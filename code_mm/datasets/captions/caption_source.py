@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
 
 from webdataset.tariterators import group_by_keys
 
@@ -14,7 +13,7 @@ from code_mm.datasets.shards.shard_paths import expand_shard_paths, is_url, shar
 from code_mm.datasets.shards.tar_members import tar_members
 from code_mm.structures.unusable_sample import UnusableSample
 
-from .sample import Sample, decode_sample
+from .sample import decode_sample
 
 
 class CaptionSource:
@@ -27,7 +26,8 @@ class CaptionSource:
         name (str, optional): How messages name it; default: the first shard.
         weight (float, optional): Its share of the samples, relative to the other sources'.
             Default: its number of samples, or of shards where a source's samples are not known.
-        num_samples (int, optional): Where it is known but not written beside the shards.
+        num_samples (int, optional): Default: counted from img2dataset's ``*_stats.json`` beside
+            each shard; unknown where one lacks it.
         image_extensions, caption_extension, caption_field, nouns_field: As of
             :class:`CaptionShardsDataset`.
     """
@@ -56,58 +56,44 @@ class CaptionSource:
         self.name = name or (self.shards[0] if len(self.shards) == 1 else f'{self.shards[0]}, …')
         self.weight = weight
         self.layout = ShardLayout.of(image_extensions, caption_extension, caption_field)
-        self.caption_field = caption_field
-        self.nouns_field = nouns_field
-        self._num_samples = num_samples
-
-    @cached_property
-    def num_samples(self) -> int | None:
-        """As given, or counted from img2dataset's ``*_stats.json`` beside each; None: unknown."""
-        if self._num_samples is not None:
-            return self._num_samples
-        sizes = [_successes(shard) for shard in self.shards]
-        return None if None in sizes else sum(sizes)
+        self.caption_field, self.nouns_field = caption_field, nouns_field
+        sizes = [num_samples] if num_samples else [_successes(shard) for shard in self.shards]
+        self.num_samples: int | None = None if None in sizes else sum(sizes)
 
     def members(
-        self, shard: str, damage: Callable[[str, UnusableSample], None], timeout: float | None
+        self, shard: str, damage: Callable[[str, str, str], None], timeout: float | None
     ) -> Iterator[dict]:
         """The members of each sample of a shard: its ``__key__`` and contents by kind.
 
-        ``damage`` is called with the place and kind of each fault; where the shard cannot be
-        opened or read on, OSError is raised.
+        ``damage`` is called as by :func:`tar_members`. Raises OSError where the shard cannot be
+        opened or read on.
         """
-        name = shard_name(shard)
-
-        def report(reason: str, member: str, detail: str) -> None:
-            damage(f'{name}/{member}' if member else name, UnusableSample(reason, detail))
 
         def duplicate(error: Exception) -> bool:
-            report('duplicate_member', str(error.args[0]).partition(': ')[0], '')
+            damage('duplicate_member', str(error.args[0]).partition(': ')[0], '')
             return True
 
         with open_shard(shard, timeout) as file:
             files = (
                 dict(fname=member.name, data=data, __url__=shard)
-                for member, data in tar_members(file, self._is_wanted, report)
+                for member, data in tar_members(file, self._is_wanted, damage)
             )
             keys = self.layout.key_and_kind
             yield from group_by_keys(files, keys=keys, lcase=False, handler=duplicate)
 
     def _is_wanted(self, member: str) -> bool:
         kind = self.layout.key_and_kind(member)[1]
-        return kind is not None and (kind != 'fields' or self.nouns_field is not None)
+        return kind in ('image', 'caption') or (kind == 'fields' and self.nouns_field is not None)
 
-    def decode(self, shard: str, members: dict) -> dict:
+    def decode(self, key: str, shard: str, members: dict) -> dict:
         """What the pipeline gets of a sample, see :func:`decode_sample`."""
         kinds = members.keys() & {'image', 'caption', 'fields'}
-        contents = {kind: members[kind] for kind in kinds}
-        problem = missing_part({kind: len(data) for kind, data in contents.items()})
-        if problem:
+        if problem := missing_part({kind: len(members[kind]) for kind in kinds}):
             raise UnusableSample(problem)
-        if self.layout.caption == self.layout.fields:
-            contents['fields'] = contents['caption']
-        key = f'{shard_name(shard)}/{members["__key__"]}'
-        return decode_sample(Sample(key, shard, **contents), self.caption_field, self.nouns_field)
+        image, caption = members['image'], members['caption']
+        fields = caption if self.caption_field else members.get('fields')
+        keys = self.caption_field, self.nouns_field
+        return decode_sample(key, shard, image, caption, fields, *keys)
 
 
 def source_weights(sources: Sequence[CaptionSource]) -> list[float]:

@@ -1,7 +1,6 @@
-"""A pair as a list, an indexed shard or a stream holds it, and what the pipeline gets of it."""
+"""What the pipeline gets of a pair in a list, an indexed shard or a stream."""
 
 import json
-from typing import NamedTuple
 
 from code_mm.structures.unusable_sample import UnusableSample
 
@@ -9,40 +8,38 @@ from code_mm.structures.unusable_sample import UnusableSample
 MAX_CAPTION = 100_000
 
 
-class Sample(NamedTuple):
-    """A pair before it is decoded."""
-
-    key: str  # its name in messages: 00012.tar/000120034, captions.csv:17
-    source: str  # path or URL of its shard or list
-    image: bytes | str  # content of the image's file, or its path
-    caption: bytes = b''  # text member of a shard
-    fields: bytes | dict | None = None  # json member of a shard, or row of a list
-
-
-def decode_sample(sample: Sample, caption_field: str | None, nouns_field: str | None) -> dict:
-    """What the pipeline gets, the one way from any source; raises UnusableSample.
+def decode_sample(
+    key: str,
+    source: str,
+    image: bytes | str,
+    caption: bytes,
+    fields: bytes | dict | None,
+    caption_field: str | None,
+    nouns_field: str | None,
+) -> dict:
+    """What the pipeline gets of a pair, the one way from any source; raises UnusableSample.
 
     Args:
-        sample (Sample): Of a list, an indexed shard or a stream.
+        key (str): Its name in messages: 00012.tar/000120034, captions.csv:17; ``sample_key``.
+        source (str): Path or URL of its shard or list; ``shard``.
+        image (bytes | str): Content of the image's file, or its path; ``img_bytes``, ``img_path``.
+        caption (bytes): Text member of a shard; ``caption``.
+        fields (bytes | dict, optional): Json member of a shard, or row of a list.
         caption_field (str, optional): Field that is the caption, in place of the text member.
-        nouns_field (str, optional): Field of the caption's nouns.
-
-    Returns:
-        dict: ``sample_key``, ``shard`` (path or URL of the shard or list), ``caption``,
-        ``img_bytes`` or ``img_path``, and ``nouns`` where the sample has them.
+        nouns_field (str, optional): Field that is ``nouns``, where there is one.
     """
-    fields = {}
-    if caption_field or (nouns_field and sample.fields):
-        fields = sample.fields if isinstance(sample.fields, dict) else parse_fields(sample.fields)
-    caption = fields.get(caption_field) if caption_field else decode_caption(sample.caption)
-    results = dict(sample_key=sample.key, shard=sample.source, caption=checked_caption(caption))
-    nouns = fields.get(nouns_field) if nouns_field else None
+    found = {}
+    if caption_field or (nouns_field and fields):
+        found = fields if isinstance(fields, dict) else parse_fields(fields)
+    text = found.get(caption_field) if caption_field else decode_caption(caption)
+    results = dict(sample_key=key, shard=source, caption=checked_caption(text))
+    nouns = found.get(nouns_field) if nouns_field else None
     if nouns is not None:
         if not isinstance(nouns, list) or not all(isinstance(noun, str) for noun in nouns):
             raise UnusableSample('bad_fields', f'expected a list of nouns, got {nouns!r}')
         stripped = dict.fromkeys(noun.strip() for noun in nouns)
         results['nouns'] = [noun for noun in stripped if noun]
-    results['img_path' if isinstance(sample.image, str) else 'img_bytes'] = sample.image
+    results['img_path' if isinstance(image, str) else 'img_bytes'] = image
     return results
 
 

@@ -1,12 +1,13 @@
 """Where in a tar shard each image and caption lies, found once and kept on disk."""
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from mmengine.dist import get_rank, get_world_size
@@ -45,14 +46,9 @@ class ShardLayout(NamedTuple):
     def key_and_kind(self, member: str) -> tuple[str, str] | tuple[None, None]:
         """Name of a member's sample, and what it is: 'image', 'caption', 'fields'."""
         key, extension = base_plus_ext(member)
-        if key is None:
-            return None, None
-        extension = extension.lower()
-        if extension == self.caption:
-            return key, 'caption'
-        if extension in self.image:
-            return key, 'image'
-        return (key, 'fields') if extension == self.fields else (None, None)
+        kinds = {self.fields: 'fields', **dict.fromkeys(self.image, 'image')}
+        kind = {**kinds, self.caption: 'caption'}.get(extension and extension.lower())
+        return (key, kind) if kind else (None, None)
 
 
 def missing_part(sizes: Mapping[str, int]) -> str | None:
@@ -71,8 +67,7 @@ class ShardIndex(NamedTuple):
 
     path: str
     keys: np.ndarray  # (n,) names without extension, as UTF-8 bytes
-    # (n, 3, 2) offset and size, in bytes, of image, caption and json; (0, 0) where there is no json
-    places: np.ndarray
+    places: np.ndarray  # (n, 3, 2) offset and size, bytes, of image, caption and json (or 0, 0)
     skips: list[Skip]  # what was left out
 
 
@@ -80,16 +75,18 @@ def index_shards(paths: Sequence[str], layout: ShardLayout, folder: str | None) 
     """Index many shards, in their order, and log the progress of a long scan.
 
     Each process of a distributed run begins at a place of its own, so that with a
-    common ``folder`` (see :func:`load_or_scan`) the processes share the work.
+    common ``folder`` they share the work.
     """
-    if folder is not None and not _writable(folder):
-        print_log(
-            f'index_dir {folder!r} cannot be written; shards without an index there are scanned '
-            'on every start',
-            logger='current',
-            level=logging.WARNING,
-        )
-        folder = folder if os.path.isdir(folder) else None
+    if folder is not None:
+        with contextlib.suppress(OSError):
+            os.makedirs(folder, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            print_log(
+                f'index_dir {folder!r} cannot be written; shards without an index there are '
+                'scanned on every start',
+                logger='current',
+                level=logging.WARNING,
+            )
     indices: dict[str, ShardIndex] = {}
     first = len(paths) * get_rank() // get_world_size()
     last_log = time.monotonic()
@@ -99,14 +96,6 @@ def index_shards(paths: Sequence[str], layout: ShardLayout, folder: str | None) 
             print_log(f'Indexed {number} of {len(paths)} shards', logger='current')
             last_log = time.monotonic()
     return [indices[path] for path in paths]
-
-
-def _writable(folder: str) -> bool:
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except OSError:
-        return False
-    return os.access(folder, os.W_OK)
 
 
 def load_or_scan(path: str, layout: ShardLayout, folder: str | None) -> ShardIndex:
@@ -140,9 +129,7 @@ def _load(file: str, stamp: str, path: str) -> ShardIndex | None:
         found, skips = json.loads(head.item())
     except (OSError, EOFError, ValueError, TypeError):
         return None  # absent or damaged: the shard is scanned again
-    if found != stamp:
-        return None
-    return ShardIndex(path, keys, places, [Skip(*skip) for skip in skips])
+    return ShardIndex(path, keys, places, [Skip(*s) for s in skips]) if found == stamp else None
 
 
 def scan_shard(path: str, layout: ShardLayout = ShardLayout()) -> ShardIndex:  # noqa: B008
@@ -156,15 +143,15 @@ def scan_shard(path: str, layout: ShardLayout = ShardLayout()) -> ShardIndex:  #
     skips: list[Skip] = []
     samples: dict[str, dict[str, tuple[int, int]]] = {}
     try:
-        _scan(path, layout, samples, skips)
+        with open(path, 'rb') as file:
+            _scan(file, name, layout, samples, skips)
     except FileNotFoundError:
         skips.append(Skip('missing_shard', name))
     except OSError as error:
         skips.append(Skip('unreadable_shard', name, str(error)))
     keys, places = [], []
     for key, found in samples.items():
-        problem = missing_part({kind: size for kind, (_, size) in found.items()})
-        if problem:
+        if problem := missing_part({kind: size for kind, (_, size) in found.items()}):
             skips.append(Skip(problem, f'{name}/{key}'))
             continue
         fields = found['caption'] if layout.caption == layout.fields else found.get('fields')
@@ -176,24 +163,22 @@ def scan_shard(path: str, layout: ShardLayout = ShardLayout()) -> ShardIndex:  #
     return ShardIndex(path, np.array(keys, dtype=np.bytes_), places, skips)
 
 
-def _scan(path: str, layout: ShardLayout, samples: dict, skips: list[Skip]) -> None:
+def _scan(file: BinaryIO, name: str, layout: ShardLayout, samples: dict, skips: list[Skip]) -> None:
     """Place and size of each member by sample and kind; damage goes to ``skips``."""
-    name, size = os.path.basename(path), os.path.getsize(path)
 
-    def damage(reason: str, member: str, detail: str) -> None:
+    def damage(reason: str, member: str, detail: str = '') -> None:
         skips.append(Skip(reason, f'{name}/{member}' if member else name, detail))
 
-    with open(path, 'rb') as file:
-        if file.peek(8).startswith(_COMPRESSED):
-            detail = 'a compressed tar file has no random access; decompress it'
-            damage('unreadable_shard', '', detail)
-            return
-        for member, _ in tar_members(file, lambda name: True, damage, with_data=False):
-            key, kind = layout.key_and_kind(member.name)
-            if kind is None or member.offset_data + member.size > size:
-                continue
-            found = samples.setdefault(key, {})
-            if kind in found:
-                damage('duplicate_member', member.name, '')
-            else:
-                found[kind] = (member.offset_data, member.size)
+    if file.peek(8).startswith(_COMPRESSED):
+        damage('unreadable_shard', '', 'a compressed tar file has no random access; decompress it')
+        return
+    end = os.fstat(file.fileno()).st_size
+    for member, _ in tar_members(file, lambda name: True, damage, with_data=False):
+        key, kind = layout.key_and_kind(member.name)
+        if kind is None or member.offset_data + member.size > end:
+            continue
+        found = samples.setdefault(key, {})
+        if kind in found:
+            damage('duplicate_member', member.name)
+        else:
+            found[kind] = (member.offset_data, member.size)

@@ -26,24 +26,27 @@ _DECOMPRESSORS = {b'\x1f\x8b': gzip.open, b'BZh': bz2.open, b'\xfd7zXZ': lzma.op
 def open_shard(shard: str, timeout: float | None = None) -> io.BufferedReader:
     """Open a shard; it is read as it comes and never stored.
 
-    Local files are opened as such, what webdataset has a reader for (``http(s)://`` by curl,
-    ``pipe:`` any command, ``gs://``, ``hf://``) by webdataset, everything else
-    (``s3://``, ``gcs://``, ``hdfs://``) by fsspec. gzip, bzip2 and xz are unpacked on the way.
+    What webdataset has a reader for (``http(s)://`` by curl, ``pipe:`` any command, ``gs://``,
+    ``hf://``) is opened by it, other URLs (``s3://``, ``gcs://``, ``hdfs://``) by fsspec. gzip,
+    bzip2 and xz are unpacked on the way.
 
     Args:
         shard (str): Path or URL.
         timeout (float, optional): Seconds without a byte after which a pipe or download is given
-            up. A file on a network file system cannot be interrupted, and fsspec has limits of
-            its own.
+            up. fsspec has limits of its own.
 
     Raises:
         OSError: The shard is not there or cannot be read.
     """
     file = _open(shard, timeout)
-    head = file.peek(6)
+    try:
+        head = file.peek(6)
+    except OSError:
+        file.close()
+        raise
     for start, decompressor in _DECOMPRESSORS.items():
         if head.startswith(start):
-            return _forward(_bounded(decompressor(file), file), file.close)
+            return forward_file(_bounded(decompressor(file), file), file.close)
     return file
 
 
@@ -68,13 +71,10 @@ def _open(shard: str, timeout: float | None) -> io.BufferedReader:
         return open(shard, 'rb')
     if shard.partition(':')[0] in (*gopen_schemes, 'file'):
         stream = gopen(shard)
-        if not isinstance(stream, Pipe):
-            return stream
-        pipe = _TimedPipe(stream, timeout)
-        return _forward(pipe.read, pipe.close)
+        return _timed_pipe(stream, timeout) if isinstance(stream, Pipe) else stream
     fsspec = import_module('fsspec')  # not required, as few need it
     file = _as_os_error(lambda: fsspec.open(shard, 'rb').open())
-    return _forward(lambda size: _as_os_error(lambda: file.read(size)), file.close)
+    return forward_file(lambda size: _as_os_error(lambda: file.read(size)), file.close)
 
 
 def _as_os_error(call: Callable):
@@ -86,49 +86,39 @@ def _as_os_error(call: Callable):
         raise OSError(f'{type(error).__name__}: {error}') from error
 
 
-class _TimedPipe:
+def _timed_pipe(pipe: Pipe, timeout: float | None) -> io.BufferedReader:
     """A pipe of webdataset, which would wait for ever, with a limit to the time without a byte."""
+    descriptor, poll = pipe.stream.fileno(), select.poll()
+    poll.register(descriptor, select.POLLIN)
 
-    def __init__(self, pipe: Pipe, timeout: float | None) -> None:
-        self._pipe = pipe
-        self._timeout = timeout
-        self._poll = select.poll()
-        self._poll.register(pipe.stream.fileno(), select.POLLIN)
-
-    def read(self, size: int) -> bytes:
-        """Up to ``size`` bytes; b'' at the end, OSError where the command failed or was stuck."""
-        if not self._poll.poll(None if self._timeout is None else 1000 * self._timeout):
-            self.close()
-            raise TimeoutError(f'no data for {self._timeout:g} s')
+    def read(size: int) -> bytes:
+        if not poll.poll(None if timeout is None else 1000 * timeout):
+            raise TimeoutError(f'no data for {timeout:g} s')
         # past the stream's buffer, which poll does not know
-        data = os.read(self._pipe.stream.fileno(), min(size, _CHUNK))
-        if not data:
-            try:
-                self._pipe.proc.wait(self._timeout)
-            except subprocess.TimeoutExpired:
-                self.close()
-                raise TimeoutError(f'no end of the command for {self._timeout:g} s') from None
-            self._pipe.wait_for_child()
-        return data
+        if data := os.read(descriptor, min(size, _CHUNK)):
+            return data
+        try:
+            pipe.proc.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise TimeoutError(f'no end of the command for {timeout:g} s') from None
+        pipe.wait_for_child()  # OSError where the command failed
+        return b''
 
-    def close(self) -> None:
-        """Stop the command, which may be waiting for us or for the net."""
-        if self._pipe.proc.poll() is None:
-            self._pipe.proc.kill()
-        self._pipe.stream.close()
-        self._pipe.proc.wait()
+    def close() -> None:
+        pipe.proc.kill()  # it may be waiting for us or for the net
+        pipe.stream.close()
+        pipe.proc.wait()
+
+    return forward_file(read, close)
 
 
 def _bounded(unpacked: io.BufferedIOBase, packed: io.BufferedReader) -> Callable[[int], bytes]:
-    """Read on, until there is so much that the input must be a trap (ValueError).
-
-    By ``read1``, as ``read`` keeps what it has when the input ends too early.
-    """
+    """Read on, until there is so much that the input must be a trap (ValueError)."""
     size = 0
 
     def read(limit: int) -> bytes:
         nonlocal size
-        data = unpacked.read1(min(limit, _CHUNK))
+        data = unpacked.read1(min(limit, _CHUNK))  # read keeps what it has when the input is cut
         size += len(data)
         if size > max(_MOST_UNPACKED, _MOST_GROWTH * packed.tell()):
             raise ValueError(f'{packed.tell()} compressed bytes grew to more than {size}: no shard')
@@ -137,22 +127,14 @@ def _bounded(unpacked: io.BufferedIOBase, packed: io.BufferedReader) -> Callable
     return read
 
 
-def _forward(read: Callable[[int], bytes], close: Callable[[], None]) -> io.BufferedReader:
-    return io.BufferedReader(ForwardFile(read, close), _BUFFER)
+def forward_file(read: Callable[[int], bytes], close: Callable[[], None]) -> io.BufferedReader:
+    """A file out of what gives up to so many next bytes; it knows its place and skips ahead."""
+    return io.BufferedReader(_ForwardFile(read, close), _BUFFER)
 
 
-class ForwardFile(io.RawIOBase):
-    """A raw file out of something that can only be read on: it knows its place and skips ahead.
-
-    Args:
-        read (Callable): Up to so many bytes; b'' at the end.
-        close (Callable): Called once.
-    """
-
+class _ForwardFile(io.RawIOBase):
     def __init__(self, read: Callable[[int], bytes], close: Callable[[], None]) -> None:
-        self._read = read
-        self._close = close
-        self._position = 0
+        self._read, self._close, self._position = read, close, 0
 
     def readable(self) -> bool:
         return True
@@ -178,9 +160,8 @@ class ForwardFile(io.RawIOBase):
         if whence == os.SEEK_END or target < self._position:
             raise OSError(f'cannot go from byte {self._position} to {offset} of a stream')
         chunk = memoryview(bytearray(_BUFFER))
-        while self._position < target:
-            if not self.readinto(chunk[: target - self._position]):
-                break
+        while self._position < target and self.readinto(chunk[: target - self._position]):
+            pass
         return self._position
 
     def close(self) -> None:

@@ -33,14 +33,12 @@ def expand_shard_paths(shards: str | Sequence[str], root: str = '') -> list[str]
     files that names none at all is an error.
 
     Args:
-        shards (str or Sequence[str]): One or more of: a path (``a/00000.tar``), a brace range
-            (``{00000..01242}.tar``), a glob (``a/*.tar``), a folder (its ``*.tar``); a URL, also
-            with a brace range (``https://host/{000..331}.tar``, ``pipe:aws s3 cp s3://b/0.tar -``).
+        shards (str or Sequence[str]): One or more of: path, brace range
+            (``{00000..01242}.tar``), glob (``a/*.tar``), folder (its ``*.tar``), URL, also with a
+            brace range (``https://host/{000..331}.tar``, ``pipe:aws s3 cp s3://b/0.tar -``).
         root (str): Folder or URL before relative ones.
     """
-    patterns = [shards] if isinstance(shards, str) else shards
-    if not isinstance(patterns, Sequence) or not all(isinstance(p, str) for p in patterns):
-        raise TypeError(f'expected shards to be a path or a list of paths, but got {shards!r}')
+    patterns = [shards] if isinstance(shards, str) else list(shards)
     if not patterns:
         raise ValueError('expected at least one shard, but got an empty list')
     found: list[str] = []

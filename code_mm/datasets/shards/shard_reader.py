@@ -1,7 +1,6 @@
 """Reads byte ranges of many shards through a bounded number of open files."""
 
 import os
-from collections import OrderedDict
 from io import FileIO
 
 from code_mm.structures.unusable_sample import UnusableSample
@@ -16,7 +15,7 @@ class ShardReader:
     """
 
     def __init__(self) -> None:
-        self._files: OrderedDict[str, FileIO] = OrderedDict()
+        self._files: dict[str, FileIO] = {}
 
     def __reduce__(self) -> tuple:
         return ShardReader, ()  # without the open files
@@ -37,9 +36,8 @@ class ShardReader:
         return data
 
     def _open(self, path: str) -> FileIO:
-        if path not in self._files:
-            if len(self._files) >= _MAX_OPEN:
-                self._files.popitem(last=False)[1].close()
-            self._files[path] = open(path, 'rb', 0)  # noqa: SIM115 - kept open
-        self._files.move_to_end(path)
-        return self._files[path]
+        file = self._files.pop(path, None) or open(path, 'rb', 0)  # noqa: SIM115 - kept open
+        self._files[path] = file  # the last is the one that was used last
+        if len(self._files) > _MAX_OPEN:
+            self._files.pop(next(iter(self._files))).close()
+        return file

@@ -23,7 +23,7 @@ class BoundedHeader(tarfile.TarInfo):
     """A header whose sizes can be true; the class counts the blocks that are no header.
 
     With a negative size ``tarfile`` goes round in circles, with a huge one of a long name it
-    asks for as much memory. Each file needs a subclass, as the counts belong to the class.
+    asks for as much memory. Each file needs a subclass of its own for its counts.
     """
 
     zeros = invalid = 0  # blocks of zeros, and of anything else, since the last member
@@ -60,18 +60,14 @@ def tar_members(
 
     Unlike ``tarfile`` (and so webdataset), which end in silence at the first bad header,
     damage is reported and costs what it hit: members before a cut, and before and after
-    overwritten headers, are yielded. Nothing is ever unpacked: a name such as ``../x`` is
-    just a name.
+    overwritten headers, are yielded. Nothing is ever unpacked: ``../x`` is just a name.
 
     Args:
-        file (BinaryIO): With ``read``, ``tell``, ``peek`` and ``seek`` ahead.
+        file (BinaryIO): With ``read``, ``tell``, ``peek`` and ``seek`` ahead; OSError passes.
         wanted (Callable): Which members, by name.
         damage (Callable): Called with a reason (as in ``UNUSABLE_REASONS``), the last member
             before it, and details.
         with_data (bool): False: contents are empty, and a member may end behind the file.
-
-    Raises:
-        OSError: The file cannot be read on.
     """
     header, last = type('Header', (BoundedHeader,), {}), ''
     try:

@@ -12,7 +12,7 @@ from code_mm.datasets.sample_ledger import SampleLedger
 from code_mm.registry import TRANSFORMS
 from code_mm.structures.unusable_sample import UnusableSample
 
-# Images in a row without a caption after which the paths are taken to be wrong.
+# Images without a caption, at the beginning, after which the paths are taken to be wrong.
 _PATIENCE = 500
 
 
@@ -20,9 +20,9 @@ _PATIENCE = 500
 class AddCaption(BaseTransform):
     """Give an image its caption from a list, so that a data set has masks *and* captions.
 
-    Images that are not in the list, and those whose caption cannot be used (too few nouns), pass
-    without one: they keep their labels, and the latter are counted and logged. Of several captions
-    of an image one is drawn at each visit. A list of other images altogether is an error.
+    Images that are not in the list, and those whose caption cannot be used (too few nouns; counted
+    and logged), pass without one. Of several captions of an image one is drawn at each visit. A
+    list of other images altogether is an error.
 
     Required Keys:
 
@@ -30,15 +30,15 @@ class AddCaption(BaseTransform):
 
     Added Keys:
 
-    - caption, sample_key, shard (str), and what ``transforms`` add
-    - nouns (list[str]), where the list has them
+    - caption, sample_key, shard (str), nouns (where the list has them), what ``transforms`` add
 
     Args:
         ann_file (str): Json, jsonl, csv or tsv list.
         data_prefix (str, optional): Folder before relative image paths; default: that of
             ``ann_file``.
         transforms (Sequence[dict]): What needs the caption: ``SelectNouns``, ``TokenizeCaption``.
-        image_key, caption_key, nouns_key, columns: Of :class:`CaptionListDataset`.
+        **keys: ``image_key``, ``caption_key``, ``nouns_key``, ``columns``, as of
+            :class:`CaptionListDataset`.
     """
 
     def __init__(
@@ -46,19 +46,15 @@ class AddCaption(BaseTransform):
         ann_file: str,
         data_prefix: str | None = None,
         transforms: Sequence[dict] = (),
-        image_key: str = 'image',
-        caption_key: str = 'caption',
-        nouns_key: str | None = 'nouns',
-        columns: Sequence[str] | None = None,
+        **keys,
     ) -> None:
         self.ann_file = ann_file
         folder = os.path.dirname(ann_file) if data_prefix is None else data_prefix
         self.transforms = Compose(list(transforms))
-        self._num_without = 0  # images in a row without a caption
+        self._num_without: int | None = 0  # images without a caption, before the first with one
         self._captions: dict[str, list[dict]] = {}
         skips = []
-        columns = (image_key, caption_key, nouns_key, columns)
-        for fields in read_list(ann_file, folder, *columns, skips):
+        for fields in read_list(ann_file, folder, skips, **keys):
             self._captions.setdefault(_spelled(fields.pop('img_path')), []).append(fields)
         if not self._captions:
             raise ValueError(f'expected rows with image and caption in {ann_file}, but got none')
@@ -70,9 +66,10 @@ class AddCaption(BaseTransform):
         """Add the caption, where there is one that can be used."""
         captions = self._captions.get(_spelled(results['img_path']))
         if captions is None:
-            self._check_paths(results['img_path'])
+            if self._num_without is not None:
+                self._check_paths(results['img_path'])
             return results
-        self._num_without = -1  # the paths are right
+        self._num_without = None  # the paths are right
         fields = captions[np.random.randint(len(captions))]
         try:
             captioned = self.transforms({**results, **fields})
@@ -83,8 +80,6 @@ class AddCaption(BaseTransform):
         return captioned
 
     def _check_paths(self, path: str) -> None:
-        if self._num_without < 0:
-            return
         self._num_without += 1
         if self._num_without == _PATIENCE:
             raise ValueError(
@@ -95,5 +90,5 @@ class AddCaption(BaseTransform):
 
 
 def _spelled(path: str) -> str:
-    """One spelling for a path, whether it is relative or absolute."""
+    """One spelling for a path, relative or absolute."""
     return os.path.abspath(path.strip())

@@ -8,7 +8,7 @@ import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine import fileio
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from code_mm.registry import TRANSFORMS
 from code_mm.structures.unusable_sample import UnusableSample
@@ -22,29 +22,24 @@ class LoadCaptionImage(BaseTransform):
 
     Grey, palette, CMYK and 16-bit images are converted, alpha is dropped, the EXIF
     orientation applied. What is no image, or only the beginning of one, too small or too large,
-    is an :class:`UnusableSample`, which the caption datasets count and replace.
+    is an :class:`UnusableSample`.
 
     Required Keys:
 
-    - img_bytes (bytes) or img_path (str)
+    - img_bytes (bytes), which is removed, or img_path (str)
 
     Added Keys:
 
     - img (np.uint8, (H, W, 3), BGR)
     - img_shape, ori_shape (tuple[int, int]): (H, W) in pixels
 
-    Removed Keys:
-
-    - img_bytes
-
     Args:
-        min_size (int): Least width and height in pixels; a patch of the image encoder is
-            a sensible bound.
+        min_size (int): Least width and height in pixels.
         imdecode_backend (str): Backend of :func:`mmcv.imfrombytes`.
         backend_args (dict, optional): File backend of mmengine for ``img_path``.
-        max_pixels (int, optional): Most pixels (width times height), looked up in the header
-            before anything is decoded: a few bytes of png can claim gigabytes. Not more than
-            Pillow's own limit (179 million). None: what OpenCV takes (a thousand million).
+        max_pixels (int, optional): Most pixels, by the header, before anything is decoded: a few
+            bytes can claim gigabytes. At most Pillow's own limit (179 million). None: OpenCV's (a
+            thousand million).
     """
 
     def __init__(
@@ -58,17 +53,18 @@ class LoadCaptionImage(BaseTransform):
             raise ValueError(f'expected min_size >= 1 pixel, but got {min_size}')
         if max_pixels is not None and max_pixels < 1:
             raise ValueError(f'expected max_pixels >= 1 or None, but got {max_pixels}')
-        self.min_size = min_size
-        self.max_pixels = max_pixels
-        self.imdecode_backend = imdecode_backend
-        self.backend_args = backend_args
+        self.min_size, self.max_pixels = min_size, max_pixels
+        self.imdecode_backend, self.backend_args = imdecode_backend, backend_args
 
     def transform(self, results: dict) -> dict:
         """Add the decoded image; raise UnusableSample where there is none."""
         content = self._content(results)
-        if self.max_pixels is not None:
-            self._check_claim(content)
-        img = self._decode(content)
+        try:
+            if self.max_pixels is not None:
+                self._check_claim(content)
+            img = self._decode(content)
+        except (cv2.error, OSError, SyntaxError, ValueError, EOFError) as error:
+            raise UnusableSample('broken_image', str(error).strip()) from error
         height, width = img.shape[:2]
         if min(height, width) < self.min_size:
             detail = f'{width}x{height} pixels, min_size={self.min_size}'
@@ -98,23 +94,17 @@ class LoadCaptionImage(BaseTransform):
                 width, height = Image.open(io.BytesIO(content)).size
         except Image.DecompressionBombError as error:  # Pillow's own limit comes first
             raise UnusableSample('large_image', str(error)) from error
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
-            raise UnusableSample(
-                'broken_image', f'{len(content)} bytes without the header of an image'
-            ) from error
+        except UnidentifiedImageError as error:
+            raise ValueError(f'{len(content)} bytes without the header of an image') from error
         if width * height > self.max_pixels:
-            raise UnusableSample(
-                'large_image', f'{width}x{height} pixels, max_pixels={self.max_pixels}'
-            )
+            detail = f'{width}x{height} pixels, max_pixels={self.max_pixels}'
+            raise UnusableSample('large_image', detail)
 
     def _decode(self, content: bytes) -> np.ndarray:
         # Some versions of OpenCV paint the missing part of a cut JPEG grey.
         if content.startswith(_JPEG_START) and _JPEG_END not in content:
-            raise UnusableSample('broken_image', 'the end of the JPEG is missing')
-        try:
-            img = mmcv.imfrombytes(content, flag='color', backend=self.imdecode_backend)
-        except (cv2.error, OSError, SyntaxError, ValueError) as error:
-            raise UnusableSample('broken_image', str(error).strip()) from error
+            raise ValueError('the end of the JPEG is missing')
+        img = mmcv.imfrombytes(content, flag='color', backend=self.imdecode_backend)
         if img is None or img.ndim != 3 or img.dtype != np.uint8:
-            raise UnusableSample('broken_image', f'{len(content)} bytes that are no image')
+            raise ValueError(f'{len(content)} bytes that are no image')
         return img

@@ -12,8 +12,7 @@ from code_mm.registry import TRANSFORMS
 class LoadNouns(BaseTransform):
     """Find the nouns of the caption (thesis §3.1).
 
-    Nouns that the sample brings along are kept; then the cache is asked; what neither holds is
-    tagged.
+    Nouns that the sample brings along are kept; then the cache is asked; the rest is tagged.
 
     Required Keys:
 
@@ -27,11 +26,10 @@ class LoadNouns(BaseTransform):
 
     Args:
         cache (str, optional): Nouns that ``tools/dataset_converters/extract_nouns.py`` tagged
-            once: 'beside' the shards or the list, or their folder. ``cache.counts()`` says how
-            many captions were found in it. Default: tag every caption on every visit.
+            once: 'beside' the shards or the list, or their folder. Default: tag on every visit.
         tagger (str | dict): 'auto' (NLTK where its data are on the machine, else TextBlob; takes
             a cache of any), 'nltk', 'textblob', or one of your own, see
-            :mod:`code_mm.nouns.taggers`. A log line says which is in use.
+            :mod:`code_mm.nouns.taggers`.
         word_type (str): 'noun' (single words) or 'noun_phrase'.
     """
 

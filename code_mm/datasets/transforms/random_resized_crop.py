@@ -16,16 +16,10 @@ _ATTEMPTS = 10
 class RandomResizedCrop(BaseTransform):
     """Cut out a random rectangle and resize it to ``size``, bicubically (thesis §4.2).
 
-    Area and shape are drawn as in Inception training: the area uniformly, the
-    logarithm of width / height uniformly, then the place. Where ten draws do not fit
-    into the image, the largest central rectangle of an allowed shape is taken. With
-    ``flip_prob`` the result is mirrored left to right, which costs less here than in mmcv's
+    The area is drawn uniformly, then the logarithm of width / height, then the place. Where ten
+    draws do not fit into the image, the largest central rectangle of an allowed shape is taken.
+    With ``flip_prob`` the result is mirrored left to right, which costs less here than in mmcv's
     ``RandomFlip``.
-
-    Required Keys:
-
-    - img
-    - gt_seg_map and other ``seg_fields`` (optional)
 
     Modified Keys:
 
@@ -34,8 +28,7 @@ class RandomResizedCrop(BaseTransform):
 
     Added Keys, with ``flip_prob``:
 
-    - flip (bool)
-    - flip_direction (str): 'horizontal', None where not flipped
+    - flip (bool), flip_direction (str): 'horizontal', None where not flipped
 
     Args:
         size (int or tuple[int, int]): Of the result in pixels, one number or (width, height).
@@ -61,9 +54,7 @@ class RandomResizedCrop(BaseTransform):
             raise ValueError(f'expected ratio = (least, largest), both > 0, but got {ratio!r}')
         if not 0 <= flip_prob <= 1:
             raise ValueError(f'expected flip_prob in [0, 1], but got {flip_prob}')
-        self.flip_prob = flip_prob
-        self.scale = tuple(scale)
-        self.ratio = tuple(ratio)
+        self.scale, self.ratio, self.flip_prob = scale, ratio, flip_prob
 
     def rectangle(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Draw a rectangle (top, left, height, width) in an image, in pixels."""

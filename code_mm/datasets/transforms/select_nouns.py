@@ -11,20 +11,15 @@ from code_mm.structures.unusable_sample import UnusableSample
 class SelectNouns(BaseTransform):
     """Draw some of the caption's nouns (thesis §3.1), without replacement, anew on every visit.
 
-    A caption with too few of them is an :class:`UnusableSample`, which the caption datasets
-    count and replace.
+    A caption with too few of them is an :class:`UnusableSample`.
 
     Required Keys:
 
-    - caption (str)
-    - nouns (list[str]), from :class:`LoadNouns`
+    - caption (str), nouns (list[str])
 
     Added Keys:
 
-    - selected_nouns (list[str]): ``num_nouns`` of them, in random order
-
-    Args:
-        num_nouns (int): Nouns per caption and visit, ``k``.
+    - selected_nouns (list[str]): ``num_nouns`` (k) of them, in random order
     """
 
     def __init__(self, num_nouns: int = 2) -> None:

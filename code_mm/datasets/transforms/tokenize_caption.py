@@ -12,15 +12,11 @@ from code_mm.vocabulary.templates import get_templates
 
 @TRANSFORMS.register_module()
 class TokenizeCaption(BaseTransform):
-    """Turn the caption, and the nouns drawn by ``SelectNouns``, into token ids.
-
-    Without ``selected_nouns`` only the caption is tokenised (for contrastive pre-training).
+    """Turn the caption, and the nouns drawn by ``SelectNouns`` (if any), into token ids.
 
     Required Keys:
 
-    - caption (str)
-    - nouns (list[str], optional): all nouns of the caption
-    - selected_nouns (list[str], optional): the ``k`` drawn ones
+    - caption (str), nouns (list[str]) and selected_nouns (list[str], k; both optional)
 
     Added Keys:
 
@@ -30,8 +26,7 @@ class TokenizeCaption(BaseTransform):
     - noun_ids (torch.int64, (k, l_noun)): the drawn nouns by themselves
     - guide_ids (torch.int64, (k, l)): each drawn noun in a template drawn at random
     - text_lengths (dict): positions up to the last end token in noun_ids ('noun'), guide_ids
-      ('guide') and caption_ids ('caption'), so that a batch can be cut to its longest text
-      without asking the device
+      ('guide') and caption_ids ('caption'), by which a batch is cut to its longest text
 
     Args:
         context_length (int): Positions l of the text tower.
@@ -54,9 +49,7 @@ class TokenizeCaption(BaseTransform):
                 'expected context_length and noun_context_length >= 3 (start, a token, end), but '
                 f'got {context_length} and {noun_context_length}'
             )
-        self.context_length = context_length
-        self.noun_context_length = noun_context_length
-        self.guide_templates = guide_templates
+        self.context_length, self.noun_context_length = context_length, noun_context_length
         self.tokenizer = TOKENIZERS.build(tokenizer or dict(type='CLIPTokenizer'))
         self._templates = get_templates(guide_templates)
 

@@ -30,5 +30,5 @@ def _plain(value):
     if type(value) in (dict, OrderedDict):
         return type(value)((key, _plain(item)) for key, item in value.items())
     if type(value) in (list, tuple):
-        return type(value)(_plain(item) for item in value)
+        return type(value)(map(_plain, value))
     return value

@@ -19,14 +19,11 @@ class StreamPositionHook(Hook):
     """Have a training on :class:`~code_mm.datasets.CaptionStreamDataset` resume in seconds.
 
     MMEngine resumes an iterable dataset by loading and discarding everything that was
-    trained on. Here the checkpoint keeps, for every process and loader worker, how many
-    passes over each source and how many shards of the present pass it has begun, and a
-    resumed run goes on at the next shard. What is guaranteed:
+    trained on. Here the checkpoint keeps how far every loader worker of every process is:
 
     - With the same numbers of processes and workers, no shard (or part of one, with fewer
-      shards than workers) that a worker had begun in the present pass is read again in it, and
-      none that it had not begun is left out. What it had not yet read of the open ones, and what
-      waited in its shuffle buffer and in the loader, is left out of this pass.
+      shards than workers) that was begun in the present pass is read again in it, and none that
+      was not is left out. What was not yet read of the open ones is left out of this pass.
     - With other numbers every worker begins at the pass and at the share of its shards that the
       old ones had reached on average; some shards come twice in this pass and some not at all.
     - The order of all later passes is that of an uninterrupted run. Each resumed run is
@@ -47,14 +44,9 @@ class StreamPositionHook(Hook):
             raise ValueError(
                 f'expected interval and log_interval >= 1, but got {interval} and {log_interval}'
             )
-        self.interval = interval
-        self.log_interval = log_interval
-        self._loader = None
+        self.interval, self.log_interval = interval, log_interval
+        self._dataset: CaptionStreamDataset | None = None
         self._positions: list | None = None
-
-    @property
-    def _dataset(self) -> CaptionStreamDataset:
-        return self._loader.dataset
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Take the positions out of the checkpoint."""
@@ -65,29 +57,21 @@ class StreamPositionHook(Hook):
         loader = runner.train_dataloader
         if not isinstance(loader.dataset, CaptionStreamDataset):
             return
-        self._loader = loader
+        loop = runner.train_loop
+        self._dataset = loader.dataset
         if self._dataset.seed is None:
             self._dataset.seed = runner.seed
         # torch warns in every iteration after the first pass, which is no mistake here
         warnings.filterwarnings('ignore', 'Length of IterableDataset', UserWarning)
-        loop = runner.train_loop
         if runner.iter == 0:
             self._positions = None
         elif self._positions is not None and hasattr(loop, 'fast_forward_on_resume'):
-            self._dataset.resume_at(self._positions, loader.num_workers)
+            positions = torch.tensor(self._positions, dtype=torch.float64)
+            self._dataset.resume_at(positions, loader.num_workers)
             loop.fast_forward_on_resume = True
-            passes = torch.tensor(self._positions)[..., 0].flatten(0, 1)  # (readers, sources)
-            reached = [
-                f'{source.name}: pass {first} to {last}'
-                for source, first, last in zip(
-                    self._dataset.sources, passes.amin(0), passes.amax(0), strict=True
-                )
-            ]
-            print_log(
-                f'{self._dataset.name}: goes on at the next shard of each worker '
-                f'({"; ".join(reached)})',
-                logger='current',
-            )
+            reached = self._dataset.workers.passes(loader.num_workers).mean(0).tolist()
+            text = f'goes on at the next shard of each worker; passes over each source: {reached}'
+            print_log(f'{self._dataset.name}: {text}', logger='current')
         else:
             print_log(
                 f'{self._dataset.name}: the checkpoint holds no positions of the stream, so '
@@ -101,11 +85,11 @@ class StreamPositionHook(Hook):
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Take the positions, which the next checkpoint will hold; log the counts."""
-        if self._loader is None:
+        if self._dataset is None:
             return
         last = runner.iter + 1 == runner.max_iters
         if last or self.every_n_train_iters(runner, self.interval):
-            own = self._dataset.progress.positions(self._loader.num_workers)
+            own = self._dataset.workers.passes(runner.train_dataloader.num_workers)
             self._positions = [rank.tolist() for rank in all_gather(own)]
         if last or self.every_n_train_iters(runner, self.log_interval):
             totals = torch.tensor(self._dataset.ledger.totals())
@@ -114,7 +98,7 @@ class StreamPositionHook(Hook):
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Add the positions."""
-        if self._loader is not None and self._positions is not None:
+        if self._dataset is not None and self._positions is not None:
             checkpoint[_KEY] = self._positions
 
 
@@ -125,14 +109,11 @@ class _NamedFailures:
         self._named_iterator = iterator
         self._dataset = dataset
 
-    def __iter__(self):
-        return self
-
     def __next__(self):
         try:
             return next(self._named_iterator)
         except RuntimeError as error:
-            lines = self._dataset.status.lines()
+            lines = self._dataset.workers.lines()
             if not lines or not str(error).startswith('DataLoader'):
                 raise  # a worker's own error, which says what is wrong
             doing = '\n'.join(lines)

@@ -21,7 +21,7 @@ from code_mm.vocabulary import (
     tokenize_phrases,
 )
 from code_mm.weights.model_weights import refuse_random_weights, watch_loading
-from code_mm.weights.own_layouts import rename_own_on_loading
+from code_mm.weights.segmentor_layouts import rename_own_on_loading
 
 from ..backbones import VisionLanguageBackbone
 from ..heads import ZeroShotHead

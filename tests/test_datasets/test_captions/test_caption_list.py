@@ -4,15 +4,13 @@ import pytest
 
 from code_mm.datasets.captions import CaptionListDataset
 
+ROWS = [
+    dict(image='a/1.jpg', caption='a dog, "Rex", and a cat'),
+    dict(image='/abs/2.jpg', caption='café'),
+]
 CONTENT = {
-    'list.json': json.dumps(
-        [
-            dict(image='a/1.jpg', caption='a dog, "Rex", and a cat'),
-            dict(image='/abs/2.jpg', caption='café'),
-        ]
-    ),
-    'list.jsonl': '{"image": "a/1.jpg", "caption": "a dog, \\"Rex\\", and a cat"}\n'
-    '{"image": "/abs/2.jpg", "caption": "café"}\n\n',
+    'list.json': json.dumps(ROWS),
+    'list.jsonl': '\n'.join([*map(json.dumps, ROWS), '', '']),
     'list.csv': '\ufeffcaption,image\n"a dog, ""Rex"", and a cat",a/1.jpg\ncafé,/abs/2.jpg\n',
     'list.tsv': 'image\tcaption\na/1.jpg\ta dog, "Rex", and a cat\n/abs/2.jpg\tcafé\n',
 }
@@ -33,7 +31,7 @@ def read(tmp_path):
 def test_all_kinds_hold_the_same_rows(read, tmp_path, name):
     dataset = read(name, CONTENT[name], data_prefix=dict(img_path='images'))
     found = [dataset[i] for i in range(len(dataset))]
-    assert [sample['caption'] for sample in found] == ['a dog, "Rex", and a cat', 'café']
+    assert [sample['caption'] for sample in found] == [row['caption'] for row in ROWS]
     paths = [f'{tmp_path}/images/a/1.jpg', '/abs/2.jpg']
     assert [sample['img_path'] for sample in found] == paths
     header = name.endswith('sv')

@@ -50,14 +50,10 @@ def test_compressed_shards_are_unpacked_on_the_way(tmp_path, compress, form):
         assert file.read(2**17) == NOISE[: 2**17]
         with pytest.raises(EOFError):
             file.read(2**22)
-
-
-@pytest.mark.parametrize('compress', [gzip.compress, bz2.compress, lzma.compress])
-def test_a_compressed_trap_is_refused_at_16_mib(tmp_path, compress):
-    (tmp_path / 'x').write_bytes(compress(bytes(2**25)))
+    path.write_bytes(compress(bytes(2**25)))  # a trap
     with (
-        open_shard(str(tmp_path / 'x')) as file,
-        pytest.raises(ValueError, match=r'compressed bytes grew to more than 1\d{7}: no'),
+        open_shard(form.format(path)) as file,
+        pytest.raises(ValueError, match=r'grew to .*1\d{7}:'),
     ):
         file.read(2**28)  # at once, as a header may ask for it
 
@@ -96,15 +92,10 @@ def test_a_command_without_output_is_given_up_and_stopped(path):
     assert time.monotonic() - start < 300
 
 
-def test_a_store_with_errors_of_its_own():
-    class NoCredentials(Exception):
-        pass
-
-    def fail():
-        raise NoCredentials('log in first')
-
-    with pytest.raises(OSError, match='NoCredentials: log in first'):
-        shard_opener._as_os_error(fail)
+def test_a_store_with_errors_of_its_own(monkeypatch):
+    monkeypatch.setattr('fsspec.open', lambda *_: 1 / 0)
+    with pytest.raises(OSError, match='ZeroDivisionError'):
+        open_shard('memory://bucket/00000.tar')
 
 
 def test_what_nothing_can_read_is_said_before_the_run(monkeypatch):

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from code_mm.datasets.shards.shard_paths import expand_shard_paths, is_url, shard_name
@@ -42,17 +44,10 @@ def test_urls_keep_their_order_and_need_not_exist(shards, root, expected):
     assert expand_shard_paths(shards, root) == expected
 
 
-@pytest.mark.parametrize('pattern', ['c/*.tar', 'a/{7..9}.tar', 'nothing.tar', 'empty'])
-def test_a_pattern_without_a_file_is_named(folder, pattern):
-    with pytest.raises(ValueError, match=r'expected shards .*check the pattern') as error:
-        expand_shard_paths(['a', pattern], str(folder))
-    assert repr(pattern) in str(error.value)
-
-
-@pytest.mark.parametrize(('shards', 'error'), [(3, TypeError), ([3], TypeError), ([], ValueError)])
-def test_not_a_list_of_paths(shards, error):
-    with pytest.raises(error, match='expected'):
-        expand_shard_paths(shards)
+def test_a_pattern_without_a_file_is_named(folder):
+    for pattern in ('c/*.tar', 'a/{7..9}.tar', 'nothing.tar', 'empty'):
+        with pytest.raises(ValueError, match=re.escape(f'expected shards {pattern!r}')):
+            expand_shard_paths(['a', pattern], str(folder))
 
 
 @pytest.mark.parametrize(

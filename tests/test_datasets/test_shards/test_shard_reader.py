@@ -34,14 +34,3 @@ def test_gone_or_shortened_file(files):
     os.remove(files[1])
     with pytest.raises(UnusableSample, match='missing_shard'):
         reader.read(files[1], 0, 5)
-
-
-def test_a_forked_process_does_not_move_the_position(files):
-    reader = ShardReader()
-    reader.read(files[0], 0, 1)
-    position = reader._files[files[0]].tell()
-    pid = os.fork()
-    if pid == 0:
-        os._exit(reader.read(files[0], 50, 5) != bytes(range(50, 55)))
-    assert os.waitpid(pid, 0)[1] == 0
-    assert reader._files[files[0]].tell() == position

@@ -1,15 +1,14 @@
 """Damage must cost what it hit, never the rest of a shard, and be told: on disks and in streams."""
 
-import io
 import random
 import struct
 import tarfile
 from pathlib import Path
 
 import pytest
-from hostile_shards import file_member, header, pax_header
+from hostile_shards import header
 
-from code_mm.datasets.shards.shard_opener import ForwardFile
+from code_mm.datasets.shards.shard_opener import forward_file
 from code_mm.datasets.shards.tar_members import tar_members
 
 BLOCK = 512
@@ -19,7 +18,7 @@ def dribble(path):
     """A pipe: cannot seek, and gives a few bytes at a time."""
     data, rng = open(path, 'rb'), random.Random(0)  # noqa: SIM115 - closed with what it is read by
     read = lambda size: data.read(min(size, rng.randrange(1, 700)))  # noqa: E731
-    return io.BufferedReader(ForwardFile(read, data.close))
+    return forward_file(read, data.close)
 
 
 @pytest.fixture(params=['file', 'pipe', 'headers'])
@@ -111,16 +110,6 @@ def test_what_is_no_tar_file(read, tmp_path, content, word):
     assert word in notes[0][2]
 
 
-def test_broken_pax_header_does_not_end_the_shard(read, tmp_path):
-    path = tmp_path / 'pax.tar'
-    pax = pax_header('path', 'x').replace(b' path=', b'xpath=')
-    members = [file_member(name, b'abc') for name in ('a.jpg', 'b.jpg', 'c.jpg')]
-    path.write_bytes(members[0] + pax + members[1] + members[2] + bytes(2 * BLOCK))
-    found, reasons, _ = read(path)
-    assert {'a.jpg', 'c.jpg'} <= found.keys()
-    assert 'corrupt_header' in reasons or len(found) == 3
-
-
 def test_a_member_that_claims_to_be_huge_is_not_read(read, tmp_path):
     path = tmp_path / 'huge.tar'
     path.write_bytes(header('a.jpg', 2**40) + b'abc' + bytes(2 * BLOCK))
@@ -130,12 +119,7 @@ def test_a_member_that_claims_to_be_huge_is_not_read(read, tmp_path):
 
 
 def test_names_that_are_no_utf8_can_be_printed(read, write_tar):
-    path = write_tar('00000.tar', [('abcd.jpg', b'x')])
-    block = bytearray(Path(path).read_bytes()[:BLOCK])
-    block[:4] = b'ab\xe9d'
-    block[148:156] = b' ' * 8
-    block[148:156] = b'%06o\0 ' % sum(block)
-    patch(path, 0, bytes(block))
+    path = write_tar('00000.tar', [('ab\udce9d.jpg', b'x')])  # one byte, e9
     (name,) = read(path)[0]
     assert name.encode() == b'ab\\xe9d.jpg'
 

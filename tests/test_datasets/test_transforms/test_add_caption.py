@@ -68,13 +68,11 @@ def test_an_image_without_usable_caption_stays_a_labelled_one(add, tmp_path):
 
 
 def test_a_list_of_other_images_is_noticed(add, tmp_path):
-    for i in range(499):
-        add(sample(tmp_path / 'elsewhere' / f'{i}.jpg'))
+    others = [sample(tmp_path / 'elsewhere' / f'{i}.jpg') for i in range(600)]
     with pytest.raises(ValueError, match=r'none of 500 images.*data_prefix'):
-        add(sample(tmp_path / 'elsewhere' / '499.jpg'))
+        list(map(add, others))
     add(sample(tmp_path / 'a.jpg'))
-    for i in range(600):  # the paths are right; many images have no caption
-        add(sample(tmp_path / f'{i}.jpg'))
+    list(map(add, others))  # the paths are right; many images have no caption
     (tmp_path / 'empty.jsonl').write_text('{"image": "a.jpg", "caption": ""}\n')
     with pytest.raises(ValueError, match='but got none'):
         AddCaption(str(tmp_path / 'empty.jsonl'))

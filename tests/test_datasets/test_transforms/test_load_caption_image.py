@@ -21,27 +21,19 @@ def load(data, **kwargs):
     return LoadCaptionImage(**kwargs)(dict(img_bytes=data))
 
 
-@pytest.mark.parametrize(
-    ('data', 'expected'),
-    [
-        (encoded(picture(), 'JPEG'), COLOUR[::-1]),
-        (encoded(picture(), 'WEBP'), COLOUR[::-1]),
-        (encoded(picture().convert('L'), 'PNG'), GREY),
-        (encoded(picture().convert('LA'), 'PNG'), GREY),
-        (encoded(picture().convert('RGBA'), 'PNG'), COLOUR[::-1]),
-        (encoded(picture().convert('P'), 'PNG'), COLOUR[::-1]),
-        (encoded(picture().convert('CMYK'), 'JPEG'), COLOUR[::-1]),
-        (cv2.imencode('.png', np.full((24, 32, 3), 0x8000, np.uint16))[1].tobytes(), (128,) * 3),
-    ],
-    ids=['jpeg', 'webp', 'grey', 'grey+alpha', 'alpha', 'palette', 'cmyk', '16 bit'],
-)
-def test_all_kinds_end_as_three_8_bit_channels(data, expected):
-    results = load(data)
-    image = results['img']
-    assert (image.shape, image.dtype) == ((24, 32, 3), np.uint8)
-    assert np.abs(image.reshape(-1, 3).mean(0) - expected).max() < 3
-    assert results['img_shape'] == results['ori_shape'] == (24, 32)
-    assert 'img_bytes' not in results
+def test_all_kinds_end_as_three_8_bit_channels():
+    kinds = 'RGB JPEG, RGB WEBP, L PNG, LA PNG, RGBA PNG, P PNG, CMYK JPEG'
+    files = {k: encoded(picture().convert(k.split()[0]), k.split()[1]) for k in kinds.split(', ')}
+    sixteen = np.full((24, 32, 3), 0x8000, np.uint16)
+    files['16 bit'] = cv2.imencode('.png', sixteen)[1].tobytes()
+    for kind, data in files.items():
+        results = load(data)
+        image = results['img']
+        assert (image.shape, image.dtype) == ((24, 32, 3), np.uint8)
+        expected = GREY if kind[0] == 'L' else (128,) * 3 if kind == '16 bit' else COLOUR[::-1]
+        assert np.abs(image.reshape(-1, 3).mean(0) - expected).max() < 3, kind
+        assert results['img_shape'] == results['ori_shape'] == (24, 32)
+        assert 'img_bytes' not in results
 
 
 def test_exif_orientation_is_applied():
@@ -78,10 +70,6 @@ def test_small_images():
     assert load(encoded(picture((1, 1)), 'PNG'), min_size=1)['img_shape'] == (1, 1)
 
 
-def decoded_nothing(*args, **kwargs):
-    raise AssertionError('decoded')
-
-
 @pytest.mark.parametrize(
     ('data', 'detail'),
     [
@@ -91,7 +79,7 @@ def decoded_nothing(*args, **kwargs):
     ],
 )
 def test_claims_of_many_pixels_are_refused_before_decoding(monkeypatch, data, detail):
-    monkeypatch.setattr('mmcv.imfrombytes', decoded_nothing)
+    monkeypatch.delattr('mmcv.imfrombytes')
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         with pytest.raises(UnusableSample, match=f'large_image .*{detail}'):
@@ -103,7 +91,7 @@ def test_the_limit_of_pixels_is_a_key(monkeypatch):
     assert load(data, max_pixels=1200)['img_shape'] == (30, 40)
     with pytest.raises(UnusableSample, match=r'large_image \(40x30 pixels, max_pixels=1199\)'):
         load(data, max_pixels=1199)
-    monkeypatch.setattr('PIL.Image.open', decoded_nothing)  # None: the header is not looked at
+    monkeypatch.delattr('PIL.Image.open')  # None: the header is not looked at
     assert load(data, max_pixels=None)['img_shape'] == (30, 40)
 
 
@@ -114,12 +102,5 @@ def test_files(tmp_path):
     for name in ('absent.png', ''):  # the second is a folder
         with pytest.raises(UnusableSample, match='missing_image'):
             LoadCaptionImage()(dict(img_path=str(tmp_path / name)))
-
-
-def test_mistakes():
-    with pytest.raises(ValueError, match='expected min_size >= 1'):
-        LoadCaptionImage(min_size=0)
-    with pytest.raises(ValueError, match='expected max_pixels >= 1 or None'):
-        LoadCaptionImage(max_pixels=0)
     with pytest.raises(KeyError, match='expected img_bytes or img_path'):
         LoadCaptionImage()(dict(caption='a dog'))

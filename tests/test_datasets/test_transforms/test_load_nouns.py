@@ -4,9 +4,7 @@ from torch.utils.data import DataLoader
 from code_mm.datasets.captions import (
     CaptionListDataset,
     CaptionShardsDataset,
-    CaptionStreamDataset,
 )
-from code_mm.datasets.transforms import LoadNouns
 from code_mm.nouns.noun_cache import NounSettings, caption_checksum, nouns_file, write_nouns
 
 CAPTIONS = ['a dog', 'Café / 犬', 'running', 'a red car']
@@ -37,13 +35,6 @@ def counts(dataset):
     return dataset.pipeline.transforms[0].cache.counts()
 
 
-def test_tagged_in_the_captions_order():
-    transform = LoadNouns(tagger='textblob')
-    assert transform(dict(caption='a dog and a cat on the sofa'))['nouns'] == ['dog', 'cat', 'sofa']
-    phrases = LoadNouns(tagger='textblob', word_type='noun_phrase')
-    assert phrases(dict(caption='a red ball'))['nouns'] == ['red ball']
-
-
 def test_random_access_by_workers_that_share_the_counts(write, shard):
     write(keys=['x', *KEYS[1:]])
     dataset = CaptionShardsDataset(shard, pipeline=[LOAD])
@@ -60,13 +51,6 @@ def test_nouns_of_the_sample_come_first(write, write_tar):
     assert CaptionShardsDataset(path, pipeline=[LOAD])[0]['nouns'] == ['own']
     other = CaptionShardsDataset(path, nouns_field=None, pipeline=[LOAD])
     assert other[0]['nouns'] == NOUNS[0]
-
-
-def test_stream(write, shard):
-    write()
-    dataset = CaptionStreamDataset(dict(shards=shard), [LOAD], repeat=False, shuffle_buffer=0)
-    assert [sample['nouns'] for sample in dataset] == NOUNS
-    assert counts(dataset) == dict(found=4, missing=0, changed=0)
 
 
 def test_list(write, tmp_path):

@@ -1,12 +1,9 @@
-from collections import Counter
-
 import numpy as np
 import pytest
 import torch
 
 from code_mm.datasets.transforms import TokenizeCaption
 from code_mm.tokenizers import CLIPTokenizer
-from code_mm.vocabulary import get_templates
 
 tokenize = CLIPTokenizer().tokenize
 
@@ -34,18 +31,6 @@ def test_ids_and_labels():
     assert results['text_lengths'] == dict(noun=3, guide=guide, caption=10)
 
 
-def test_every_imagenet_template_is_drawn():
-    texts = [template.format('dog') for template in get_templates('imagenet')]
-    rows = {tuple(row): number for number, row in enumerate(tokenize(texts, 20).tolist())}
-    transform, counts = TokenizeCaption(20, 5), Counter()
-    np.random.seed(0)
-    for _ in range(600):
-        results = transform(sample(*4 * ['dog']))
-        counts.update(rows[tuple(row)] for row in results['guide_ids'].tolist())
-    assert len(counts) == 80
-    assert max(counts.values()) < 60  # 30 expected
-
-
 def test_braces_in_a_noun_are_kept():
     results = TokenizeCaption(12, 8, ['a {}.'])(sample('{}', '{x}'))
     assert torch.equal(results['guide_ids'], tokenize(['a {}.', 'a {x}.'], 12))
@@ -58,14 +43,6 @@ def test_a_caption_alone_and_a_long_one():
     assert results['token_labels'].tolist() == [-1, -1, 2, -1, -1]
 
 
-@pytest.mark.parametrize(
-    ('kwargs', 'message'),
-    [
-        (dict(noun_context_length=0), 'noun_context_length >= 3'),
-        (dict(guide_templates='imagnet'), "'imagenet', 'vild', 'custom'"),
-        (dict(guide_templates=['no place']), "but got 'no place'"),
-    ],
-)
-def test_mistakes(kwargs, message):
-    with pytest.raises(ValueError, match=message):
-        TokenizeCaption(**kwargs)
+def test_mistakes():
+    with pytest.raises(ValueError, match='noun_context_length >= 3'):
+        TokenizeCaption(noun_context_length=0)

@@ -18,7 +18,7 @@ from tiny_model import SIZES, images, tiny_clip
 
 from code_mm.registry import MODELS
 from code_mm.weights.clip_layouts import to_mmpretrain_names
-from code_mm.weights.own_layouts import rename_own
+from code_mm.weights.segmentor_layouts import rename_own
 
 NAMES = ['star', 'boat', 'fish']
 

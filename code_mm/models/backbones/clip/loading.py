@@ -9,10 +9,10 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from code_mm.weights import LoadReport, StatedCLIP, clip_layout, stated_clip, to_own_names
-from code_mm.weights.files import read_checkpoint, tensors_of
+from code_mm.weights import LoadReport, clip_layout, read_checkpoint, stated_clip, to_own_names
+from code_mm.weights.clip_layouts import StatedCLIP, likely_heads
+from code_mm.weights.files import tensors_of
 from code_mm.weights.model_weights import pretrained_file
-from code_mm.weights.stated_clip import likely_heads
 
 # Constructor key -> the tensor that shows it, and its axis.
 _SIZES = (
@@ -38,7 +38,7 @@ def init_from_clip_file(clip: BaseModule) -> None:
         )
 
 
-def load_clip_weights(clip: BaseModule, path: str | Path) -> LoadReport:
+def load_clip_weights(clip: BaseModule, path: str | Path) -> None:
     """Fill a CLIP from a file in the layout of OpenAI, open_clip, Hugging Face or our own.
 
     Raises:
@@ -46,25 +46,28 @@ def load_clip_weights(clip: BaseModule, path: str | Path) -> LoadReport:
     """
     checkpoint = read_checkpoint(path)
     theirs = tensors_of(checkpoint)
-    state, own = to_own_names(theirs), clip.state_dict()
+    state, layout, kind = to_own_names(theirs), clip_layout(theirs), type(clip).__name__
     if not hasattr(clip, 'visual'):
         state = {name: value for name, value in state.items() if not name.startswith('visual.')}
-    layout = f'{clip_layout(theirs)} layout'
-    missing = sorted(own.keys() - state.keys())
-    unexpected = sorted(state.keys() - own.keys())
-    wrong = sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape)
+    report = LoadReport.compare(clip, state, path, f'{layout} layout')
+    missing, unexpected, wrong = report.missing, report.unexpected, list(report.wrong)
     if missing or unexpected or wrong:
         raise ValueError(
-            f'{path} does not fit this {type(clip).__name__}: {len(missing)} missing '
-            f'{missing[:3]}, {len(unexpected)} unexpected {unexpected[:3]}, {len(wrong)} of '
-            f'another size {wrong[:3]}. Expected {clip_sizes(own)}, but the file ({layout}) has '
-            f"{clip_sizes(state)}; set these keys of the model to the file's"
+            f'{path} does not fit this {kind}: {len(missing)} missing {missing[:3]}, '
+            f'{len(unexpected)} unexpected {unexpected[:3]}, {len(wrong)} of another size '
+            f'{wrong[:3]}. Expected {clip_sizes(clip.state_dict())}, but the file ({layout} '
+            f"layout) has {clip_sizes(state)}; set these keys of the model to the file's"
         )
-    _check_stated(clip, stated_clip(path, theirs, checkpoint.get('meta')), path, layout)
+    stated = stated_clip(path, theirs, checkpoint.get('meta'))
+    _check_stated(clip, stated, path)
+    if stated.activation is None and layout in ('open_clip', 'Hugging Face'):
+        _warn(
+            f'{path} does not state its activation: {clip.activation!r} of this {kind} is '
+            'assumed. OpenAI trained with quick_gelu, LAION and DataComp mostly with gelu; if it '
+            "is one of theirs, set activation='gelu'"
+        )
     clip.load_state_dict(state)
-    report = LoadReport.compare(clip, state, path, layout)
     report.log()
-    return report
 
 
 def clip_sizes(state: dict[str, Tensor]) -> dict[str, int]:
@@ -80,19 +83,9 @@ def clip_sizes(state: dict[str, Tensor]) -> dict[str, int]:
     return sizes
 
 
-def clip_keys(state: dict[str, Tensor], stated: StatedCLIP) -> dict[str, int | str | None]:
-    """All keys of :class:`CLIP` for tensors by our names; heads not stated are the published."""
-    sizes = clip_sizes(state)
-    if 'vision_width' in sizes:
-        sizes['vision_heads'] = stated.vision_heads or likely_heads(sizes['vision_width'])
-    if 'text_width' in sizes:
-        sizes['text_heads'] = stated.text_heads or max(sizes['text_width'] // 64, 1)
-    return {**sizes, 'activation': stated.activation}
-
-
-def _check_stated(clip: BaseModule, stated: StatedCLIP, path: str | Path, layout: str) -> None:
+def _check_stated(clip: BaseModule, stated: StatedCLIP, path: str | Path) -> None:
     """Compare what no size shows: the activation and the number of heads."""
-    if stated.activation is not None and stated.activation != clip.activation:
+    if stated.activation not in (None, clip.activation):
         raise ValueError(
             f'expected activation={stated.activation!r}, as {stated.where} states for {path}, but '
             f'this {type(clip).__name__} has {clip.activation!r}; set its key activation'
@@ -105,12 +98,6 @@ def _check_stated(clip: BaseModule, stated: StatedCLIP, path: str | Path, layout
                 f'expected {heads} attention heads, as {stated.where} states for {path}, but the '
                 f'{name} tower has {tower.heads}; set {name}_heads={heads}'
             )
-    if stated.activation is None and layout.startswith(('open_clip', 'Hugging')):
-        _warn(
-            f'{path} does not state its activation: {clip.activation!r} of this '
-            f'{type(clip).__name__} is assumed. OpenAI trained with quick_gelu, LAION and '
-            "DataComp mostly with gelu; if it is one of theirs, set activation='gelu'"
-        )
     if vision and stated.vision_heads is None and vision.heads != likely_heads(vision.width):
         _warn(
             f'{path} does not state its attention heads: {vision.heads} are assumed, while the '

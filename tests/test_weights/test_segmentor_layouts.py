@@ -9,48 +9,34 @@ from mmengine.runner import load_checkpoint, save_checkpoint
 from tiny_model import RESNET, SIZES, build, co_decomposition, tiny_code
 
 from code_mm.weights.model_weights import load_model_weights
-from code_mm.weights.own_layouts import rename_own
+from code_mm.weights.segmentor_layouts import rename_own
 
 PROJECTED = dict(type='ZeroShotHead', in_channels=64, embed_dim=32, project=True)
 
 
-def code(seed):
-    return tiny_code(seed)
-
-
 def maskclip(seed):
-    config = dict(
-        type='ZeroShotSegmentor',
-        backbone=dict(type='CLIP', **SIZES),
-        decode_head=dict(type='ZeroShotHead', in_channels=32),
-    )
-    return build(ConfigDict(config), seed)
+    head = dict(type='ZeroShotHead', in_channels=32)
+    backbone = dict(type='CLIP', **SIZES)
+    return build(ConfigDict(type='ZeroShotSegmentor', backbone=backbone, decode_head=head), seed)
+
+
+def on_resnet(kind, seed, image_tower=True, **keys):
+    clip = dict(type='CLIP', image_tower=image_tower, **SIZES)
+    keys.update(backbone=RESNET, decode_head=PROJECTED, vision_language_backbone=clip)
+    return build(ConfigDict(type=kind, **keys), seed)
 
 
 def supervised(seed):
-    config = dict(
-        type='ZeroShotSegmentor',
-        backbone=RESNET,
-        decode_head=PROJECTED,
-        vision_language_backbone=dict(type='CLIP', image_tower=False, **SIZES),
-    )
-    return build(ConfigDict(config), seed)
+    return on_resnet('ZeroShotSegmentor', seed, image_tower=False)
 
 
 def caption_aligned(seed):
-    config = dict(
-        type='CaptionAlignedSegmentor',
-        backbone=RESNET,
-        decode_head=PROJECTED,
-        vision_language_backbone=dict(type='CLIP', **SIZES),
-        co_decomposition=co_decomposition(),
-    )
-    return build(ConfigDict(config), seed)
+    return on_resnet('CaptionAlignedSegmentor', seed, co_decomposition=co_decomposition())
 
 
 # Today's names -> those of version 0.1. A tower alone had no logit scale.
 OLD = {
-    code: [
+    tiny_code: [
         (r'co_decomposition\.similarity_to_mask', 'decode_head.similarity_to_mask'),
         (r'co_decomposition\.', ''),
         (r'image_segmenter\.tail\.', 'image_segmenter.'),
@@ -65,10 +51,7 @@ OLD = {
         (r'vision_language_backbone\.logit_scale', None),
     ],
     caption_aligned: [
-        (
-            r'co_decomposition\.similarity_to_mask',
-            'alignment.decode_head.similarity_to_mask',
-        ),
+        (r'co_decomposition\.similarity_to_mask', 'alignment.decode_head.similarity_to_mask'),
         (r'co_decomposition\.', 'alignment.'),
         (r'vision_language_backbone\.', 'alignment.backbone.'),
     ],
@@ -78,32 +61,24 @@ OLD = {
 def old_state(kind, model):
     state = {}
     for name, value in model.state_dict().items():
-        for today, then in OLD[kind]:
-            if re.match(today, name):
-                name = None if then is None else re.sub(f'^{today}', then, name, count=1)
-                break
-        if name is not None:
-            state[name] = value.clone()
+        renames = (entry for entry in OLD[kind] if re.match(entry[0], name))
+        today, then = next(renames, ('', ''))
+        if then is not None:
+            state[re.sub(f'^{today}', then, name, count=1)] = value.clone()
     return state
 
 
-def by_mmengine(model, state, path):
-    save_checkpoint(dict(state_dict=state, meta={}), str(path))
-    load_checkpoint(model, str(path), strict=False)
-
-
-def by_our_loader(model, state, path):
-    save_checkpoint(dict(state_dict=state, meta={}), str(path))
-    load_model_weights(model, path)
-
-
 @pytest.mark.parametrize('kind', OLD)
-@pytest.mark.parametrize('load', [by_mmengine, by_our_loader])
-def test_old_names(kind, load, tmp_path):
-    old, model = kind(1), kind(2)
+@pytest.mark.parametrize('by_mmengine', [True, False])
+def test_old_names(kind, by_mmengine, tmp_path):
+    old, model, path = kind(1), kind(2), tmp_path / 'old.pth'
     state = old_state(kind, old)
     assert state.keys() != model.state_dict().keys()
-    load(model, state, tmp_path / 'old.pth')
+    save_checkpoint(dict(state_dict=state, meta={}), str(path))
+    if by_mmengine:
+        load_checkpoint(model, str(path), strict=False)
+    else:
+        load_model_weights(model, path)
     expected = old.state_dict()
     for name, value in model.state_dict().items():
         if 'backbone.logit_scale' not in name:
