@@ -8,6 +8,7 @@ import numpy as np
 from mmseg.datasets import COCOStuffDataset, PascalVOCDataset
 from PIL import Image
 
+from code_mm.datasets.benchmarks.table import BENCHMARKS
 from code_mm.datasets.preparation.coco_object_labels import write_coco_object_labels
 
 SIZES = [(40, 56), (64, 48), (48, 72), (36, 36)]  # height, width
@@ -17,55 +18,26 @@ CITIES = ('frankfurt', 'lindau', 'munster')
 
 
 class Files(NamedTuple):
-    """A benchmark's files; ``n`` in their paths is the image's number from 1 on."""
+    """How a benchmark's files are called and coded; ``n`` is the image's number from 1 on."""
 
-    folder: str  # below data/
-    image: str
-    labels: str
+    stem: str
     num_labels: int
+    image: str = '.jpg'
+    labels: str = '.png'
     first: int = 0  # value in the files of the first label
     has_ignored: bool = True
-    split: str = ''  # list of a split
 
 
-VOC = Files(
-    'VOCdevkit/VOC2012',
-    'JPEGImages/2007_{n:06d}.jpg',
-    'SegmentationClass/2007_{n:06d}.png',
-    num_labels=21,
-    split='ImageSets/Segmentation/val.txt',
+FILES = dict(
+    voc=Files('2007_{n:06d}', 21),
+    context=Files('2007_{n:06d}', 60, has_ignored=False),  # as mmseg's pascal_context.py has it
+    coco=Files('{n:012d}', 171, labels='_labelTrainIds.png'),
+    cityscapes=Files(
+        '{city}/{city}_{n:06d}_000019', 19, '_leftImg8bit.png', '_gtFine_labelTrainIds.png'
+    ),
+    ade20k=Files('ADE_val_{n:08d}', 150, first=1),  # 0 is what is ignored
 )
-CONTEXT = Files(  # as mmseg's pascal_context.py converts them
-    'VOCdevkit/VOC2010',
-    'JPEGImages/2007_{n:06d}.jpg',
-    'SegmentationClassContext/2007_{n:06d}.png',
-    num_labels=60,
-    has_ignored=False,
-    split='ImageSets/SegmentationContext/val.txt',
-)
-STUFF = Files(
-    'coco_stuff164k',
-    'images/val2017/{n:012d}.jpg',
-    'annotations/val2017/{n:012d}_labelTrainIds.png',
-    num_labels=171,
-)
-CITYSCAPES = Files(
-    'cityscapes',
-    'leftImg8bit/val/{city}/{city}_{n:06d}_000019_leftImg8bit.png',
-    'gtFine/val/{city}/{city}_{n:06d}_000019_gtFine_labelTrainIds.png',
-    num_labels=19,
-)
-ADE20K = Files(
-    'ade/ADEChallengeData2016',
-    'images/validation/ADE_val_{n:08d}.jpg',
-    'annotations/validation/ADE_val_{n:08d}.png',
-    num_labels=150,
-    first=1,  # 0 is what is ignored
-)
-# coco_object has the images of COCO-Stuff and label maps of its own
-FILES = dict(voc21=VOC, context60=CONTEXT, coco_object=STUFF, voc20=VOC, context59=CONTEXT)
-FILES |= dict(coco_stuff=STUFF, cityscapes=CITYSCAPES, ade20k=ADE20K)
-NAMES = tuple(FILES)
+NAMES = tuple(BENCHMARKS)
 
 
 def make_miniature(name: str, root: Path, num_images: int = 3) -> Path:
@@ -75,25 +47,26 @@ def make_miniature(name: str, root: Path, num_images: int = 3) -> Path:
     different size never share files, as VOC 21 and 20 would. Returns the ``data_root`` for the
     benchmark's config, e.g. ``root/voc21/VOCdevkit/VOC2012``.
     """
-    files, rng = FILES[name], np.random.default_rng(0)
-    data_root = Path(root) / name / files.folder
+    known, rng = BENCHMARKS[name], np.random.default_rng(0)
+    files = next(files for kind, files in FILES.items() if name.startswith(kind))
+    data_root = Path(root) / name / known.data_root.removeprefix('data/')
     sizes = {n: SIZES[n % len(SIZES)] for n in range(1, num_images + 1)}
     objects = make_coco_object(data_root, sizes) if name == 'coco_object' else {}
     for n, size in sizes.items():
-        names = dict(n=n, city=CITIES[n % len(CITIES)])
+        stem = files.stem.format(n=n, city=CITIES[n % len(CITIES)])
         labels = objects[n] if objects else draw_labels(rng, *size, files)
-        save(draw_image(rng, labels), data_root / files.image.format(**names))
+        save(draw_image(rng, labels), data_root / known.img_path / f'{stem}{files.image}')
         if not objects:
             image = Image.fromarray(np.uint8(labels + files.first))  # 255 + 1 is 0
-            if files is VOC:
+            if name.startswith('voc'):
                 image.putpalette(np.uint8(PascalVOCDataset.METAINFO['palette']).tobytes())
-            save(image, data_root / files.labels.format(**names))
-    if files.split:
+            save(image, data_root / known.seg_map_path / f'{stem}{files.labels}')
+    if known.ann_file:
         # an image of another split, which must not be evaluated, is among them
-        save(Image.new('RGB', (8, 8)), data_root / 'JPEGImages' / '2012_004331.jpg')
-        path = data_root / files.split
+        save(Image.new('RGB', (8, 8)), data_root / known.img_path / '2012_004331.jpg')
+        path = data_root / known.ann_file
         path.parent.mkdir(parents=True)
-        path.write_text(''.join(f'2007_{n:06d}\n' for n in sizes))
+        path.write_text(''.join(f'{files.stem.format(n=n)}\n' for n in sizes))
     return data_root
 
 

@@ -96,7 +96,6 @@ def shift_offsets(data):
 DAMAGES = dict(
     cut=lambda data: data[:-9],
     offsets=shift_offsets,
-    text=lambda _: b'no Arrow',
     empty=lambda _: b'',
     columns=lambda _: arrow('words', SETTINGS._asdict()),
     settings=lambda _: arrow(),

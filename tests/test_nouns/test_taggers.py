@@ -1,4 +1,3 @@
-import sys
 from functools import cache
 
 import nltk
@@ -52,22 +51,7 @@ def test_auto_falls_back_and_says_so_once(monkeypatch, log):
         build_tagger('spacy')
 
 
-class AfterThe:
-    """Every word behind one of ``markers`` is a noun."""
-
-    def __init__(self, markers=('the',)):
-        self.markers = markers
-
-    def __call__(self, text):
-        words = text.split()
-        tags = ['NN' if before in self.markers else 'X' for before in ['', *words]]
-        return list(zip(words, tags, strict=False))
-
-
-def test_a_tagger_of_ones_own_by_the_path_of_its_class(monkeypatch, request):
-    monkeypatch.setitem(sys.modules, __name__, request.module)
-    name = f'{__name__}.AfterThe'
-    assert NounSelector(name)('a dog by the sea') == ['sea']
-    config = dict(type=name, markers=['a', 'the'])
-    assert NounSelector(config)('a dog by the sea') == ['dog', 'sea']
-    assert (settled_tagger(name), settled_tagger(config)) == (name, config)
+def test_a_tagger_by_the_path_of_its_class():  # by its name: test_docs_datasets.py
+    path = 'code_mm.nouns.taggers.TextBlobTagger'
+    assert NounSelector(path)('a dog by the sea') == ['dog', 'sea']
+    assert settled_tagger(path) == path

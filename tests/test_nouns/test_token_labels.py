@@ -21,12 +21,6 @@ def slow_labels(ids, names, selected):
     return labels
 
 
-def test_example_of_the_docstring():
-    ids = TOKENIZER.tokenize('a dog and a cat', 8)[0]
-    labels = token_labels(ids, ['dog', 'cat'], ['cat'], TOKENIZER)
-    assert labels.tolist() == [-1, -1, 0, -1, -1, 1, -1, -1]
-
-
 @pytest.mark.parametrize(
     ('caption', 'names', 'selected'),
     [

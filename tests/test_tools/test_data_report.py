@@ -29,20 +29,19 @@ def test_whole_data_are_right_but_for_their_number(name, tmp_path):
     report = check_benchmark(name, cfg)
     assert report.problems == [f'expected {COUNTS.get(name, "5104 or 5105")} images, but got 3']
     assert (report.num_images, report.num_labels, report.num_read) == (3, 3, 3)
-    # counted slowly, from the files
     suffix = 'TrainIds.png' if name in ('coco_object', 'coco_stuff', 'cityscapes') else '.png'
     files = sorted(Path(cfg['data_root'], cfg['data_prefix']['seg_map_path']).rglob(f'*{suffix}'))
     maps = [np.array(Image.open(path)).astype(int) for path in files]
     if name in ('voc20', 'context59', 'ade20k'):  # the file counts from 1
         maps = [np.where((m == 0) | (m == 255), 255, m - 1) for m in maps]
     assert len(maps) == 3
-    pixels = [sum(int((m == c).sum()) for m in maps) for c in range(len(report.classes))]
+    counts = np.array([[(m == c).sum() for c in range(256)] for m in maps])  # slowly
+    number, kinds = len(report.classes), (counts[:, :255] > 0).sum(1)
+    pixels = counts.sum(0)[:number].tolist()
     assert report.pixels.tolist() == pixels
-    assert report.images.tolist() == [sum((m == c).any() for m in maps) for c in range(len(pixels))]
-    total = sum(m.size for m in maps)
-    assert report.ignored == pytest.approx(sum((m == 255).sum() for m in maps) / total)
-    kinds = [len(set(m.ravel()) - {255}) for m in [*maps, report.example['labels']]]
-    assert kinds[-1] == max(kinds)
+    assert report.images.tolist() == (counts > 0).sum(0)[:number].tolist()
+    assert report.ignored == pytest.approx(counts[:, 255].sum() / counts.sum())
+    assert len({*report.example['labels'].flat} - {255}) == kinds.max()
     (note,) = report.notes
     assert note.startswith(f'{pixels.count(0)} classes are in no label file read')
 
@@ -67,12 +66,7 @@ def cut(path):
         ('context59', '*Context/*.png', redraw(lambda m: m - 1), 'coded by another tool'),
         ('context60', '*ClassContext', shutil.rmtree, 'ClassContext does not exist'),
         ('context60', 'val.txt', Path.unlink, r'val\.txt does not exist'),
-        (
-            'cityscapes',
-            '*.png',
-            rename('TrainIds', 'Ids'),
-            r'_labelIds.png\), but not',
-        ),
+        ('cityscapes', '*.png', rename('TrainIds', 'Ids'), r'there \(.*_labelIds\.png\), but not'),
         ('ade20k', 'ADE*.png', rename('.png', '_seg.png'), r'there \(.*_seg\.png\)'),
         ('voc21', '*.png', redraw(lambda m: np.stack([m] * 3, -1)), 'colour pictures'),
         ('voc20', '*.png', redraw(lambda m: np.where(m == 255, 0, m)), 'no pixel is 255'),

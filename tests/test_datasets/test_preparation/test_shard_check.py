@@ -55,20 +55,10 @@ def test_every_planted_problem_is_found_and_all_is_counted(planted):
     ]
     assert {p.detail for p in problems if p.reason == 'duplicate_pair'} == {'same as a.tar/good'}
     summary = report.summary(num_top=2)
-    expected = dict(
-        shards=3,
-        pairs=10,
-        checked=10,
-        usable=4,
-        captions=8,
-        repeated_images=2,
-        captions_with_invalid_utf8=1,
-        captions_without_nouns=1,
-        broken=6,
-        noun_cache={},
-        most_frequent_nouns=dict(dog=4, cat=2),
-    )
-    assert {key: summary[key] for key in expected} == expected
+    counts = dict(shards=3, pairs=10, checked=10, usable=4, captions=8, broken=6)
+    oddities = dict(captions_with_invalid_utf8=1, captions_without_nouns=1, repeated_images=2)
+    nouns = dict(noun_cache={}, most_frequent_nouns=dict(dog=4, cat=2))
+    assert summary | counts | oddities | nouns == summary
     widths = (60, 40, 60, 60, 20)  # good, bytes, again, image, own
     found = summary['statistics']['image width']
     assert (found['min'], found['median'], found['max']) == (20, 60, 60)
