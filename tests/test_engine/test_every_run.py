@@ -1,6 +1,5 @@
 """A plain Runner, once code_mm is imported: what it checks, reads and falls back to."""
 
-import inspect
 import os
 import platform
 import subprocess
@@ -15,11 +14,9 @@ from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from mmseg.registry import MODELS
-from torch.utils.data import Dataset
 
 from code_mm.engine import every_run
 from code_mm.engine.every_run import keep_freed_memory, start_cpu_processes
-from code_mm.registry import DATASETS
 
 
 @MODELS.register_module(force=True)
@@ -33,31 +30,20 @@ class OneWeight(BaseModel):
         return dict(loss=self.weight.square().sum()) if mode == 'loss' else [self.weight]
 
 
-@DATASETS.register_module(force=True)
-class Ones(Dataset):
-    metainfo = dict()
-
-    def __len__(self):
-        return 2
-
-    def __getitem__(self, index):
-        return dict(inputs=torch.ones(1))
-
-
 built = []
 
 
 @pytest.fixture
 def config(tmp_path, monkeypatch):
     """``config(**keys)`` of a training of two steps; no GPU, whatever the machine has."""
-    monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)  # a second per Runner
     monkeypatch.setattr(every_run, 'keep_freed_memory', lambda: None)
     monkeypatch.chdir(tmp_path)
     built.clear()
 
     def make(**keys):
         name = f'{tmp_path.name}_{len(list(tmp_path.iterdir()))}'
-        loader = dict(batch_size=1, sampler=dict(type='InfiniteSampler'), dataset=dict(type='Ones'))
+        sampler, ones = dict(type='InfiniteSampler'), [dict(inputs=torch.ones(1))] * 2
+        loader = dict(batch_size=1, sampler=sampler, dataset=ones)
         return Config(
             dict(
                 model=dict(type='OneWeight'),
@@ -135,7 +121,7 @@ def test_mixed_precision_becomes_full_precision_without_a_gpu(config, tmp_path):
     assert 'training in full precision (OptimWrapper) instead' in log_of(tmp_path)
 
 
-# --- several processes; joining them: tests/test_tools/test_train_and_test.py
+# --- several processes; joining them: tests/test_end_to_end/test_processes.py
 
 RANKS = {
     'pytorch': dict(RANK='3', WORLD_SIZE='4', LOCAL_RANK='1'),
@@ -147,29 +133,24 @@ RANKS = {
 def joined(monkeypatch):
     """Records what the group would be joined with; starts no group."""
     calls = []
-    names = [name for variables in RANKS.values() for name in variables]
-    for name in (*names, 'MASTER_ADDR', 'MASTER_PORT', 'SLURM_NNODES'):
-        monkeypatch.setenv(name, '')  # so that whatever is set below is undone afterwards
-        monkeypatch.delenv(name)
+    monkeypatch.setattr(os, 'environ', {})
     monkeypatch.setattr(dist, 'is_initialized', lambda: False)
     monkeypatch.setattr(dist, 'init_process_group', lambda *a, **k: calls.append((a, k)))
     return calls
 
 
 @pytest.mark.parametrize('launcher', RANKS)
-def test_ranks_come_from_the_launcher(joined, monkeypatch, launcher):
-    for name, value in RANKS[launcher].items():
-        monkeypatch.setenv(name, value)
+def test_ranks_come_from_the_launcher(joined, launcher):
+    os.environ.update(RANKS[launcher])
     start_cpu_processes(launcher)
     assert joined == [(('gloo',), {'rank': 3, 'world_size': 4})]
     assert (os.environ['LOCAL_RANK'], os.environ['MASTER_ADDR']) == ('1', '127.0.0.1')
 
 
-def test_mistakes_of_the_launch_are_told(joined, monkeypatch):
+def test_mistakes_of_the_launch_are_told(joined):
     with pytest.raises(RuntimeError, match=r'got no RANK, WORLD_SIZE, LOCAL_RANK.*dist_\*\.sh'):
         start_cpu_processes('pytorch')
-    for name, value in dict(RANKS['slurm'], SLURM_NNODES='2').items():
-        monkeypatch.setenv(name, value)
+    os.environ.update(RANKS['slurm'], SLURM_NNODES='2')
     with pytest.raises(RuntimeError, match='export MASTER_ADDR'):
         start_cpu_processes('slurm')
 
@@ -178,11 +159,9 @@ def test_mistakes_of_the_launch_are_told(joined, monkeypatch):
 
 # Page faults of taking and freeing 40 MB for the second to the tenth time.
 PROGRAM = """
-import ctypes, os, platform, resource, sys
-_M_TRIM_THRESHOLD, _M_MMAP_MAX, _NEVER, _SET_BY_THE_USER = {constants!r}
-{function}
+import resource, sys, torch
+from code_mm.engine.every_run import keep_freed_memory
 done = keep_freed_memory() if sys.argv[1] == 'keep' else None
-import torch
 def step():
     parts = [torch.zeros(1_000_000) + 1 for _ in range(10)]
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -194,28 +173,17 @@ print(done, faults() - before)
 """
 
 
-def page_faults(what):
-    names = ('_M_TRIM_THRESHOLD', '_M_MMAP_MAX', '_NEVER', '_SET_BY_THE_USER')
-    program = PROGRAM.format(
-        constants=tuple(getattr(every_run, name) for name in names),
-        function=inspect.getsource(keep_freed_memory),
-    )
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(('MALLOC_', 'GLIBC_'))}
-    result = subprocess.run(
-        [sys.executable, '-c', program, what],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=environment,
-    )
-    done, faults = result.stdout.split()
-    assert done == ('True' if what == 'keep' else 'None')
-    return int(faults)
-
-
 @pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='not the GNU C library')
 def test_kept_memory_is_not_asked_for_again():
-    assert page_faults('keep') < page_faults('as it is') / 2
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(('MALLOC_', 'GLIBC_'))}
+    found = []
+    for what in ('keep', 'as it is'):
+        command = [sys.executable, '-c', PROGRAM, what]
+        printed = subprocess.check_output(command, text=True, env=environment).split()
+        found.append((printed[-2], int(printed[-1])))
+    (done, kept), (_, otherwise) = found
+    assert done == 'True'
+    assert kept < otherwise / 2
 
 
 @pytest.mark.parametrize('variable', ['MALLOC_TRIM_THRESHOLD_', 'LD_PRELOAD', 'GLIBC_TUNABLES'])
