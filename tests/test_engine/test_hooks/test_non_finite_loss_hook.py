@@ -9,6 +9,7 @@ from mmseg.structures import SegDataSample
 from code_mm.engine.hooks import NonFiniteLossHook
 from code_mm.registry import MODELS
 
+
 @MODELS.register_module(force=True)
 class Line(BaseModel):
     """loss = weight · x, so that the gradient is x."""
