@@ -3,7 +3,6 @@
 import sys
 from pathlib import Path
 
-import mmengine.runner.checkpoint
 import pytest
 import torch
 from mmengine.registry import init_default_scope
@@ -31,20 +30,6 @@ def pytest_collection_modifyitems(items):
         values = item.callspec.params.values() if hasattr(item, 'callspec') else ()
         if any(value is torch.float16 for value in values):
             item.add_marker(pytest.mark.skip('float16 on a CPU needs torch 2.3'))
-
-
-@pytest.fixture(scope='session')
-def load_as_others_do():
-    """Reads a checkpoint as MMEngine's continuation does without this package: weights only."""
-    safe_globals = getattr(mmengine.runner.checkpoint, 'get_torch_safe_globals', None)
-    if safe_globals is None:
-        pytest.skip("OpenMMLab's MMEngine unpickles whatever it is given")
-
-    def load(path):
-        with torch.serialization.safe_globals(safe_globals()):
-            return torch.load(path, weights_only=True)
-
-    return load
 
 
 @pytest.fixture(scope='session')

@@ -4,7 +4,6 @@ import json
 import re
 from pathlib import Path
 
-import pytest
 from mmengine.config import Config
 
 from code_mm.engine.config_check import check_config
@@ -24,26 +23,14 @@ def config(snippet, tmp_path):
     return cfg
 
 
-@pytest.fixture
-def compare(tmp_path):
-    """Runs the comparison of two records."""
-
-    def run(*values):
-        files = [tmp_path / f'{i}.json' for i in range(len(values))]
-        for file, value in zip(files, values, strict=True):
-            file.write_text(json.dumps(dict(benchmarks=dict(voc21=value))))
-        names = dict(FILES=files, lines=[], print=lambda text: names['lines'].append(text))
-        exec(SNIPPETS[0], names)
-        return names['lines'][0]
-
-    return run
-
-
-def test_comparing_two_records(compare):
-    one = dict(model=dict(window=[1, 2], threshold=0.4), metrics=dict(mIoU=1.0))
-    other = dict(model=dict(window=[1, 2], threshold=0.5), metrics=dict(mIoU=1.0))
-    assert compare(one, other) == '.model.threshold: 0.4 / 0.5'
-    assert compare(one, one) == ''
+def test_comparing_two_records(tmp_path):
+    files, lines = [tmp_path / 'a.json', tmp_path / 'b.json'], []
+    for file, threshold in zip(files, (0.4, 0.5), strict=True):
+        model = dict(window=[1, 2], threshold=threshold)
+        record = dict(benchmarks=dict(voc21=dict(model=model, metrics=dict(mIoU=1.0))))
+        file.write_text(json.dumps(record))
+    exec(SNIPPETS[0], dict(FILES=files, print=lines.append))
+    assert lines == ['.model.threshold: 0.4 / 0.5']
 
 
 def test_validation_in_training(tmp_path):

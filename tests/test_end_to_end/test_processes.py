@@ -1,4 +1,4 @@
-"""The tools as a user starts them: in two processes."""
+"""The tools as a user starts them: trained in two processes, resumed and tested in one."""
 
 import json
 import math
@@ -7,29 +7,27 @@ import pytest
 
 
 @pytest.fixture(scope='module')
-def files(world, tmp_path_factory):
-    """The config as a file, and a folder for the runs."""
+def folder(world, tmp_path_factory):
+    """A folder for the runs, with the config as a file."""
     folder = tmp_path_factory.mktemp('runs')
-    cfg = world.config(default_hooks__logger__interval=1, train_cfg__val_interval=100)
+    cfg = world.config(train_cfg__val_interval=100, train_dataloader__batch_size=2)
     # as published: mixed precision, which needs a GPU
     assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
     cfg.dump(folder / 'tiny.py')
     return folder
 
 
-def losses(work_dir):
-    """Losses of every iteration from the log that a Runner writes."""
-    (file,) = work_dir.glob('2*/vis_data/scalars.json')
-    lines = map(json.loads, file.read_text().splitlines())
-    return [{k: v for k, v in line.items() if 'loss' in k} for line in lines if 'loss' in line]
-
-
-def test_two_processes_train(files, run_script):
-    options = ('--work-dir', files / 'two', '--cfg-options', 'train_dataloader.batch_size=2')
-    run_script('dist_train.sh', files / 'tiny.py', 2, *options)
-    assert (files / 'two' / 'iter_2.pth').is_file()
-    written = losses(files / 'two')
-    assert len(written) == 2
-    for values in written:
+def test_two_processes_train_and_one_goes_on(folder, run_script, run_tool):
+    run_script('dist_train.sh', folder / 'tiny.py', 2, '--work-dir', folder / 'run')
+    (file,) = (folder / 'run').glob('2*/vis_data/scalars.json')
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    losses = [{k: v for k, v in line.items() if 'loss' in k} for line in lines if 'loss' in line]
+    assert len(losses) == 2
+    for values in losses:
         assert len(values) == 10  # nine losses and their sum
         assert all(map(math.isfinite, values.values()))
+    options = ('--work-dir', folder / 'run', '--cfg-options', 'train_cfg.max_iters=3')
+    run_tool('train.py', folder / 'tiny.py', '--resume', *options)
+    assert (folder / 'run' / 'iter_3.pth').is_file()
+    logs = [file.read_text() for file in sorted((folder / 'run').glob('2*/2*.log'))]
+    assert 'resumed epoch: 0, iter: 2' in logs[-1]

@@ -8,14 +8,11 @@ from mmengine.model import BaseModule
 from tiny_model import tiny_code
 
 import projects.dense_clip  # noqa: F401  registers its parts
-from code_mm.evaluation.protocol import (
-    dataset_protocol,
-    model_protocol,
-    plain,
-)
+from code_mm.evaluation.protocol import dataset_protocol, model_protocol, plain
 from code_mm.models.post_processing import PAMR
 
 NAMES = ['background', 'star', 'boat|ship']
+ATTENTION = dict(type='NeighbourhoodAttention', std=2.0)
 
 
 class Images(BaseDataset):
@@ -30,7 +27,10 @@ def test_all_that_changes_a_score_of_code_is_named():
         post_processor=dict(type='PAMR', num_iter=3, dilations=(1, 2)),
     )
     test_cfg = dict(mode='slide', crop_size=(32, 32), stride=(16, 16))
-    model = tiny_code(decode_head=head, test_cfg=test_cfg, background_threshold=0.4)
+    segmenter = dict(type='ImageSegmenter', tail=dict(dense_attention=ATTENTION))
+    model = tiny_code(
+        image_segmenter=segmenter, decode_head=head, test_cfg=test_cfg, background_threshold=0.4
+    )
     model.set_class_names(NAMES)
     found = json.loads(json.dumps(model_protocol(model)))
     assert found['class_names'] == NAMES
@@ -40,6 +40,10 @@ def test_all_that_changes_a_score_of_code_is_named():
     assert found['inference'] == dict(mode='slide', crop_size=[32, 32], stride=[16, 16])
     assert found['noun_prompt'] == dict(type='NounContextPrompt', num_contexts=4)
     assert found['templates'] is None
+    assert found['dense_attention'] == {
+        'backbone.visual': dict(type='SelfOnlyAttention'),
+        'image_segmenter.tail': ATTENTION,
+    }
     pamr = found['post_processor']
     assert (pamr['type'], pamr['num_iter'], pamr['dilations']) == ('PAMR', 3, [1, 2])
     mix = found['knowledge_preserving']
@@ -47,16 +51,6 @@ def test_all_that_changes_a_score_of_code_is_named():
     assert len(mix['templates']) == 9
     to_mask = model.similarity_to_mask
     assert (found['scale'], found['bias']) == (to_mask.scale.item(), to_mask.bias.item())
-
-
-def test_how_clip_is_read_densely():
-    tail = dict(dense_attention=dict(type='NeighbourhoodAttention', std=2.0))
-    segmenter = dict(type='ImageSegmenter', tail=tail)
-    found = json.loads(json.dumps(model_protocol(tiny_code(image_segmenter=segmenter))))
-    assert found['dense_attention'] == {
-        'backbone.visual': dict(type='SelfOnlyAttention'),
-        'image_segmenter.tail': dict(type='NeighbourhoodAttention', std=2.0),
-    }
 
 
 def test_a_model_that_names_no_classes():

@@ -2,76 +2,52 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.dataset import BaseDataset
-from mmengine.model import BaseModel
 
 from code_mm.engine.hooks import ClassNamesHook
 from code_mm.registry import HOOKS
 
 
-class Model(BaseModel):
-    def __init__(self):
-        super().__init__()
-        self.calls = []
-
-    def set_class_names(self, names):
-        self.calls.append(names)
-
-    def forward(self, inputs, data_samples=None, mode='tensor'):
-        return inputs
+def model():
+    told = []
+    return SimpleNamespace(told=told, set_class_names=told.append)
 
 
-class TwoImages(BaseDataset):
-    def load_data_list(self):
-        return [{}, {}]
-
-
-def dataset(*names):
-    return TwoImages(metainfo=dict(classes=names))
-
-
-def runner(model, data):
-    loop = SimpleNamespace(dataloader=SimpleNamespace(dataset=data))
+def runner(model, *names):
+    dataset = SimpleNamespace(metainfo=dict(classes=names)) if names else object()
+    loop = SimpleNamespace(dataloader=SimpleNamespace(dataset=dataset))
     return SimpleNamespace(model=model, val_loop=loop, test_loop=loop)
 
 
 def test_names_are_given_before_every_run():
-    model, hook = Model(), HOOKS.build(dict(type='ClassNamesHook'))
-    run = runner(model, dataset('cat', 'dog'))
+    run, hook = runner(model(), 'cat', 'dog'), HOOKS.build(dict(type='ClassNamesHook'))
     hook.before_val_epoch(run)
     hook.before_val_epoch(run)  # same names, but the weights may have moved
     hook.before_test_epoch(run)
-    assert model.calls == [['cat', 'dog']] * 3
+    assert run.model.told == [['cat', 'dog']] * 3
 
 
-def test_class_names_override_those_of_the_dataset():
-    model, names = Model(), ('kitten', 'puppy')
-    hook = ClassNamesHook(class_names=names)
-    hook.before_val_epoch(runner(model, dataset('cat', 'dog')))
-    hook.before_val_epoch(runner(model, object()))  # a dataset without names
-    assert model.calls == [['kitten', 'puppy']] * 2
-
-
-def test_class_names_of_a_file(tmp_path):
-    (tmp_path / 'pets.txt').write_text('# ours\ncat|kitten\ndog\n')
-    model = Model()
-    hook = ClassNamesHook(class_names=str(tmp_path / 'pets.txt'))
-    hook.before_val_epoch(runner(model, dataset('a', 'b')))
-    assert model.calls[0] == ['cat|kitten', 'dog']
-    assert hook.class_names.source == str(tmp_path / 'pets.txt')
-    with pytest.raises(ValueError, match="the path of a file with class names, but got 'cat'"):
-        ClassNamesHook(class_names='cat')
+def test_own_names_stand_over_those_of_the_data_set(tmp_path):
+    file = tmp_path / 'pets.txt'
+    file.write_text('# ours\ncat|kitten\ndog\n')
+    names = ['cat|kitten', 'dog']
+    for given in (tuple(names), str(file)):
+        hook, told = ClassNamesHook(class_names=given), model()
+        hook.before_val_epoch(runner(told, 'a', 'b'))
+        hook.before_val_epoch(runner(told))  # a data set without names
+        assert told.told == [names] * 2
+    assert hook.class_names.source == str(file)
 
 
 @pytest.mark.parametrize(
-    ('names', 'model', 'data', 'error', 'match'),
+    ('names', 'run', 'error', 'match'),
     [
-        (['cat'], Model(), dataset('cat', 'dog'), ValueError, r'expected 2 class_names.*but got 1'),
-        (None, Model(), object(), ValueError, 'object has none; give the key class_names'),
-        (None, torch.nn.Linear(1, 1), dataset('cat'), TypeError, 'set_class_names.*got Linear'),
-        (['cat', 3], Model(), object(), TypeError, 'list of strings'),
+        (['cat'], runner(model(), 'a', 'b'), ValueError, r'expected 2 class_names.*but got 1'),
+        (None, runner(model()), ValueError, 'object has none; give the key class_names'),
+        (None, runner(torch.nn.Linear(1, 1), 'a'), TypeError, 'set_class_names.*got Linear'),
+        (['cat', 3], runner(model()), TypeError, 'list of strings'),
+        ('cat', runner(model()), ValueError, "path of a file with class names, but got 'cat'"),
     ],
 )
-def test_mistakes_are_named(names, model, data, error, match):
+def test_mistakes_are_named(names, run, error, match):
     with pytest.raises(error, match=match):
-        ClassNamesHook(names).before_val_epoch(runner(model, data))
+        ClassNamesHook(names).before_val_epoch(run)

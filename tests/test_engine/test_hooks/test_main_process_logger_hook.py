@@ -14,9 +14,7 @@ def _log_test(hook, folder):
     own = folder / str(distributed.get_rank())
     own.mkdir(parents=True)
     hub = MessageHub.get_instance(f'logged_{hook.__class__.__name__}')
-    hub.update_scalar('test/mIoU', 25.0)
-    for key in ('test/time', 'test/data_time'):
-        hub.update_scalar(key, 0.5)
+    hub.update_scalars({'test/mIoU': 25.0, 'test/time': 0.5, 'test/data_time': 0.5})
     runner = SimpleNamespace(
         work_dir=str(own),
         log_dir=str(own),

@@ -5,31 +5,9 @@ import torch
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from mmseg.structures import SegDataSample
-from torch.utils.data import Dataset
-from two_processes import run_in_two_processes
 
 from code_mm.engine.hooks import NonFiniteLossHook
-from code_mm.registry import DATASETS, MODELS
-
-BAD = 2  # the sample whose input is NaN
-
-
-@DATASETS.register_module(force=True)
-class OneBadNumber(Dataset):
-    """Numbers 0, 1, ...; those in ``bad`` are NaN."""
-
-    metainfo = dict()
-
-    def __init__(self, length=6, bad=(BAD,)):
-        self.length, self.bad = length, set(bad)
-
-    def __len__(self):
-        return self.length
-
-    def __getitem__(self, index):
-        value = math.nan if index in self.bad else float(index + 1)
-        sample = SegDataSample(metainfo=dict(sample_key=f'00000.tar/{index:04d}'))
-        return dict(inputs=torch.tensor([value]), data_samples=sample)
+from code_mm.registry import MODELS
 
 
 @MODELS.register_module(force=True)
@@ -44,12 +22,19 @@ class Line(BaseModel):
         return dict(loss_line=(self.weight * torch.stack(inputs)).mean())
 
 
-@pytest.fixture(autouse=True)
-def no_environment_report(monkeypatch):
-    monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)  # a second per Runner
+def numbers(bad):
+    """Numbers 1 to 6; those at the indices in ``bad`` are NaN."""
+    return [
+        dict(
+            inputs=torch.tensor([math.nan if i in bad else i + 1.0]),
+            data_samples=SegDataSample(metainfo=dict(sample_key=f'00000.tar/{i:04d}')),
+        )
+        for i in range(6)
+    ]
 
 
-def _train(tmp_path, hook, accumulate=1, **dataset):
+def _train(tmp_path, bad=(2,), accumulate=1, **hook):
+    """A training with the hook; its model's weight and its log."""
     runner = Runner(
         model=dict(type='code_mm.Line'),
         work_dir=str(tmp_path),
@@ -58,7 +43,7 @@ def _train(tmp_path, hook, accumulate=1, **dataset):
             num_workers=0,
             sampler=dict(type='DefaultSampler', shuffle=False),
             collate_fn=dict(type='pseudo_collate'),
-            dataset=dict(type='code_mm.OneBadNumber', **dataset),
+            dataset=numbers(bad),
         ),
         train_cfg=dict(by_epoch=True, max_epochs=1),
         optim_wrapper=dict(
@@ -68,13 +53,14 @@ def _train(tmp_path, hook, accumulate=1, **dataset):
             accumulative_counts=accumulate,
             clip_grad=dict(max_norm=1e6),
         ),
-        custom_hooks=[hook],
+        custom_hooks=[dict(type='code_mm.NonFiniteLossHook', **hook)],
         default_hooks=dict(checkpoint=None),
         default_scope='mmseg',
         experiment_name=f'{tmp_path.name}_non_finite',
     )
     runner.train()
-    return runner
+    log = ''.join(file.read_text() for file in tmp_path.rglob('*.log'))
+    return runner.model.weight.item(), log
 
 
 def _sgd(gradients):
@@ -86,39 +72,28 @@ def _sgd(gradients):
     return weight
 
 
-def _log(tmp_path):
-    return ''.join(file.read_text() for file in tmp_path.rglob('*.log'))
-
-
 def test_skipped_iteration_leaves_no_trace(tmp_path):
-    runner = _train(tmp_path, dict(type='code_mm.NonFiniteLossHook', action='skip'))
-    expected = _sgd([1.0, 2.0, 4.0, 5.0, 6.0])  # all but the bad one
-    assert runner.model.weight.item() == pytest.approx(expected, rel=1e-5)
-    log = _log(tmp_path)
+    weight, log = _train(tmp_path, action='skip')
+    # all but the bad one
+    assert weight == pytest.approx(_sgd([1.0, 2.0, 4.0, 5.0, 6.0]), rel=1e-5)
     assert 'Iteration 3: expected finite losses, but got loss' in log
     assert '00000.tar/0002' in log and '00000.tar/0001' not in log
     assert '1 iterations were skipped' in log
 
 
-def test_stop_names_the_samples(tmp_path):
+def test_the_run_is_stopped_at_once_or_after_too_many_in_a_row(tmp_path):
     with pytest.raises(FloatingPointError, match=r'Iteration 3: .*nan.*00000\.tar/0002'):
-        _train(tmp_path, dict(type='code_mm.NonFiniteLossHook', action='stop'))
-
-
-def test_too_many_in_a_row_stop(tmp_path):
+        _train(tmp_path / 'stop', action='stop')
     with pytest.raises(FloatingPointError, match=r'0004.*3th in a row'):
-        _train(tmp_path, dict(type='code_mm.NonFiniteLossHook', max_skips=2), bad=(2, 3, 4))
-    hook = dict(type='code_mm.NonFiniteLossHook', max_skips=2)
-    runner = _train(tmp_path / 'apart', hook, bad=(0, 1, 3, 4))  # never three in a row
-    assert runner.model.weight.item() == pytest.approx(_sgd([3.0, 6.0]), rel=1e-5)
+        _train(tmp_path / 'row', bad=(2, 3, 4), max_skips=2)
+    weight, _ = _train(tmp_path / 'apart', bad=(0, 1, 3, 4), max_skips=2)
+    assert weight == pytest.approx(_sgd([3.0, 6.0]), rel=1e-5)
 
 
 def test_a_bad_batch_spoils_the_batches_accumulated_with_it(tmp_path):
-    runner = _train(tmp_path, dict(type='code_mm.NonFiniteLossHook'), accumulate=2)
+    weight, log = _train(tmp_path, accumulate=2)
     # of the pairs (1, 2), (NaN, 4), (5, 6) the second is dropped
-    assert runner.model.weight.item() == pytest.approx(_sgd([1.5, 5.5]), rel=1e-5)
-    log = _log(tmp_path)
-    assert 'Iteration 3: expected finite losses' in log
+    assert weight == pytest.approx(_sgd([1.5, 5.5]), rel=1e-5)
     assert 'Iteration 4: gradients are not finite' in log and 'accumulated batch' in log
 
 
@@ -152,7 +127,7 @@ def _two_processes():
     return model.module.weight.detach().clone(), hook._dropped
 
 
-def test_all_processes_drop_the_same_step():
+def test_all_processes_drop_the_same_step(run_in_two_processes):
     for weight, dropped in run_in_two_processes(_two_processes):
         assert weight.item() == pytest.approx(1 - 2 * 0.1)
         assert dropped

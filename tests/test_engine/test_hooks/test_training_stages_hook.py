@@ -10,12 +10,6 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from code_mm.engine.hooks import TrainingStagesHook
 from code_mm.registry import HOOKS
 
-STAGES = [
-    dict(begin=0, freeze=['block.*'], loss_weights=dict(region_word=0.0)),
-    dict(begin=3, freeze=[]),
-    dict(begin=5, freeze=['*.bias'], loss_weights=dict(region_word=2.0)),
-]
-
 
 class Loss(nn.Module):
     def __init__(self, loss_weight):
@@ -41,32 +35,25 @@ def runner(model, iteration=0):
     return SimpleNamespace(model=model, iter=iteration, logger=logging.getLogger('test'))
 
 
-def trainable(model):
-    return {name for name, p in model.named_parameters() if p.requires_grad}
-
-
-BLOCK = {'block.weight', 'block.bias'}
 HEAD = {'head.weight', 'head.bias'}
-
-
-def expected_at(iteration):
-    if iteration < 3:
-        return HEAD, 0.0
-    if iteration < 5:
-        return BLOCK | HEAD, 0.5
-    return {'block.weight', 'head.weight'}, 2.0
+ALL = HEAD | {'block.weight', 'block.bias'}
 
 
 @pytest.mark.parametrize('wrap', [lambda m: m, DataParallel])
 def test_stages_follow_the_iteration(wrap):
+    stages = [
+        dict(begin=0, freeze=['block.*'], loss_weights=dict(region_word=0.0)),
+        dict(begin=3, freeze=[]),
+        dict(begin=5, freeze=['*.bias'], loss_weights=dict(region_word=2.0)),
+    ]
+    expected = [(HEAD, 0.0)] * 3 + [(ALL, 0.5)] * 2 + [({'block.weight', 'head.weight'}, 2.0)] * 2
     model = Model()
     run = runner(wrap(model))
-    hook = HOOKS.build(dict(type='TrainingStagesHook', stages=STAGES))
+    hook = HOOKS.build(dict(type='TrainingStagesHook', stages=stages))
     hook.before_train(run)
-    for run.iter in range(7):
+    for run.iter, (names, weight) in enumerate(expected):
         hook.before_train_iter(run, run.iter)
-        names, weight = expected_at(run.iter)
-        assert trainable(model) == names
+        assert {name for name, p in model.named_parameters() if p.requires_grad} == names
         assert model.losses['region_word'].loss_weight == weight
         assert model.losses['area'].loss_weight == 1.0
 
@@ -85,64 +72,53 @@ def test_frozen_parameters_do_not_move_and_lose_their_gradient():
     model(torch.ones(1, 2)).sum().backward()
     optimizer.step()
     after = model.state_dict()
-    moved = {name for name in before if not torch.equal(before[name], after[name])}
-    assert moved == HEAD
+    assert {name for name in before if not torch.equal(before[name], after[name])} == HEAD
 
 
-def test_pattern_that_matches_nothing():
-    hook = TrainingStagesHook([dict(begin=0, freeze=['blok.*'])])
-    with pytest.raises(ValueError, match=r"'blok\.\*' matches none; nearest names: .*'block\."):
-        hook.before_train(runner(Model()))
-
-
-@pytest.mark.parametrize('name', ['region_wrod', 'plain'])
-def test_unknown_loss(name):
-    hook = TrainingStagesHook([dict(begin=0, loss_weights={name: 0.0})])
-    with pytest.raises(ValueError, match=rf"{name}'; valid: \['region_word', 'area'\]"):
-        hook.before_train(runner(Model()))
-
-
-@pytest.mark.parametrize('begins', [[], [5], [0, 0], [0, 9, 4]])
-def test_stages_out_of_order(begins):
-    with pytest.raises(ValueError, match='start at 0 and increase'):
-        TrainingStagesHook([dict(begin=begin) for begin in begins])
-
-
-def test_an_unknown_key_of_a_stage():
-    with pytest.raises(TypeError, match=r"Stage.*'freze'"):
-        TrainingStagesHook([dict(begin=0, freze=['a'])])
+@pytest.mark.parametrize(
+    ('stages', 'error', 'match'),
+    [
+        ([dict(begin=0, freeze=['blok.*'])], ValueError, r"'blok\.\*' matches none.*'block\."),
+        ([dict(begin=0, loss_weights=dict(wrod=0.0))], ValueError, r"wrod'; valid: \['region_word"),
+        ([dict(begin=0, loss_weights=dict(plain=0.0))], ValueError, "plain'; valid: "),
+        ([dict(begin=0, freze=['a'])], TypeError, r"Stage.*'freze'"),
+        ([], ValueError, 'start at 0 and increase'),
+        ([dict(begin=5)], ValueError, 'start at 0 and increase'),
+        ([dict(begin=0), dict(begin=0)], ValueError, 'start at 0 and increase'),
+        ([dict(begin=0), dict(begin=9), dict(begin=4)], ValueError, 'start at 0 and increase'),
+    ],
+)
+def test_mistakes_are_named(stages, error, match):
+    with pytest.raises(error, match=match):
+        TrainingStagesHook(stages).before_train(runner(Model()))
 
 
 def _two_processes():
+    """Parameters after training wrapped on half of each batch, and alone on all of it."""
     rank = torch.distributed.get_rank()
     torch.manual_seed(0)
     model = Model()
-    # Only the final wrapper may wrap the model itself: two would both reduce its gradients.
-    hook = TrainingStagesHook([dict(begin=0, freeze=['block.*']), dict(begin=2)])
+    stages = [dict(begin=0, freeze=['block.*']), dict(begin=2)]
     with pytest.raises(ValueError, match='set find_unused_parameters=True'):
-        hook.before_train(runner(DistributedDataParallel(copy.deepcopy(model))))
-
+        # of a copy: two wrappers would both reduce its gradients
+        TrainingStagesHook(stages).before_train(
+            runner(DistributedDataParallel(copy.deepcopy(model)))
+        )
+    inputs = torch.randn(4, 2, 2)
     alone = copy.deepcopy(model)
     wrapped = DistributedDataParallel(model, find_unused_parameters=True)
-    optimizers = [torch.optim.SGD(m.parameters(), lr=0.1) for m in (model, alone)]
-    hook = TrainingStagesHook([dict(begin=0, freeze=['block.*']), dict(begin=2)])
-    hook_alone = TrainingStagesHook([dict(begin=0, freeze=['block.*']), dict(begin=2)])
-    hook.before_train(runner(wrapped))
-    hook_alone.before_train(runner(alone))
-    inputs = torch.randn(4, 2, 2)
-    for i in range(4):
-        hook.before_train_iter(runner(wrapped, i), i)
-        hook_alone.before_train_iter(runner(alone, i), i)
-        wrapped(inputs[i, rank]).sum().backward()
-        alone(inputs[i]).mean().backward()
-        for optimizer in optimizers:
+    for trained, batches in ((wrapped, inputs[:, rank]), (alone, inputs)):
+        optimizer = torch.optim.SGD(trained.parameters(), lr=0.1)
+        hook = TrainingStagesHook(stages)
+        hook.before_train(runner(trained))
+        for i, batch in enumerate(batches):
+            hook.before_train_iter(runner(trained, i), i)
+            trained(batch).mean().backward()
             optimizer.step()
             optimizer.zero_grad()
-    pairs = zip(model.parameters(), alone.parameters(), strict=True)
-    return [(ours.detach(), theirs.detach()) for ours, theirs in pairs]
+    return model.state_dict(), alone.state_dict()
 
 
 def test_two_processes_equal_one(run_in_two_processes):
-    for rank in run_in_two_processes(_two_processes):
-        for ours, theirs in rank:
-            torch.testing.assert_close(ours, theirs)
+    for ours, theirs in run_in_two_processes(_two_processes):
+        torch.testing.assert_close(ours, theirs)
