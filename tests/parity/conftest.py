@@ -46,9 +46,8 @@ class Golden:
         found = found or [e for e in files if e['file'].startswith(name)]
         if not found:
             pytest.skip(f'golden index {self.folder / "index.json"} has no file "{name}*"')
-        if len(found) > 1:
-            raise ValueError(f'"{name}" is ambiguous, files: {[e["file"] for e in found]}')
-        return found[0]
+        (entry,) = found
+        return entry
 
     @property
     def release(self):
@@ -85,14 +84,10 @@ class Golden:
         torch.testing.assert_close(actual, expected, **limits, msg=lambda m: f'{what}: {m}')
 
     def assert_labels(self, actual, expected, scores, entry, kind='label'):
-        """Asserts label maps equal wherever the reference itself is not undecided.
+        """Asserts label maps [..., h, w] equal wherever the reference is not undecided.
 
-        Args:
-            actual: labels [..., h, w].
-            expected: reference labels [..., h, w].
-            scores: reference scores [..., classes, h, w].
-            entry: index entry; its tolerance text names the gap between the two
-                largest scores below which labels may differ.
+        That is where its two largest scores [..., classes, h, w] lie closer than a gap, which
+        the entry's tolerance text names.
         """
         gap = float(re.search(r'<\s*([0-9.]+(?:e-?[0-9]+)?)', self.tolerance(entry, kind)).group(1))
         top = scores.topk(2, dim=-3).values
