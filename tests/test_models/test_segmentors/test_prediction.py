@@ -4,7 +4,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.config import ConfigDict
-from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.structures import SegDataSample
 from tiny_model import RESNET, build, images, metas, tiny_code
@@ -64,6 +63,8 @@ def samples(image, ori_shape=None, **meta):
 def test_mistakes_in_test_cfg_are_named_when_the_model_is_built(changed, message):
     with pytest.raises(ValueError, match=message):
         tiny_code(test_cfg={**SLIDE, **changed})
+    with pytest.raises(ValueError, match=r"\['horizontal', 'vertical'\], but got 'diagonal'"):
+        restore(torch.zeros(2, 4, 4), dict(flip=True, flip_direction='diagonal'))
 
 
 def test_the_segmentor_looks_at_what_test_cfg_says_now():
@@ -83,7 +84,7 @@ def test_batched_windows_give_mmsegs_scores(monkeypatch, size):
     network = model.extract_feat
     monkeypatch.setattr(model, 'extract_feat', lambda x: (seen.append(len(x)), network(x))[1])
     for count in (3, 64):
-        model.test_cfg.window_batch_size = count
+        model.test_cfg.update(window_batch_size=count, scores_on_cpu=count == 3)
         scores = model.inference(image, metas(image))
         torch.testing.assert_close(scores, expected, atol=1e-5, rtol=0)
     # windows of both images: 2, or 2 x 2 x 4
@@ -124,25 +125,22 @@ def test_labels_without_scores_are_mmsegs(meta, resized, mode):
 @pytest.mark.parametrize('ori_shape', [None, (60, 80)])
 def test_labels_of_an_ordinary_segmentor_without_scores(test_cfg, num_classes, ori_shape):
     """Also where one plane and a threshold stand for two classes, and without data samples."""
-    model, image = conv_net(num_classes, test_cfg=test_cfg), images(1, 40, 56)
-    (expected,) = model.predict(image, samples(image, ori_shape) if ori_shape else None)
-    model.test_cfg.keep_scores = False
-    (result,) = model.predict(image, samples(image, ori_shape) if ori_shape else None)
-    assert hasattr(expected, 'seg_logits') and not hasattr(result, 'seg_logits')
-    assert torch.equal(result.pred_sem_seg.data, expected.pred_sem_seg.data)
-    assert result.pred_sem_seg.data.dtype == expected.pred_sem_seg.data.dtype
-    assert 0 < result.pred_sem_seg.data.float().mean() < max(num_classes - 1, 1)
+    model, image, found = conv_net(num_classes, test_cfg=test_cfg), images(1, 40, 56), []
+    for keep in (True, False):
+        model.test_cfg.keep_scores = keep
+        (result,) = model.predict(image, samples(image, ori_shape) if ori_shape else None)
+        assert hasattr(result, 'seg_logits') == keep
+        found.append(result.pred_sem_seg.data)
+    assert torch.equal(*found) and found[0].dtype == found[1].dtype
+    assert 0 < found[0].float().mean() < max(num_classes - 1, 1)
 
 
 @torch.no_grad()
 def test_scores_of_the_whole_image_never_exist(monkeypatch):
     """Labels that need no resizing come row by row, from windows alone."""
-    model, sizes, full = (
-        tiny_code(test_cfg={**SLIDE, 'keep_scores': False}),
-        [],
-        torch.Tensor.argmax,
-    )
-    model.eval().set_class_names([f'class {i}' for i in range(40)])
+    model = tiny_code(test_cfg={**SLIDE, 'keep_scores': False}).eval()
+    sizes, full = [], torch.Tensor.argmax
+    model.set_class_names([f'class {i}' for i in range(40)])
 
     def argmax(scores, *args, **kwargs):
         sizes.append(scores.untyped_storage().nbytes())
@@ -155,21 +153,6 @@ def test_scores_of_the_whole_image_never_exist(monkeypatch):
     assert sizes and max(sizes) <= 4 * 40 * 32 * 32
 
 
-@torch.no_grad()
-@pytest.mark.parametrize('mode', ['slide', 'whole'])
-def test_scores_are_kept_by_default_beside_the_truth(mode):
-    """On a CPU ``scores_on_cpu`` has nothing to move; results must not change."""
-    model, image = code(mode=mode), images(1, 40, 56)
-    (sample,) = samples(image)
-    sample.gt_sem_seg = PixelData(data=torch.zeros(1, 40, 56, dtype=torch.int64))
-    (result,) = model.predict(image, [sample])
-    scores = result.seg_logits.data
-    assert result is sample and torch.equal(result.pred_sem_seg.data[0], scores.argmax(0))
-    assert result.gt_sem_seg.data.sum() == 0
-    model.test_cfg.scores_on_cpu = True
-    assert torch.equal(model.inference(image, metas(image))[0], scores)
-
-
 @pytest.mark.parametrize('chunk', [1, 3, 50])
 def test_chunks_of_classes_give_the_arg_max_of_all(chunk):
     x = torch.rand(7, 9, 14, generator=torch.Generator().manual_seed(0))
@@ -178,19 +161,12 @@ def test_chunks_of_classes_give_the_arg_max_of_all(chunk):
         label = winning_class(x, size, chunk, align_corners)
         assert label.dtype == torch.int64
         assert torch.equal(label, whole.argmax(dim=0, keepdim=True))
-    ties = (2 * x).floor()  # the lowest of tied classes wins
-    expected = [
-        [pixel.index(max(pixel)) for pixel in row] for row in ties.permute(1, 2, 0).tolist()
-    ]
-    assert winning_class(ties, (9, 14), chunk)[0].tolist() == expected
+    pixels = (2 * x).floor().flatten(1)  # the lowest of tied classes wins
+    expected = [pixel.index(max(pixel)) for pixel in pixels.T.tolist()]
+    assert winning_class((2 * x).floor(), (9, 14), chunk).flatten().tolist() == expected
     for first in (0, 2, 4):  # NaN wins, as in argmax
         x[first, 1, 2] = x[4, 1, 2] = float('nan')
         assert torch.equal(winning_class(x, (9, 14), chunk), x.argmax(0, keepdim=True))
-
-
-def test_another_flip_is_refused():
-    with pytest.raises(ValueError, match=r"\['horizontal', 'vertical'\], but got 'diagonal'"):
-        restore(torch.zeros(2, 4, 4), dict(flip=True, flip_direction='diagonal'))
 
 
 # one plane: a class of its own, or two classes told apart by a threshold
@@ -212,3 +188,22 @@ def test_probabilities_are_refined_with_the_image(num_classes):
     if num_classes < 3:
         model.decode_head.conv_seg.bias.fill_(200.0)
         assert model.encode_decode(image, metas(image)).isfinite().all()
+
+
+@MODELS.register_module()
+class KeepCrops(torch.nn.Module):
+    """A post-processor that changes nothing and remembers the images it got."""
+
+    def forward(self, image, masks):
+        self.images = [*getattr(self, 'images', []), image]
+        return masks
+
+
+@torch.no_grad()
+def test_every_window_is_refined_with_its_own_part_of_the_image():
+    model = conv_net(post_processor=dict(type='KeepCrops'), test_cfg=SLIDE)
+    image = images(1, 32, 48)
+    scores = model.inference(image, metas(image))
+    assert torch.equal(torch.cat(model.post_processor.images, 3)[..., :32], image[..., :32])
+    assert torch.equal(model.post_processor.images[1], image[..., 16:])
+    torch.testing.assert_close(scores.sum(1), torch.ones(1, 32, 48))  # probabilities
