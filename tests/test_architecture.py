@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / 'code_mm'
 
 FORBIDDEN_NAMES = ('utils', 'misc', 'common', 'helpers')
-FORBIDDEN_CALLS = ('cuda', 'register_forward_hook', 'register_forward_pre_hook', 'print')
+FORBIDDEN_CALLS = {'cuda', 'register_forward_hook', 'register_forward_pre_hook', 'print'}
 
 # A module may import from its own folder and from lower levels; folders of one level never meet.
 LEVELS = {
@@ -83,11 +83,6 @@ def imports_of(path: Path) -> set[str]:
     return {name.removeprefix('code_mm.') for name in found if name.startswith('code_mm.')}
 
 
-def call_name(node: ast.Call) -> str:
-    function = node.func
-    return function.attr if isinstance(function, ast.Attribute) else getattr(function, 'id', '')
-
-
 @pytest.mark.parametrize('path', SOURCES, ids=name_of)
 def test_imports_go_one_way(path):
     module = '.'.join(path.relative_to(PACKAGE).with_suffix('').parts).removesuffix('.__init__')
@@ -105,31 +100,23 @@ def test_imports_go_one_way(path):
 
 @pytest.mark.parametrize('path', SOURCES, ids=name_of)
 def test_no_fixed_device_no_hooks_no_print(path):
-    calls = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
-    found = [(call_name(c), c.lineno) for c in calls if call_name(c) in FORBIDDEN_CALLS]
-    assert not found
-    devices = [
-        (node.value, node.lineno)
-        for node in ast.walk(tree_of(path))
-        if isinstance(node, ast.Constant) and node.value in ('cuda', 'cuda:0')
-    ]
-    assert not devices
+    nodes = list(ast.walk(tree_of(path)))
+    functions = [node.func for node in nodes if isinstance(node, ast.Call)]
+    names = {getattr(f, 'attr', getattr(f, 'id', '')): f.lineno for f in functions}
+    assert not names.keys() & FORBIDDEN_CALLS, names
+    constants = [node for node in nodes if isinstance(node, ast.Constant)]
+    assert not [node.lineno for node in constants if node.value in ('cuda', 'cuda:0')]
 
 
-def test_no_room_for_everything():
+def test_every_folder_is_a_package_and_none_has_room_for_everything():
     assert not [name_of(path) for path in SOURCES if path.stem in FORBIDDEN_NAMES]
-
-
-def test_every_folder_is_a_package():
     folders = {path.parent for path in SOURCES}
     assert not [name_of(folder) for folder in folders if not (folder / '__init__.py').is_file()]
 
 
 def test_classes_are_at_most_two_levels_below_a_librarys():
-    modules = [
-        importlib.import_module(found.name)
-        for found in pkgutil.walk_packages(code_mm.__path__, 'code_mm.')
-    ]
+    found = pkgutil.walk_packages(code_mm.__path__, 'code_mm.')
+    modules = [importlib.import_module(module.name) for module in found]
     classes = {c for m in modules for _, c in inspect.getmembers(m, inspect.isclass)}
 
     def depth(kind: type) -> int:
