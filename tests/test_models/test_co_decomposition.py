@@ -92,22 +92,19 @@ def test_values_pair_by_pair(model):
 
 # What of the backbone runs beside the features: images, guides, nouns, captions, highlighted texts;
 # and which parts learn.
+MASKS = 'noun_prompt similarity_to_mask image_segmenter'
 NEEDED = dict(
     knowledge_guided=('nouns guides', 'noun_prompt'),
-    region_feature=('nouns', 'noun_prompt similarity_to_mask image_segmenter losses'),
-    region_image=(
-        'nouns images',
-        'noun_prompt similarity_to_mask image_segmenter losses region_prompt',
-    ),
+    region_feature=('nouns', f'{MASKS} losses'),
+    region_image=('nouns images', f'{MASKS} losses region_prompt'),
     feature_variation=('', 'image_segmenter'),
-    mask_variation=('nouns', 'noun_prompt similarity_to_mask image_segmenter'),
-    area=('nouns', 'noun_prompt similarity_to_mask image_segmenter'),
-    negative_area=('nouns', 'noun_prompt similarity_to_mask image_segmenter'),
+    mask_variation=('nouns', MASKS),
+    area=('nouns', MASKS),
+    negative_area=('nouns', MASKS),
     word_segmentation=('nouns captions', 'noun_prompt text_segmenter'),
     region_word=(
         'nouns captions texts images',
-        'noun_prompt similarity_to_mask image_segmenter losses region_prompt text_segmenter '
-        'word_prompt',
+        f'{MASKS} losses region_prompt text_segmenter word_prompt',
     ),
 )
 METHODS = dict(

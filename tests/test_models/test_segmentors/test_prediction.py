@@ -8,7 +8,7 @@ from mmseg.models.segmentors import EncoderDecoder
 from mmseg.structures import SegDataSample
 from tiny_model import RESNET, build, images, metas, tiny_code
 
-from code_mm.models.segmentors.prediction import PredictionSettings, restore, winning_class
+from code_mm.models.segmentors.prediction import restore, winning_class
 from code_mm.registry import MODELS
 
 NAMES = ['background', 'car|automobile', 'star', 'boat', 'fish']
@@ -65,15 +65,6 @@ def test_mistakes_in_test_cfg_are_named_when_the_model_is_built(changed, message
         tiny_code(test_cfg={**SLIDE, **changed})
     with pytest.raises(ValueError, match=r"\['horizontal', 'vertical'\], but got 'diagonal'"):
         restore(torch.zeros(2, 4, 4), dict(flip=True, flip_direction='diagonal'))
-
-
-def test_the_segmentor_looks_at_what_test_cfg_says_now():
-    model = tiny_code(test_cfg=None)
-    assert model.prediction_settings == PredictionSettings()
-    model.test_cfg.update(ConfigDict(SLIDE))
-    assert model.prediction_settings == PredictionSettings(**SLIDE)
-    model.test_cfg.mode = 'whole'  # may inherit the keys of windows
-    assert model.prediction_settings.mode == 'whole'
 
 
 @torch.no_grad()
