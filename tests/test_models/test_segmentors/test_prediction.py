@@ -7,8 +7,10 @@ from mmengine.config import ConfigDict
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.structures import SegDataSample
 from tiny_model import RESNET, build, images, metas, tiny_code
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from code_mm.models.segmentors.prediction import restore, winning_class
+from code_mm.models.segmentors.windows import average_by_rows
 from code_mm.registry import MODELS
 
 NAMES = ['background', 'car|automobile', 'star', 'boat', 'fish']
@@ -142,6 +144,26 @@ def test_scores_of_the_whole_image_never_exist(monkeypatch):
     (result,) = model.predict(image, samples(image))
     assert result.pred_sem_seg.shape == (320, 32)
     assert sizes and max(sizes) <= 4 * 40 * 32 * 32
+
+
+def test_rows_come_as_soon_as_no_further_window_touches_them():
+    """Half precision is summed in single: the mean of what windows show is the image."""
+    images, heights, handed_out = torch.rand(1, 3, 50, 10).half(), [], []
+
+    def predict(windows, _):
+        # no rows are held behind the caller's back
+        assert all(storage.expired() for storage in handed_out)
+        return windows.clone()
+
+    for part in average_by_rows(images, predict, (20, 10), (10, 10)):
+        start = sum(heights)
+        heights.append(part.shape[2])
+        assert part.dtype == torch.float32
+        torch.testing.assert_close(part, images[:, :, start : start + heights[-1]].float())
+        assert part.untyped_storage().nbytes() <= 4 * 3 * 20 * 10
+        handed_out.append(StorageWeakRef(part.untyped_storage()))
+        del part
+    assert heights == [10, 10, 10, 20]
 
 
 @pytest.mark.parametrize('chunk', [1, 3, 50])
