@@ -1,6 +1,7 @@
 """Every loss: its value by plain formulas, weight, precision, two processes that train as one."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -86,32 +87,24 @@ EMBEDDINGS = dict(region_embed=normal(6, 8), text_embed=normal(1, 6, 8)[0])
 GUIDES = dict(nouns=normal(4, 8), guide=normal(1, 4, 8)[0])
 # masks of mean areas .1 and .6: a prior of .25 lies between the processes, their mean above it
 MASKS = torch.cat((torch.full((2, 3, 3), 0.1), torch.full((2, 3, 3), 0.6)))
+
+
+def case(kind, values, plain, **keys):
+    return dict(type=kind, **keys), values, plain
+
+
+WORDS = 'TextSegmentationLoss'
+REGIONS = dict(pooled=normal(6, 6, 8), nouns=normal(6, 8))
 CASES = dict(
-    area=(dict(type='AreaLoss', of='own_masks', prior=0.25), dict(own_masks=MASKS), area),
-    info_nce=(dict(type='InfoNCELoss', text='text_embed'), EMBEDDINGS, pairs),
-    kg=(dict(type='KnowledgeGuidedLoss'), GUIDES, guided),
-    kg_l2=(dict(type='KnowledgeGuidedLoss', mode='squared_l2'), GUIDES, guided_squared),
-    region=(
-        dict(type='RegionInfoNCELoss'),
-        dict(pooled=normal(6, 6, 8), nouns=normal(6, 8)),
-        regions,
-    ),
-    words=(dict(type='TextSegmentationLoss'), captions(1), words),
-    words_argmax=(
-        dict(type='TextSegmentationLoss', pseudo_label='argmax'),
-        captions(1),
-        words_argmax,
-    ),
-    words_of_one=(
-        dict(type='TextSegmentationLoss', none_weight=0.1),
-        captions(2),
-        lambda **values: words(**values, none_weight=0.1),
-    ),
-    variation=(
-        dict(type='TotalVariationLoss', of='masks'),
-        dict(masks=normal(4, 3, 5, 6)),
-        variation,
-    ),
+    area=case('AreaLoss', dict(own_masks=MASKS), area, of='own_masks', prior=0.25),
+    info_nce=case('InfoNCELoss', EMBEDDINGS, pairs, text='text_embed'),
+    kg=case('KnowledgeGuidedLoss', GUIDES, guided),
+    kg_l2=case('KnowledgeGuidedLoss', GUIDES, guided_squared, mode='squared_l2'),
+    region=case('RegionInfoNCELoss', REGIONS, regions),
+    words=case(WORDS, captions(1), words),
+    words_argmax=case(WORDS, captions(1), words_argmax, pseudo_label='argmax'),
+    words_of_one=case(WORDS, captions(2), partial(words, none_weight=0.1), none_weight=0.1),
+    variation=case('TotalVariationLoss', dict(masks=normal(4, 3, 5, 6)), variation, of='masks'),
 )
 each_case = pytest.mark.parametrize('case', CASES)
 

@@ -2,11 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from code_mm.models.backbones.transformer import (
-    ResidualAttentionBlock,
-    SelfAttention,
-    Transformer,
-)
+from code_mm.models.backbones.transformer import ResidualAttentionBlock, SelfAttention, Transformer
 
 
 @pytest.mark.parametrize('causal', [False, True])

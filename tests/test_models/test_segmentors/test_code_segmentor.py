@@ -16,11 +16,7 @@ from tiny_model import (
     tiny_clip,
     tiny_code,
 )
-from torch._subclasses.fake_tensor import (
-    DataDependentOutputException,
-    FakeTensor,
-    FakeTensorMode,
-)
+from torch._subclasses import fake_tensor
 
 from code_mm.registry import MODELS
 
@@ -42,8 +38,8 @@ def test_weights_of_clip_start_what_learns(tmp_path):
     ids = clip.tokenize('a photo of x')[0, 1 : 1 + CONTEXTS]
     assert torch.equal(model.noun_prompt.contexts, clip.text.token_embedding.weight[ids])
     for name in ('region_feature', 'region_image', 'region_word'):
-        scale = model.co_decomposition.losses[name].logit_scale.item()
-        assert scale == pytest.approx(math.log(1 / 0.07))
+        scale = model.co_decomposition.losses[name].logit_scale
+        assert scale.item() == pytest.approx(math.log(1 / 0.07))
     # gates are closed: before training CoDe sees what MaskCLIP sees
     image = images(1, 32, 32)
     dense = F.normalize(clip(image)[0], dim=1).repeat_interleave(4, 2).repeat_interleave(4, 3)
@@ -145,7 +141,7 @@ def without_values(mode, module):
 
 def test_a_step_does_not_wait_for_the_device():
     """What would (``.item()``, a condition on a tensor) fails on tensors without values."""
-    mode, samples = FakeTensorMode(), caption_samples()
+    mode, samples = fake_tensor.FakeTensorMode(), caption_samples()
     model = without_values(mode, tiny_code().train())
     for sample in samples:
         for name in sample.keys():  # noqa: SIM118
@@ -154,8 +150,10 @@ def test_a_step_does_not_wait_for_the_device():
     with mode:
         losses = model.loss(inputs, samples)
         sum(losses.values()).backward()
-        with pytest.raises(DataDependentOutputException):
+        with pytest.raises(fake_tensor.DataDependentOutputException):
             losses['loss_area'].item()
-    assert len(losses) == 9 and all(type(value) is FakeTensor for value in losses.values())
+    assert len(losses) == 9 and all(
+        type(value) is fake_tensor.FakeTensor for value in losses.values()
+    )
     learnt = [p for p in model.parameters() if p.requires_grad]
-    assert all(type(p.grad) is FakeTensor for p in learnt)
+    assert all(type(p.grad) is fake_tensor.FakeTensor for p in learnt)

@@ -30,16 +30,10 @@ def code(**test_cfg):
 
 def conv_net(num_classes=3, kind='WindowedEncoderDecoder', **keys):
     """An ordinary mmseg config but for the type."""
-    head = dict(
-        type='FCNHead',
-        in_channels=64,
-        in_index=0,
-        channels=8,
-        num_convs=1,
-        num_classes=num_classes,
-        norm_cfg=dict(type='BN'),
-        **(dict(out_channels=1, threshold=0.6) if num_classes < 3 else {}),
-    )
+    head = dict(type='FCNHead', in_channels=64, in_index=0, channels=8, num_convs=1)
+    head.update(num_classes=num_classes, norm_cfg=dict(type='BN'))
+    if num_classes < 3:
+        head.update(out_channels=1, threshold=0.6)
     backbone = dict(RESNET, strides=(1, 1, 1, 1))
     config = dict(type=kind, backbone=backbone, decode_head=head, test_cfg=dict(mode='whole'))
     return build(ConfigDict({**config, **keys}), 0).eval()
