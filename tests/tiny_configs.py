@@ -63,12 +63,7 @@ def parts(node, path=''):
 
 
 def shrink(cfg, checkpoint=None):
-    """Override sizes by keys; nothing else changes.
-
-    Args:
-        cfg (Config): A config of this project, changed in place and returned.
-        checkpoint: File with the tiny CLIP's weights; random weights where None.
-    """
+    """Override sizes of a config by keys, in place; weights are random without a checkpoint."""
     overrides = {}
     for path, part in parts(cfg._cfg_dict.to_dict()):
         name = part['type'].rpartition('.')[-1]

@@ -98,12 +98,7 @@ def co_decomposition(**keys):
 
 
 def code_config(parts=None, **keys):
-    """Config of the tiny CoDe segmentor.
-
-    Args:
-        parts: Keys that replace those of its ``co_decomposition``.
-        **keys: Keys that replace those of the top level.
-    """
+    """Config of the tiny CoDe segmentor; ``parts`` are keys of its ``co_decomposition``."""
     config = dict(
         type='CoDeSegmentor',
         backbone=dict(type='CLIP', **SIZES),

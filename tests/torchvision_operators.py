@@ -7,23 +7,14 @@ import sys
 
 import torch
 
-DECLARED = None  # they go with the library object
-
-
-def _import() -> None:
-    import torchvision  # noqa: F401
-
-
 try:
-    _import()
+    import torchvision
 except ImportError:
     pass  # tests that need it say so
-except RuntimeError as error:
-    if 'nms does not exist' not in str(error):
-        raise
+except RuntimeError:  # operator torchvision::nms does not exist
     for name in [name for name in sys.modules if name.partition('.')[0] == 'torchvision']:
         del sys.modules[name]
-    DECLARED = torch.library.Library('torchvision', 'FRAGMENT')
+    DECLARED = torch.library.Library('torchvision', 'FRAGMENT')  # they go with this object
     for name in ('nms', 'qnms'):
         DECLARED.define(f'{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
-    _import()
+    import torchvision  # noqa: F401

@@ -46,9 +46,8 @@ class Golden:
         found = found or [e for e in files if e['file'].startswith(name)]
         if not found:
             pytest.skip(f'golden index {self.folder / "index.json"} has no file "{name}*"')
-        if len(found) > 1:
-            raise ValueError(f'"{name}" is ambiguous, files: {[e["file"] for e in found]}')
-        return found[0]
+        (entry,) = found
+        return entry
 
     @property
     def release(self):
@@ -79,37 +78,28 @@ class Golden:
             return
         actual, expected = actual.double(), expected.double()
         if 'rel_l2_per_tensor' in tolerance:
-            _assert_close_in_l2(actual, expected, tolerance, what)
+            norm, error = expected.norm(), (actual - expected).norm()
+            # A gradient that is exactly zero in the reference has no relative error.
+            limit = tolerance['rel_l2_per_tensor'] * norm if norm > 0 else 1e-7
+            assert error <= limit, f'{what}: L2 error {error:.3g} > {limit:.3g} (norm {norm:.3g})'
+            if 'cosine_min' in tolerance and norm > 0:
+                cosine = (actual * expected).sum() / (actual.norm() * norm)
+                assert cosine >= tolerance['cosine_min'], f'{what}: cosine {cosine:.7f}'
             return
         limits = {key: tolerance[key] for key in ('atol', 'rtol')}
         torch.testing.assert_close(actual, expected, **limits, msg=lambda m: f'{what}: {m}')
 
     def assert_labels(self, actual, expected, scores, entry, kind='label'):
-        """Asserts label maps equal wherever the reference itself is not undecided.
+        """Asserts label maps [..., h, w] equal wherever the reference is not undecided.
 
-        Args:
-            actual: labels [..., h, w].
-            expected: reference labels [..., h, w].
-            scores: reference scores [..., classes, h, w].
-            entry: index entry; its tolerance text names the gap between the two
-                largest scores below which labels may differ.
+        That is where its two largest scores [..., classes, h, w] lie closer than a gap, which
+        the entry's tolerance text names.
         """
         gap = float(re.search(r'<\s*([0-9.]+(?:e-?[0-9]+)?)', self.tolerance(entry, kind)).group(1))
         top = scores.topk(2, dim=-3).values
         decided = top.select(-3, 0) - top.select(-3, 1) >= gap
         wrong = (actual != expected) & decided
         assert not wrong.any(), f'{int(wrong.sum())} of {int(decided.sum())} decided labels differ'
-
-
-def _assert_close_in_l2(actual, expected, tolerance, what):
-    norm = expected.norm()
-    error = (actual - expected).norm()
-    # A gradient that is exactly zero in the reference has no relative error.
-    limit = tolerance['rel_l2_per_tensor'] * norm if norm > 0 else torch.tensor(1e-7)
-    assert error <= limit, f'{what}: L2 error {error:.3g} > {limit:.3g} (norm {norm:.3g})'
-    if 'cosine_min' in tolerance and norm > 0:
-        cosine = (actual * expected).sum() / (actual.norm() * norm)
-        assert cosine >= tolerance['cosine_min'], f'{what}: cosine {cosine:.7f}'
 
 
 @pytest.fixture(scope='session')

@@ -29,19 +29,10 @@ def schedule():
     return config
 
 
-def _model(golden):
-    return build_released_model(golden.index, golden.release)
-
-
 def _schedulers(config, optim_wrapper):
     return [
         PARAM_SCHEDULERS.build(dict(cfg, optimizer=optim_wrapper)) for cfg in config.param_scheduler
     ]
-
-
-def _step(schedulers):
-    for scheduler in schedulers:
-        scheduler.step()
 
 
 def test_main_schedule_has_the_releases_constants(golden, schedule):
@@ -53,10 +44,6 @@ def test_main_schedule_has_the_releases_constants(golden, schedule):
     assert optimizer.weight_decay == case['adamw']['weight_decay']
     assert schedule.optim_wrapper.clip_grad.max_norm == case['clip_grad_norm']
     assert schedule.train_cfg.max_iters == case['total']
-
-
-def test_learning_rate_at_every_listed_step(golden, schedule):
-    case = golden.index['case15']
     parameter = torch.nn.Linear(1, 1)
     wrapper = build_optim_wrapper(parameter, schedule.optim_wrapper)
     schedulers = _schedulers(schedule, wrapper)
@@ -65,12 +52,13 @@ def test_learning_rate_at_every_listed_step(golden, schedule):
         if step in expected:
             assert wrapper.param_groups[0]['lr'] == pytest.approx(expected[step], rel=1e-6), step
         wrapper.optimizer.step()
-        _step(schedulers)
+        for scheduler in schedulers:
+            scheduler.step()
 
 
 @pytest.mark.parametrize('phase', ['phase1_decoder_only', 'phase2'])
 def test_weight_decay_groups(golden, schedule, phase):
-    model = _model(golden)
+    model = build_released_model(golden.index, golden.release)
     wrapper = build_optim_wrapper(model, schedule.optim_wrapper)
     names = {id(p): name for name, p in model.named_parameters()}
     decay = {
@@ -89,7 +77,7 @@ def test_weight_decay_groups(golden, schedule, phase):
 def test_six_optimiser_steps(golden, schedule):
     entry = golden.case('16_train_steps')
     tensors, constants = golden.tensors(entry), entry['constants']
-    model = _model(golden)
+    model = build_released_model(golden.index, golden.release)
     schedule.optim_wrapper.optimizer.update(
         lr=constants['base_lr'], eps=constants['eps'], weight_decay=constants['weight_decay']
     )
@@ -123,4 +111,5 @@ def test_six_optimiser_steps(golden, schedule):
             expected = tensors[f'step{i}.loss.{name}']
             torch.testing.assert_close(values[own], expected, rtol=1e-4, atol=1e-5)
         wrapper.update_params(total_loss)
-        _step(schedulers)
+        for scheduler in schedulers:
+            scheduler.step()

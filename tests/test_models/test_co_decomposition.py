@@ -4,15 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmseg.structures import SegDataSample
-from tiny_model import (
-    LOSSES,
-    SELECTED,
-    SIZES,
-    caption_samples,
-    code_config,
-    images,
-    tiny_code,
-)
+from tiny_model import LOSSES, SELECTED, SIZES, caption_samples, code_config, images, tiny_code
 from torch import nn
 
 from code_mm.models.co_decomposition import CoDecompositionStep
@@ -98,29 +90,35 @@ def test_values_pair_by_pair(model):
     torch.testing.assert_close(step.text_embed, texts)
 
 
-# What of the backbone runs beside the features: images, guides, nouns, captions, highlighted texts.
+# What of the backbone runs beside the features: images, guides, nouns, captions, highlighted texts;
+# and which parts learn.
+MASKS = 'noun_prompt similarity_to_mask image_segmenter'
 NEEDED = dict(
-    knowledge_guided='nouns guides',
-    region_feature='nouns',
-    region_image='nouns images',
-    feature_variation='',
-    mask_variation='nouns',
-    area='nouns',
-    negative_area='nouns',
-    word_segmentation='nouns captions',
-    region_word='nouns captions texts images',
+    knowledge_guided=('nouns guides', 'noun_prompt'),
+    region_feature=('nouns', f'{MASKS} losses'),
+    region_image=('nouns images', f'{MASKS} losses region_prompt'),
+    feature_variation=('', 'image_segmenter'),
+    mask_variation=('nouns', MASKS),
+    area=('nouns', MASKS),
+    negative_area=('nouns', MASKS),
+    word_segmentation=('nouns captions', 'noun_prompt text_segmenter'),
+    region_word=(
+        'nouns captions texts images',
+        f'{MASKS} losses region_prompt text_segmenter word_prompt',
+    ),
+)
+METHODS = dict(
+    images='encode_image',
+    guides='encode_text',
+    nouns='encode_continuations',
+    captions='hidden_states',
+    texts='encode_words',
 )
 
 
 def spy(backbone, monkeypatch):
     called = []
-    for name, method in dict(
-        images='encode_image',
-        guides='encode_text',
-        nouns='encode_continuations',
-        captions='hidden_states',
-        texts='encode_words',
-    ).items():
+    for name, method in METHODS.items():
         original = getattr(backbone, method)
 
         def run(*args, name=name, original=original):
@@ -138,13 +136,18 @@ def test_what_several_losses_need_is_computed_once(model, monkeypatch):
 
 
 @pytest.mark.parametrize('name', LOSSES)
-def test_nothing_is_computed_that_no_loss_asks_for(name, monkeypatch):
+def test_a_loss_runs_and_trains_what_it_needs_and_nothing_else(name, monkeypatch):
+    """Gradients of words, for one, do not reach the image segmenter."""
     model = tiny_code(parts=dict(losses={name: LOSSES[name], 'none': None}))
-    called = spy(model.backbone, monkeypatch)
+    called, (needed, learning) = spy(model.backbone, monkeypatch), NEEDED[name]
     values = model.loss(images(2, 32, 32), caption_samples())
     assert list(values) == [f'loss_{name}']
     called = [c for c in called if c != 'texts' or 'guides' not in called]  # encode_text's own
-    assert sorted(called) == sorted(NEEDED[name].split())
+    assert sorted(called) == sorted(needed.split())
+    values[f'loss_{name}'].backward()
+    found = {n for n, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+    parts = {n.removeprefix('co_decomposition.').split('.')[0] for n in found}
+    assert parts == set(learning.split())
 
 
 @MODELS.register_module()
@@ -165,25 +168,21 @@ def test_a_new_loss_is_one_class_and_one_line():
 
 
 @pytest.mark.parametrize(
-    ('part', 'value'),
+    ('parts', 'match'),
     [
-        ('noun_prompt', 'training'),
-        ('region_prompt', 'region_embed'),
-        ('text_segmenter', 'word_logits'),
-        ('word_prompt', 'text_embed'),
+        (dict(noun_prompt=None), 'expected a noun_prompt in .*training needs one; add it'),
+        (dict(region_prompt=None), 'expected a region_prompt in .*region_embed needs one; add it'),
+        (dict(text_segmenter=None), 'expected a text_segmenter in .*word_logits needs one; add it'),
+        (dict(word_prompt=None), 'expected a word_prompt in .*text_embed needs one; add it'),
+        (
+            dict(losses=dict(area=dict(type='AreaLoss', of='own_mask', prior=0.1))),
+            r"among \['features', 'nouns', .*'own_masks'.*\], but got 'own_mask'",
+        ),
     ],
 )
-def test_a_loss_whose_part_is_missing_says_so(part, value):
-    model = tiny_code(parts={part: None})
-    with pytest.raises(ValueError, match=f'expected a {part} in .*{value} needs one; add it'):
-        model.loss(images(2, 32, 32), caption_samples())
-
-
-def test_a_value_of_no_step_is_refused_with_those_there_are():
-    losses = dict(area=dict(type='AreaLoss', of='own_mask', prior=0.1))
-    match = r"among \['features', 'nouns', .*'own_masks'.*\], but got 'own_mask'"
+def test_a_loss_whose_part_is_missing_says_so(parts, match):
     with pytest.raises(ValueError, match=match):
-        tiny_code(parts=dict(losses=losses)).loss(images(2, 32, 32), caption_samples())
+        tiny_code(parts=parts).loss(images(2, 32, 32), caption_samples())
 
 
 def test_the_image_segmenter_alone():

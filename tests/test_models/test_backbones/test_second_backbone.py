@@ -6,6 +6,7 @@ No class token, no causal attention, no start token; a convolution as trunk, oth
 import copy
 import re
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -112,8 +113,8 @@ def samples(cut=True):
     )
     packed = []
     for caption, nouns, selected in zip(CAPTIONS, NOUNS, SELECTED, strict=True):
-        results = dict(caption=caption, nouns=list(nouns), selected_nouns=list(selected))
-        results = tokenize(results)
+        results = dict(img=np.zeros((4, 4, 3), np.uint8), caption=caption)
+        results = tokenize({**results, 'nouns': [*nouns], 'selected_nouns': [*selected]})
         if not cut:
             del results['text_lengths']
         packed.append(PackCaptionInputs()(results)['data_samples'])
@@ -134,16 +135,12 @@ def test_captions_are_read_by_its_tokenizer():
 
 
 def test_code_trains_on_it(model):
-    before = {name: p.detach().clone() for name, p in model.named_parameters()}
     values = model.train().loss(images(2, 32, 32), samples())
     assert len(values) == 9 and all(value.isfinite() for value in values.values())
     sum(values.values()).backward()
     learning = {name for name, p in model.named_parameters() if p.requires_grad}
-    assert {name for name, p in model.named_parameters() if p.grad is not None} == learning
-    assert all(model.get_parameter(name).grad.any() for name in learning)
-    torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.5).step()
-    moved = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
-    assert moved == learning and not any(name.startswith('backbone.') for name in moved)
+    found = {n for n, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+    assert found == learning and not any(name.startswith('backbone.') for name in found)
 
 
 def test_cutting_the_padding_of_texts_changes_nothing(model):
@@ -189,9 +186,7 @@ def test_class_names_are_found_with_it(model):
 
 
 @torch.no_grad()
-def test_decomposition_and_templates(model):
-    for result in model.decompose(images(2, 32, 32), samples()):
-        assert result.region_masks.shape == (2, 32, 32) and result.word_masks.shape == (2, LENGTH)
+def test_class_names_in_templates():
     plain = dict(
         type='ZeroShotSegmentor',
         backbone=dict(type='ConvolutionBackbone'),

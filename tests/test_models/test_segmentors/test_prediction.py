@@ -4,12 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.config import ConfigDict
-from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.structures import SegDataSample
 from tiny_model import RESNET, build, images, metas, tiny_code
+from torch.multiprocessing.reductions import StorageWeakRef
 
-from code_mm.models.segmentors.prediction import PredictionSettings, restore, winning_class
+from code_mm.models.segmentors.prediction import restore, winning_class
+from code_mm.models.segmentors.windows import average_by_rows
 from code_mm.registry import MODELS
 
 NAMES = ['background', 'car|automobile', 'star', 'boat', 'fish']
@@ -29,16 +30,10 @@ def code(**test_cfg):
 
 def conv_net(num_classes=3, kind='WindowedEncoderDecoder', **keys):
     """An ordinary mmseg config but for the type."""
-    head = dict(
-        type='FCNHead',
-        in_channels=64,
-        in_index=0,
-        channels=8,
-        num_convs=1,
-        num_classes=num_classes,
-        norm_cfg=dict(type='BN'),
-        **(dict(out_channels=1, threshold=0.6) if num_classes < 3 else {}),
-    )
+    head = dict(type='FCNHead', in_channels=64, in_index=0, channels=8, num_convs=1)
+    head.update(num_classes=num_classes, norm_cfg=dict(type='BN'))
+    if num_classes < 3:
+        head.update(out_channels=1, threshold=0.6)
     backbone = dict(RESNET, strides=(1, 1, 1, 1))
     config = dict(type=kind, backbone=backbone, decode_head=head, test_cfg=dict(mode='whole'))
     return build(ConfigDict({**config, **keys}), 0).eval()
@@ -64,15 +59,8 @@ def samples(image, ori_shape=None, **meta):
 def test_mistakes_in_test_cfg_are_named_when_the_model_is_built(changed, message):
     with pytest.raises(ValueError, match=message):
         tiny_code(test_cfg={**SLIDE, **changed})
-
-
-def test_the_segmentor_looks_at_what_test_cfg_says_now():
-    model = tiny_code(test_cfg=None)
-    assert model.prediction_settings == PredictionSettings()
-    model.test_cfg.update(ConfigDict(SLIDE))
-    assert model.prediction_settings == PredictionSettings(**SLIDE)
-    model.test_cfg.mode = 'whole'  # may inherit the keys of windows
-    assert model.prediction_settings.mode == 'whole'
+    with pytest.raises(ValueError, match=r"\['horizontal', 'vertical'\], but got 'diagonal'"):
+        restore(torch.zeros(2, 4, 4), dict(flip=True, flip_direction='diagonal'))
 
 
 @torch.no_grad()
@@ -83,7 +71,7 @@ def test_batched_windows_give_mmsegs_scores(monkeypatch, size):
     network = model.extract_feat
     monkeypatch.setattr(model, 'extract_feat', lambda x: (seen.append(len(x)), network(x))[1])
     for count in (3, 64):
-        model.test_cfg.window_batch_size = count
+        model.test_cfg.update(window_batch_size=count, scores_on_cpu=count == 3)
         scores = model.inference(image, metas(image))
         torch.testing.assert_close(scores, expected, atol=1e-5, rtol=0)
     # windows of both images: 2, or 2 x 2 x 4
@@ -124,25 +112,22 @@ def test_labels_without_scores_are_mmsegs(meta, resized, mode):
 @pytest.mark.parametrize('ori_shape', [None, (60, 80)])
 def test_labels_of_an_ordinary_segmentor_without_scores(test_cfg, num_classes, ori_shape):
     """Also where one plane and a threshold stand for two classes, and without data samples."""
-    model, image = conv_net(num_classes, test_cfg=test_cfg), images(1, 40, 56)
-    (expected,) = model.predict(image, samples(image, ori_shape) if ori_shape else None)
-    model.test_cfg.keep_scores = False
-    (result,) = model.predict(image, samples(image, ori_shape) if ori_shape else None)
-    assert hasattr(expected, 'seg_logits') and not hasattr(result, 'seg_logits')
-    assert torch.equal(result.pred_sem_seg.data, expected.pred_sem_seg.data)
-    assert result.pred_sem_seg.data.dtype == expected.pred_sem_seg.data.dtype
-    assert 0 < result.pred_sem_seg.data.float().mean() < max(num_classes - 1, 1)
+    model, image, found = conv_net(num_classes, test_cfg=test_cfg), images(1, 40, 56), []
+    for keep in (True, False):
+        model.test_cfg.keep_scores = keep
+        (result,) = model.predict(image, samples(image, ori_shape) if ori_shape else None)
+        assert hasattr(result, 'seg_logits') == keep
+        found.append(result.pred_sem_seg.data)
+    assert torch.equal(*found) and found[0].dtype == found[1].dtype
+    assert 0 < found[0].float().mean() < max(num_classes - 1, 1)
 
 
 @torch.no_grad()
 def test_scores_of_the_whole_image_never_exist(monkeypatch):
     """Labels that need no resizing come row by row, from windows alone."""
-    model, sizes, full = (
-        tiny_code(test_cfg={**SLIDE, 'keep_scores': False}),
-        [],
-        torch.Tensor.argmax,
-    )
-    model.eval().set_class_names([f'class {i}' for i in range(40)])
+    model = tiny_code(test_cfg={**SLIDE, 'keep_scores': False}).eval()
+    sizes, full = [], torch.Tensor.argmax
+    model.set_class_names([f'class {i}' for i in range(40)])
 
     def argmax(scores, *args, **kwargs):
         sizes.append(scores.untyped_storage().nbytes())
@@ -155,19 +140,24 @@ def test_scores_of_the_whole_image_never_exist(monkeypatch):
     assert sizes and max(sizes) <= 4 * 40 * 32 * 32
 
 
-@torch.no_grad()
-@pytest.mark.parametrize('mode', ['slide', 'whole'])
-def test_scores_are_kept_by_default_beside_the_truth(mode):
-    """On a CPU ``scores_on_cpu`` has nothing to move; results must not change."""
-    model, image = code(mode=mode), images(1, 40, 56)
-    (sample,) = samples(image)
-    sample.gt_sem_seg = PixelData(data=torch.zeros(1, 40, 56, dtype=torch.int64))
-    (result,) = model.predict(image, [sample])
-    scores = result.seg_logits.data
-    assert result is sample and torch.equal(result.pred_sem_seg.data[0], scores.argmax(0))
-    assert result.gt_sem_seg.data.sum() == 0
-    model.test_cfg.scores_on_cpu = True
-    assert torch.equal(model.inference(image, metas(image))[0], scores)
+def test_rows_come_as_soon_as_no_further_window_touches_them():
+    """Half precision is summed in single: the mean of what windows show is the image."""
+    images, heights, handed_out = torch.rand(1, 3, 50, 10).half(), [], []
+
+    def predict(windows, _):
+        # no rows are held behind the caller's back
+        assert all(storage.expired() for storage in handed_out)
+        return windows.clone()
+
+    for part in average_by_rows(images, predict, (20, 10), (10, 10)):
+        start = sum(heights)
+        heights.append(part.shape[2])
+        assert part.dtype == torch.float32
+        torch.testing.assert_close(part, images[:, :, start : start + heights[-1]].float())
+        assert part.untyped_storage().nbytes() <= 4 * 3 * 20 * 10
+        handed_out.append(StorageWeakRef(part.untyped_storage()))
+        del part
+    assert heights == [10, 10, 10, 20]
 
 
 @pytest.mark.parametrize('chunk', [1, 3, 50])
@@ -178,19 +168,12 @@ def test_chunks_of_classes_give_the_arg_max_of_all(chunk):
         label = winning_class(x, size, chunk, align_corners)
         assert label.dtype == torch.int64
         assert torch.equal(label, whole.argmax(dim=0, keepdim=True))
-    ties = (2 * x).floor()  # the lowest of tied classes wins
-    expected = [
-        [pixel.index(max(pixel)) for pixel in row] for row in ties.permute(1, 2, 0).tolist()
-    ]
-    assert winning_class(ties, (9, 14), chunk)[0].tolist() == expected
+    pixels = (2 * x).floor().flatten(1)  # the lowest of tied classes wins
+    expected = [pixel.index(max(pixel)) for pixel in pixels.T.tolist()]
+    assert winning_class((2 * x).floor(), (9, 14), chunk).flatten().tolist() == expected
     for first in (0, 2, 4):  # NaN wins, as in argmax
         x[first, 1, 2] = x[4, 1, 2] = float('nan')
         assert torch.equal(winning_class(x, (9, 14), chunk), x.argmax(0, keepdim=True))
-
-
-def test_another_flip_is_refused():
-    with pytest.raises(ValueError, match=r"\['horizontal', 'vertical'\], but got 'diagonal'"):
-        restore(torch.zeros(2, 4, 4), dict(flip=True, flip_direction='diagonal'))
 
 
 # one plane: a class of its own, or two classes told apart by a threshold
@@ -212,3 +195,22 @@ def test_probabilities_are_refined_with_the_image(num_classes):
     if num_classes < 3:
         model.decode_head.conv_seg.bias.fill_(200.0)
         assert model.encode_decode(image, metas(image)).isfinite().all()
+
+
+@MODELS.register_module()
+class KeepCrops(torch.nn.Module):
+    """A post-processor that changes nothing and remembers the images it got."""
+
+    def forward(self, image, masks):
+        self.images = [*getattr(self, 'images', []), image]
+        return masks
+
+
+@torch.no_grad()
+def test_every_window_is_refined_with_its_own_part_of_the_image():
+    model = conv_net(post_processor=dict(type='KeepCrops'), test_cfg=SLIDE)
+    image = images(1, 32, 48)
+    scores = model.inference(image, metas(image))
+    first, second = model.post_processor.images
+    assert torch.equal(first, image[..., :32]) and torch.equal(second, image[..., 16:])
+    torch.testing.assert_close(scores.sum(1), torch.ones(1, 32, 48))  # probabilities

@@ -7,7 +7,6 @@ from mmseg.structures import SegDataSample
 from tiny_model import RESNET, SIZES, images, metas, tiny_code
 from tiny_model import build as build_config
 
-import projects.dense_clip  # noqa: F401  registers its parts
 from code_mm.models.segmentors import zero_shot_segmentor
 from code_mm.registry import MODELS
 from code_mm.vocabulary import EVALUATION_TEMPLATES, embed_in_templates, embed_vocabulary
@@ -36,10 +35,7 @@ def supervised(**keys):
 @torch.no_grad()
 def expected_scores(model, image, left=0, right=0, top=0, bottom=0):
     """Zero padding, cosine on the patch grid, sigmoid, bilinear resizing, un-padding."""
-    padded = torch.zeros(
-        len(image), 3, image.shape[2] + top + bottom, image.shape[3] + left + right
-    )
-    padded[:, :, top : top + image.shape[2], left : left + image.shape[3]] = image
+    padded = F.pad(image, (left, right, top, bottom))
     dense = F.normalize(model.backbone(padded)[0], dim=1)
     names = [name for name in model.class_names if name != 'background']
     embeddings = embed_in_templates(names, model.backbone, EVALUATION_TEMPLATES)
@@ -49,20 +45,28 @@ def expected_scores(model, image, left=0, right=0, top=0, bottom=0):
     return scores[:, :, top : top + image.shape[2], left : left + image.shape[3]]
 
 
+class KeepImage(torch.nn.Module):
+    def forward(self, image, masks):
+        self.image, self.size = image, masks.shape[2:]
+        return masks
+
+
 @pytest.mark.parametrize(
     ('size', 'padding'),
     [
-        ((32, 32), (0, 0, 0, 0)),
         ((30, 37), (1, 2, 1, 1)),  # the right and the bottom get the odd pixel
         ((5, 16), (0, 0, 1, 2)),  # smaller than a patch
     ],
 )
 def test_windows_are_padded_to_whole_patches(size, padding):
-    model = build()
-    model.set_class_names(NAMES)
+    """The post-processor gets the padded image; of the scores the padding is cut off again."""
+    model = build(class_names=NAMES)
+    keep = model.decode_head.post_processor = KeepImage()
     image = images(2, *size)
     scores = model.inference(image, metas(image))
     torch.testing.assert_close(scores, expected_scores(model, image, *padding))
+    assert torch.equal(keep.image, F.pad(image, padding))
+    assert keep.size == tuple(side // 8 for side in keep.image.shape[2:])
 
 
 def test_a_background_wins_where_no_class_reaches_its_threshold():
@@ -166,19 +170,11 @@ def test_parts_that_do_not_go_together():
         build(backbone=RESNET, decode_head=PROJECTED)
 
 
-NAMED = dict(TEXT, init_cfg=dict(type='Pretrained', checkpoint='clip.pth'))
-
-
-@pytest.mark.parametrize(
-    'keys',
-    [
-        dict(backbone={**NAMED, 'image_tower': True}),
-        dict(backbone=RESNET, decode_head=PROJECTED, vision_language_backbone=NAMED),
-    ],
-)
-def test_weights_that_are_named_but_not_loaded_are_missed(keys):
-    model = build(class_names=NAMES, **keys)
-    image = images(1, 32, 32)
+@pytest.mark.parametrize('of', ['backbone', 'vision_language_backbone'])
+def test_weights_that_are_named_but_not_loaded_are_missed(of):
+    clip = dict(type='CLIP', init_cfg=dict(type='Pretrained', checkpoint='clip.pth'), **SIZES)
+    keys = {} if of == 'backbone' else dict(backbone=RESNET, decode_head=PROJECTED)
+    model, image = build(class_names=NAMES, **{**keys, of: clip}), images(1, 32, 32)
     with pytest.raises(RuntimeError, match=r'trained weights, but this CLIP .*init_weights\(\)'):
         model.predict(image)
     model.load_state_dict(model.state_dict())
@@ -226,9 +222,8 @@ def test_trained_by_cross_entropy_with_the_names_of_its_labels(background):
     label[:4, :4] = 255
     image = torch.where(label[None] == 1, 1.0, -1.0).expand(3, -1, -1).contiguous()
     image = torch.stack([image, image]) + 0.1 * images(2, 32, 32)
-    samples = []
-    for meta in metas(image):
-        samples.append(SegDataSample(metainfo=meta, gt_sem_seg=PixelData(data=label[None])))
+    truth = PixelData(data=label[None])
+    samples = [SegDataSample(metainfo=meta, gt_sem_seg=truth) for meta in metas(image)]
     logits = model.decode_head(model.extract_feat(image), model.vocabulary)
     logits = F.interpolate(logits, (32, 32), mode='bilinear', align_corners=False)
     chosen = logits.log_softmax(1).gather(1, label.clamp(max=2).expand(2, 1, -1, -1))

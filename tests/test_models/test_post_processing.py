@@ -2,6 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from code_mm.models.post_processing import KnowledgePreservingMix
 from code_mm.models.post_processing.pamr import PAMR, pixel_affinity
 
 DIRECTIONS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
@@ -40,29 +41,20 @@ def plain_pamr(image, mask, num_iter, dilations):
     ],
 )
 def test_equals_plain_formulation(size, dilations, num_iter, chunk):
-    """Also that images of a batch do not meet, and that the input is left as it is."""
+    """With gradients; images of a batch do not meet, and the input is left as it is."""
     torch.manual_seed(0)
-    image, mask = torch.randn(2, 3, 30, 41), torch.rand(2, 5, *size)
-    before = mask.clone()
-    expected = plain_pamr(image, mask, num_iter, dilations)
-    refined = PAMR(num_iter, dilations, chunk=chunk)(image, mask)
-    torch.testing.assert_close(refined, expected, atol=1e-5, rtol=0)
-    assert torch.equal(mask, before)
-
-
-def test_gradients_equal_those_of_the_plain_formulation():
-    torch.manual_seed(0)
-    image = torch.randn(1, 3, 6, 7, dtype=torch.float64, requires_grad=True)
-    mask = torch.rand(1, 3, 6, 7, dtype=torch.float64, requires_grad=True)
-    weights = torch.randn(1, 3, 6, 7, dtype=torch.float64)
-    grads = [
-        torch.autograd.grad((out * weights).sum(), (image, mask))
+    image = torch.randn(2, 3, 30, 41, dtype=torch.double, requires_grad=True)
+    mask = torch.rand(2, 5, *size, dtype=torch.double, requires_grad=True)
+    before, weights = mask.detach().clone(), torch.randn(2, 5, *size, dtype=torch.double)
+    found = [
+        (out, *torch.autograd.grad((out * weights).sum(), (image, mask), allow_unused=True))
         for out in (
-            PAMR(4, (1, 3), chunk=2)(image, mask),
-            plain_pamr(image, mask, 4, (1, 3)),
+            PAMR(num_iter, dilations, chunk=chunk)(image, mask),
+            plain_pamr(image, mask, num_iter, dilations),
         )
     ]
-    torch.testing.assert_close(*grads, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(*found, atol=1e-6, rtol=1e-5)
+    assert torch.equal(mask, before)
 
 
 def test_a_flat_image_averages_all_neighbours_and_keeps_gradients_finite():
@@ -83,14 +75,16 @@ def test_half_precision_is_computed_in_fp32(dtype):
 
 
 @pytest.mark.parametrize(
-    ('keys', 'message'),
+    ('part', 'keys', 'message'),
     [
-        ({'dilations': (1, 0)}, r'dilations to be integers >= 1, but got \(1, 0\)'),
-        ({'num_iter': -1}, 'num_iter to be >= 0, but got -1'),
-        ({'grid': 'pixels'}, "grid to be 'mask' or 'image', but got 'pixels'"),
-        ({'chunk': 0}, 'chunk to be >= 1 or None, but got 0'),
+        (PAMR, {'dilations': (1, 0)}, r'dilations to be integers >= 1, but got \(1, 0\)'),
+        (PAMR, {'num_iter': -1}, 'num_iter to be >= 0, but got -1'),
+        (PAMR, {'grid': 'pixels'}, "grid to be 'mask' or 'image', but got 'pixels'"),
+        (PAMR, {'chunk': 0}, 'chunk to be >= 1 or None, but got 0'),
+        (KnowledgePreservingMix, {'weight': 0.0}, r'expected a weight in \(0, 1\]'),
+        (KnowledgePreservingMix, {'weight': 1.1}, r'expected a weight in \(0, 1\]'),
     ],
 )
-def test_rejects_bad_settings(keys, message):
+def test_rejects_bad_settings(part, keys, message):
     with pytest.raises(ValueError, match=message):
-        PAMR(**keys)
+        part(**keys)

@@ -1,13 +1,60 @@
-"""Golden cases 9 and 10: noun prompts, knowledge-guided loss, word masks, highlighted texts."""
+"""Golden cases 0, 8, 9 and 10: CLIP's towers, noun prompts, word masks, highlighted texts."""
 
 import pytest
 import torch
-from released_model import build_released_model
+from released_model import build_released_model, clip_sizes
 from tiny_model import Step
 
 from code_mm.models.losses import knowledge_guided_loss
 from code_mm.ops import l2_normalize
+from code_mm.registry import MODELS
 from code_mm.vocabulary import get_templates
+
+
+@pytest.fixture(scope='module')
+def clip(golden):
+    checkpoint = str(golden.path(golden.case('clip.safetensors')['file']))
+    init_cfg = dict(type='Pretrained', checkpoint=checkpoint)
+    model = MODELS.build(dict(type='CLIP', **clip_sizes(golden.index), init_cfg=init_cfg))
+    model.init_weights()
+    return model.eval()
+
+
+def test_image_tower(golden, clip):
+    entry = golden.case('08_clip')
+    expected = golden.tensors(entry)
+    sizes = [name.removesuffix('.image') for name in expected if name.endswith('.image')]
+    assert sizes
+    for size in sizes:
+        image = expected[f'{size}.image']
+        trunk = clip.trunk(image)
+        hidden = clip.image_tail().last_block(trunk)
+        checks = dict(
+            image_embedding=clip.encode_image(image),
+            spatial_prelnproj=hidden,
+            spatial_projected=clip.dense(trunk),
+        )
+        for name, value in checks.items():
+            golden.assert_close(value, expected[f'{size}.{name}'], entry, what=f'{size} {name}')
+        last = golden.index['tiny_clip']['vision_layers'] - 1
+        before = expected[f'{size}.block{last - 1}_hidden_LND'][1:].transpose(0, 1)
+        golden.assert_close(trunk.tokens, before, entry, what=f'{size} trunk')
+        after = expected[f'{size}.block{last}_hidden_LND'][1:].transpose(0, 1)
+        golden.assert_close(hidden, trunk.to_map(after), entry, what=f'{size} last block')
+
+
+def test_text_tower(golden, clip):
+    entry = golden.case('08_clip')
+    expected = golden.tensors(entry)
+    ids = clip.tokenize(entry['strings'])
+    assert ids.equal(expected['text.ids'])
+    assert (clip.text_lengths(ids) - 1).equal(expected['text.eos_index'])
+    golden.assert_close(clip.encode_text(ids), expected['text.embedding'], entry)
+    embed = clip.encode_words(clip.embed_tokens(ids), clip.text_lengths(ids))
+    golden.assert_close(embed, expected['text.embedding_from_word_embeddings'], entry)
+    last = golden.index['tiny_clip']['transformer_layers'] - 1
+    hidden = clip.hidden_states(ids).transpose(0, 1)
+    golden.assert_close(hidden, expected[f'text.block{last}_hidden_LND'], entry)
 
 
 @pytest.fixture

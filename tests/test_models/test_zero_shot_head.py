@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -8,6 +9,7 @@ from tiny_model import RESNET
 from code_mm.registry import MODELS
 from code_mm.vocabulary import Vocabulary
 
+NAME_SCORES = dict(type='KeepCosines')  # do not go with what refines windows
 IMAGE = torch.full((2, 3, 6, 8), 0.5)
 
 
@@ -28,19 +30,15 @@ def vocabulary(*synonyms, background=None, template_embeddings=None):
     return Vocabulary(names, synonyms, unit_rows(count), background, template_embeddings)
 
 
-def features(b=2, h=3, w=4, seed=0, channels=32):
-    return torch.randn(b, channels, h, w, generator=torch.Generator().manual_seed(seed))
+def features(h=3, w=4, seed=0):
+    return torch.randn(2, 32, h, w, generator=torch.Generator().manual_seed(seed))
 
 
 def slow_cosine(maps, embed):
-    b, _, h, w = maps.shape
-    cosine = torch.empty(b, len(embed), h, w)
-    for i in range(b):
-        for c, row in enumerate(embed):
-            for y in range(h):
-                for x in range(w):
-                    vector = maps[i, :, y, x]
-                    cosine[i, c, y, x] = vector @ row / vector.norm()
+    cosine = torch.empty(len(maps), len(embed), *maps.shape[2:])
+    for i, c, y, x in itertools.product(*map(range, cosine.shape)):
+        vector = maps[i, :, y, x]
+        cosine[i, c, y, x] = vector @ embed[c] / vector.norm()
     return cosine
 
 
@@ -62,11 +60,6 @@ def test_logits_and_scores(background):
         scores = torch.cat([torch.full((2, 1, 6, 8), 0.4), scores], dim=1)
     torch.testing.assert_close(head([maps], words), logits)
     torch.testing.assert_close(head.predict([maps], words, IMAGE), scores)
-    # scale and bias may be handed over
-    to_mask = MODELS.build(dict(type='SimilarityToMask', init_scale=10.0, init_bias=-2.5))
-    given = build(similarity_to_mask=None)
-    assert not given.state_dict()
-    torch.testing.assert_close(given.predict([maps], words, IMAGE, to_mask), scores)
 
 
 class Halve(torch.nn.Module):
@@ -92,32 +85,23 @@ def test_the_post_processor_comes_before_the_mix():
     assert torch.equal(scores[:, 0], torch.full((2, 6, 8), 0.4))
 
 
-def test_a_projection_is_learnt_for_foreign_features():
-    head = build(in_channels=5, embed_dim=32, project=True)
-    words, maps = vocabulary(('star',), ('boat',)), features(channels=5)
-    weight, bias = head.projection.weight[..., 0, 0], head.projection.bias
-    projected = torch.einsum('bchw,dc->bdhw', maps, weight) + bias[:, None, None]
-    expected = 10 * slow_cosine(projected, words.embeddings) - 2.5
-    torch.testing.assert_close(head([maps], words), expected)
-    with pytest.raises(ValueError, match=r'32 channels .* in_channels is 5; set project=True'):
-        build(in_channels=5, embed_dim=32)
-
-
-@MODELS.register_module()
-class KeepCosines(torch.nn.Module):
-    def forward(self, cosines, vocabulary, similarity_to_mask):
-        return vocabulary.best_synonym(cosines)
-
-
-def test_name_scores_get_cosines_and_do_not_go_with_what_refines_windows():
-    words, maps = vocabulary(('car', 'automobile'), ('boat',), background=0.4), features()
-    cosines = build(name_scores=dict(type='KeepCosines')).predict([maps], words, IMAGE)
-    torch.testing.assert_close(cosines, bilinear(slow_cosine(maps, words.embeddings)))
-    with pytest.raises(ValueError, match=r'no post_processor with name_scores.*but got PAMR'):
-        build(post_processor=dict(type='PAMR'), name_scores=dict(type='KeepCosines'))
-    head = build(knowledge_preserving=dict(weight=0.3))
-    with pytest.raises(ValueError, match='no knowledge_preserving with name_scores'):
-        head.set_name_scores(dict(type='KeepCosines'))
+@pytest.mark.parametrize(
+    ('keys', 'match'),
+    [
+        (dict(in_channels=5, embed_dim=32), '32 channels .* in_channels is 5; set project=True'),
+        (
+            dict(post_processor=dict(type='PAMR'), name_scores=NAME_SCORES),
+            'no post_processor with name_sc',
+        ),
+        (
+            dict(knowledge_preserving=dict(weight=0.3), name_scores=NAME_SCORES),
+            'no knowledge_preserving w',
+        ),
+    ],
+)
+def test_mistakes(keys, match):
+    with pytest.raises(ValueError, match=match):
+        build(**keys)
 
 
 def test_mmsegs_own_segmentor_hands_no_vocabulary_over():

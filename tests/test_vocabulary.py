@@ -1,0 +1,131 @@
+import hashlib
+
+import pytest
+import torch
+from tiny_model import tiny_clip
+
+from code_mm.models.prompts import NounContextPrompt
+from code_mm.vocabulary import (
+    EVALUATION_TEMPLATES,
+    ClassNameFile,
+    embed_vocabulary,
+    get_templates,
+    split_names,
+    vocabulary,
+)
+
+TEMPLATES = ('a photo of a {}.', 'many {}s in one {word} very long sentence', '{}')
+NAMES = ['background', 'star|{a}', 'traffic light']
+PHRASES = ['star', '{a}', 'traffic light']
+
+
+def slow_embeddings(clip, templates):
+    """Mean over templates of unit vectors, brought to unit length again."""
+    rows = []
+    for phrase in PHRASES:
+        embeds = []
+        for template in templates:
+            ids = clip.tokenizer.encode(template.replace('{}', phrase))
+            embed = clip.encode_text(torch.tensor([[49406, *ids, 49407]]))[0]
+            embeds.append(embed / embed.square().sum().sqrt())
+        mean = sum(embeds) / len(embeds)
+        rows.append(mean / mean.square().sum().sqrt())
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize('batch', [256, 4])  # long lists are encoded in parts
+def test_embeddings_in_templates(monkeypatch, batch):
+    monkeypatch.setattr(vocabulary, '_BATCH', batch)
+    clip = tiny_clip()
+    found = embed_vocabulary(NAMES, clip, None, TEMPLATES, 0.4, mix_templates=('a {}',))
+    torch.testing.assert_close(found.embeddings, slow_embeddings(clip, TEMPLATES))
+    torch.testing.assert_close(found.template_embeddings, slow_embeddings(clip, ['a {}']))
+    assert not found.embeddings.requires_grad
+    assert (found.names, found.background_threshold) == (tuple(NAMES), 0.4)
+    assert found.synonyms == (('star', '{a}'), ('traffic light',))
+
+
+def test_embeddings_behind_learnt_contexts_which_leave_less_room():
+    clip, prompt = tiny_clip(), NounContextPrompt(32, num_contexts=4)
+    found = embed_vocabulary(NAMES, clip, prompt, TEMPLATES, 0.4)
+    torch.testing.assert_close(found.embeddings, prompt(clip.tokenize(PHRASES, 20), clip).detach())
+    assert found.template_embeddings is None and not found.embeddings.requires_grad
+    fits = ' '.join(['cat'] * 18)
+    embed_vocabulary(['dog', f'dog|{fits}'], clip, prompt)
+    with pytest.raises(ValueError, match=r"'cat cat .*takes 19 tokens where 18 fit"):
+        embed_vocabulary(['dog', f'dog|cat {fits}'], clip, prompt)
+    with pytest.raises(ValueError, match=r"'a very long.* takes 23 .*use a shorter phrase"):
+        embed_vocabulary(['dog', fits], clip, prompt, mix_templates=['a very long, winding {}'])
+
+
+def test_synonyms_and_background():
+    names = ['background', 'car | automobile |', 'grey sofa']
+    assert split_names(names, background=True) == (('car', 'automobile'), ('grey sofa',))
+    assert split_names(names, background=False)[0] == ('background',)
+
+
+@pytest.mark.parametrize(
+    ('names', 'background', 'match'),
+    [
+        *[
+            (names, False, 'expected a list of non-empty class names')
+            for names in ([], ['cat', ''], ['cat', ' | '], ['cat', 3], 'cat')
+        ],
+        *[
+            (names, True, "expected 'background' as the first of at least two")
+            for names in (['cat', 'dog'], ['background'], ['cat', 'background'])
+        ],
+        (['cat'], False, 'every pixel would be this class'),
+    ],
+)
+def test_names_that_are_no_names(names, background, match):
+    with pytest.raises(ValueError, match=match):
+        split_names(names, background=background)
+
+
+def test_templates_by_name():
+    imagenet = get_templates('imagenet')
+    assert len(imagenet) == len(set(imagenet)) == 80
+    assert imagenet[0] == 'a bad photo of a {}.'
+    assert get_templates('custom') == EVALUATION_TEMPLATES and len(EVALUATION_TEMPLATES) == 9
+    assert get_templates(['a scan of {}.', '{}']) == ('a scan of {}.', '{}')
+
+
+@pytest.mark.parametrize(
+    ('templates', 'error', 'message'),
+    [
+        ('imagnet', ValueError, "'imagenet', 'vild', 'custom' or a list"),
+        ([], ValueError, 'at least one template'),
+        (['a photo'], ValueError, "but got 'a photo'"),
+        (['{} and {}'], ValueError, 'one "{}"'),
+        (None, TypeError, 'name such as'),
+    ],
+)
+def test_templates_that_are_none(templates, error, message):
+    with pytest.raises(error, match=message):
+        get_templates(templates)
+
+
+def test_a_file_with_a_class_a_line(tmp_path):
+    path = tmp_path / 'names.txt'
+    path.write_text('# of the zoo\ncat | kitten\n# big ones\ngrey sofa\n\n')
+    file = ClassNameFile.read(path)
+    assert (file.names, file.source) == (('cat|kitten', 'grey sofa'), str(path))
+    assert file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ('content', 'match'),
+    [
+        (b'cat\n\ndog\n', "line 2 of .* is ''"),
+        (b'cat||dog\n', r"line 1 of .* is 'cat\|\|dog'"),
+        (b'# nothing\n', 'but it has none'),
+        (b'\xff\xfe\n', 'expected UTF-8|expected class names in UTF-8'),
+        (None, 'a file with class names, but got'),
+    ],
+)
+def test_files_that_cannot_be_read(tmp_path, content, match):
+    if content:
+        (tmp_path / 'names.txt').write_bytes(content)
+    with pytest.raises(ValueError, match=match):
+        ClassNameFile.read(tmp_path / 'names.txt')
