@@ -50,7 +50,6 @@ built = []
 @pytest.fixture
 def config(tmp_path, monkeypatch):
     """``config(**keys)`` of a training of two steps; no GPU, whatever the machine has."""
-    monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)  # a second per Runner
     monkeypatch.setattr(every_run, 'keep_freed_memory', lambda: None)
     monkeypatch.chdir(tmp_path)
     built.clear()
