@@ -38,23 +38,6 @@ def test_gumbel_sigmoid(golden):
             golden.assert_close(logits.grad, tensors[f'{name}.grad_logits'], entry, what=name)
 
 
-def test_similarity_to_mask(golden):
-    entry, tensors = golden.case('02_gumbel_sigmoid'), golden.tensors('02_gumbel_sigmoid')
-    inputs = {key: tensors[f'sim2mask.{key}'].clone().requires_grad_() for key in ('sim', 'w', 'b')}
-    logits = inputs['w'] * inputs['sim'] + inputs['b']
-    masks = dict(
-        hard=gumbel_sigmoid(logits, tensors['uniform_noise']),
-        soft=logits.sigmoid(),
-        deterministic_hard=gumbel_sigmoid(logits, torch.full_like(logits, 0.5)),
-    )
-    weights = tensors['weights']
-    ((masks['hard'] * weights).sum() + (masks['soft'] * weights.flip(0)).sum()).backward()
-    for name, mask in masks.items():
-        golden.assert_close(mask, tensors[f'sim2mask.{name}'], entry, what=name)
-    for key, value in inputs.items():
-        golden.assert_close(value.grad, tensors[f'sim2mask.grad_{key}'], entry, what=f'grad_{key}')
-
-
 CONTRASTIVE = {'infonce': lambda: InfoNCELoss('nouns'), 'ext_infonce': RegionInfoNCELoss}
 
 

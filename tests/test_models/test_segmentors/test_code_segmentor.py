@@ -51,16 +51,13 @@ def test_what_learns_in_each_stage_and_nothing_else(stage):
     model = tiny_code().train()
     if stage == 1:
         model.image_segmenter.tail.block.requires_grad_(False)
-    before = {name: p.detach().clone() for name, p in model.named_parameters()}
     sum(model.loss(images(2, 32, 32), caption_samples()).values()).backward()
     learning = {name for name, p in model.named_parameters() if p.grad is not None}
     assert all(model.get_parameter(name).grad.any() for name in learning)
-    torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.5).step()
-    moved = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
     parts = ('image_segmenter.', 'co_decomposition.')
-    frozen = ('backbone.', 'image_segmenter.tail.block.') if stage == 1 else ('backbone.',)
-    expected = {n for n in before if n.startswith(parts) and not n.startswith(frozen)}
-    assert learning == moved == expected
+    names = {name for name, _ in model.named_parameters() if name.startswith(parts)}
+    block = {name for name in names if name.startswith('image_segmenter.tail.block.')}
+    assert learning == names - (block if stage == 1 else set())
 
 
 def test_the_modes_of_an_mmengine_model():
