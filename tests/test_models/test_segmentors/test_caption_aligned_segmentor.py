@@ -177,3 +177,13 @@ def test_processes_with_unequal_captions_stay_in_step(run_in_two_processes):
             torch.testing.assert_close(
                 gradients[name], parameter.grad, rtol=1e-3, atol=1e-5, msg=name
             )
+
+
+def test_a_process_without_captions_stops_the_alignment_of_all(run_in_two_processes):
+    model, image = tiny(), images(2, 32, 32)
+    batches = [(image[:1], caption_samples()[:1]), (image[1:], [labelled()])]
+    results = run_in_two_processes(_losses_of_a_process, model.state_dict(), batches)
+    assert [set(losses) - {'decode.acc_seg'} for losses, _ in results] == [{'decode.loss_ce'}] * 2
+    assert results[0][0]['decode.loss_ce'] == 0
+    expected = slow_label_loss(model, image[1:], [labels()])
+    torch.testing.assert_close(results[1][0]['decode.loss_ce'], expected.detach())
