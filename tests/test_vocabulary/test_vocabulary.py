@@ -21,14 +21,14 @@ def unit(vector):
     return vector / vector.square().sum().sqrt()
 
 
-def slow_embeddings(clip, templates):
+def slow_embeddings(clip, templates, each=unit):
     """Mean over templates of unit vectors, brought to unit length again."""
     rows = []
     for phrase in PHRASES:
         embeds = []
         for template in templates:
             ids = clip.tokenizer.encode(template.replace('{}', phrase))
-            embeds.append(unit(clip.encode_text(torch.tensor([[49406, *ids, 49407]]))[0]))
+            embeds.append(each(clip.encode_text(torch.tensor([[49406, *ids, 49407]]))[0]))
         rows.append(unit(sum(embeds) / len(embeds)))
     return torch.stack(rows)
 
@@ -44,6 +44,16 @@ def test_embeddings_in_templates(clip, monkeypatch, batch):
     assert found.synonyms == (('star', '{a}'), ('traffic light',))
     with pytest.raises(FrozenInstanceError):
         found.names = ()
+
+
+def test_templates_of_tcl_are_averaged_as_they_are(clip):
+    keys = dict(mix_templates=TEMPLATES[:2], raw_template_mean=True)
+    found = embed_vocabulary(NAMES, clip, None, TEMPLATES, 0.4, **keys)
+    expected = slow_embeddings(clip, TEMPLATES, each=lambda vector: vector)
+    torch.testing.assert_close(found.embeddings, expected)
+    assert (expected - slow_embeddings(clip, TEMPLATES)).abs().max() > 1e-4
+    mix = slow_embeddings(clip, TEMPLATES[:2], each=lambda vector: vector)
+    torch.testing.assert_close(found.template_embeddings, mix)
 
 
 def test_embeddings_behind_learnt_contexts(clip):
