@@ -19,15 +19,15 @@ NAMES = ['background', 'star|{a}', 'traffic light']
 PHRASES = ['star', '{a}', 'traffic light']
 
 
-def slow_embeddings(clip, templates):
-    """Mean over templates of unit vectors, brought to unit length again."""
+def slow_embeddings(clip, templates, raw=False):
+    """Mean over templates of unit vectors, or of vectors as they are, brought to unit length."""
     rows = []
     for phrase in PHRASES:
         embeds = []
         for template in templates:
             ids = clip.tokenizer.encode(template.replace('{}', phrase))
             embed = clip.encode_text(torch.tensor([[49406, *ids, 49407]]))[0]
-            embeds.append(embed / embed.square().sum().sqrt())
+            embeds.append(embed if raw else embed / embed.square().sum().sqrt())
         mean = sum(embeds) / len(embeds)
         rows.append(mean / mean.square().sum().sqrt())
     return torch.stack(rows)
@@ -43,6 +43,16 @@ def test_embeddings_in_templates(monkeypatch, batch):
     assert not found.embeddings.requires_grad
     assert (found.names, found.background_threshold) == (tuple(NAMES), 0.4)
     assert found.synonyms == (('star', '{a}'), ('traffic light',))
+
+
+def test_templates_of_tcl_are_averaged_as_they_are():
+    clip, keys = tiny_clip(), dict(mix_templates=TEMPLATES[:2], raw_template_mean=True)
+    found = embed_vocabulary(NAMES, clip, None, TEMPLATES, 0.4, **keys)
+    expected = slow_embeddings(clip, TEMPLATES, raw=True)
+    torch.testing.assert_close(found.embeddings, expected)
+    assert (expected - slow_embeddings(clip, TEMPLATES)).abs().max() > 1e-4
+    mix = slow_embeddings(clip, TEMPLATES[:2], raw=True)
+    torch.testing.assert_close(found.template_embeddings, mix)
 
 
 def test_embeddings_behind_learnt_contexts_which_leave_less_room():

@@ -44,6 +44,7 @@ def model_protocol(model: nn.Module) -> dict:
         noun_prompt=settings_of(model.noun_prompt),
         # with learnt contexts, sentences are used by the knowledge-preserving mix only
         templates=None if learnt_contexts else list(model.templates),
+        raw_template_mean=model.raw_template_mean,
         dense_attention={
             name.removesuffix('.dense_attention'): settings_of(part)
             for name, part in model.named_modules()

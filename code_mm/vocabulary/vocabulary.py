@@ -59,6 +59,7 @@ def embed_vocabulary(
     templates: Sequence[str] = ('{}',),
     background_threshold: float | None = None,
     mix_templates: Sequence[str] | None = None,
+    raw_template_mean: bool = False,
 ) -> Vocabulary:
     """Embed class names.
 
@@ -70,6 +71,7 @@ def embed_vocabulary(
         templates (Sequence[str]): Sentences with one ``{}`` each.
         background_threshold (float, optional): The first name is then 'background'.
         mix_templates (Sequence[str], optional): Those of the knowledge-preserving mix.
+        raw_template_mean (bool): See :func:`embed_in_templates`.
 
     Raises:
         ValueError: As :func:`split_names`; or a name is too long for the text tower.
@@ -80,27 +82,31 @@ def embed_vocabulary(
         ids = tokenize_phrases(phrases, backbone, prompt)
         embeddings = prompt(ids.to(prompt.contexts.device), backbone)
     else:
-        embeddings = embed_in_templates(phrases, backbone, templates)
+        embeddings = embed_in_templates(phrases, backbone, templates, raw_template_mean)
     return Vocabulary(
         tuple(names),
         synonyms,
         embeddings,
         background_threshold,
-        mix_templates and embed_in_templates(phrases, backbone, mix_templates),
+        mix_templates and embed_in_templates(phrases, backbone, mix_templates, raw_template_mean),
     )
 
 
 @torch.no_grad()
 def embed_in_templates(
-    phrases: Sequence[str], backbone: nn.Module, templates: Sequence[str]
+    phrases: Sequence[str], backbone: nn.Module, templates: Sequence[str], raw_mean: bool = False
 ) -> Tensor:
-    """Mean over templates of unit-length text embeddings, brought to unit length again: [n, c]."""
+    """Mean over templates of unit-length text embeddings, brought to unit length again: [n, c].
+
+    With ``raw_mean`` the embeddings keep their lengths in the mean, as in TCL's release.
+    """
     ids = tokenize_phrases(phrases, backbone, None, templates)
     # what stands behind the end of the longest text has no influence
     ids = ids[:, : int(backbone.text_lengths(ids).max())]
     device = backbone.logit_scale.device
     embeds = torch.cat([backbone.encode_text(part.to(device)) for part in ids.split(_BATCH)])
-    embeds = l2_normalize(embeds, dim=-1).unflatten(0, (len(phrases), len(templates)))
+    embeds = embeds if raw_mean else l2_normalize(embeds, dim=-1)
+    embeds = embeds.unflatten(0, (len(phrases), len(templates)))
     return l2_normalize(embeds.mean(dim=1), dim=-1)
 
 

@@ -5,13 +5,14 @@ Also the names of mmpretrain's image tower, for the way there.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from .files import read_json
 
 _WRAPPER_PREFIXES = ('module.', '_orig_mod.', 'model.', 'clip.', 'clip_model.')
 # Beside the weights: OpenAI's integers, open_clip's causal mask, Hugging Face's index buffers.
@@ -68,7 +69,7 @@ def clip_layout(state: dict[str, Tensor]) -> str:
     names = {name.removeprefix(_prefix(state)) for name in state}
     if any(name.startswith(('text_model.', 'vision_model.')) for name in names):
         return 'Hugging Face'
-    if names & {'attn_mask', 'text.attn_mask'} or _prefix(state) == 'module.':
+    if names & {'attn_mask', 'text.attn_mask'} or _prefix(state).startswith('module.'):
         return 'open_clip'
     return 'own' if any(name.startswith('text.') for name in names) else 'OpenAI'
 
@@ -124,9 +125,11 @@ def to_mmpretrain_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _prefix(state: dict[str, Tensor]) -> str:
-    """What a wrapper has put in front of every name."""
-    found = (p for p in _WRAPPER_PREFIXES if state and all(name.startswith(p) for name in state))
-    return next(found, '')
+    """What wrappers have put in front of every name."""
+    prefix, found = '', state and _WRAPPER_PREFIXES
+    while found := [p for p in found if all(name.startswith(prefix + p) for name in state)]:
+        prefix, found = prefix + found[0], _WRAPPER_PREFIXES
+    return prefix
 
 
 def _replaced(name: str, table: tuple[tuple[str, str], ...]) -> str:
@@ -182,7 +185,7 @@ def stated_clip(path: str | Path, state: dict[str, Tensor], meta: dict | None = 
     config = path.parent / name
     if config.is_file():
         try:
-            return StatedCLIP(*read(json.loads(config.read_text())), where=str(config))
+            return StatedCLIP(*read(read_json(config)), where=str(config))
         except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             raise ValueError(
                 f'expected the config of a CLIP, but {config} cannot be read: {error}'

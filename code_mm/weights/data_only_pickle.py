@@ -11,6 +11,7 @@ import io
 import math
 import pickletools
 import re
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ _BYTES_PER_STEP = 200  # about the size of the largest object that one opcode ma
 _MAX_DIMENSIONS = 32
 # Beyond it integers are slow: different ones may have one hash, and their products are long.
 _LARGEST = 1 << 60
+# Within these bounds hardly any two tuples have one hash; beyond, thousands are easily found.
+_LARGEST_IN_TUPLE, _LONGEST_TUPLE = 1 << 16, 4
 _NUMPY_CODE = re.compile(r'b1|[iu][1248]|f(2|4|8|16)|c(8|16|32)|[SU][1-9]\d*')
 
 
@@ -86,13 +89,14 @@ class DataUnpickler:
             ValueError: The pickle is damaged, or asks for what data does not need.
         """
         self._memo.clear()
-        for opcode, argument, _ in pickletools.genops(self._stream):
-            self._charge(_BYTES_PER_STEP)
-            name = opcode.name
+        name = ''
+        while name != 'STOP':
+            name, argument = self._next_step()
             if name in _CONSTANTS:
                 self._stack.append(argument)
             elif name in _PUT:
-                self._memo[len(self._memo) if argument is None else argument] = self._stack[-1]
+                key = len(self._memo) if argument is None else _key(argument)
+                self._memo[key] = self._stack[-1]
             elif name in _GET:
                 self._stack.append(self._memo[argument])
             elif name == 'MARK':
@@ -110,6 +114,20 @@ class DataUnpickler:
         content = self._stack.pop()
         _check_depth(content)
         return content
+
+    def _next_step(self) -> tuple[str, Any]:
+        """An opcode's name and its argument, as ``pickletools.genops``, but texts are charged."""
+        opcode = pickletools.code2op.get(self._stream.read(1).decode('latin-1'))
+        if opcode is None:
+            raise EOFError('its pickle has no end, or an opcode that does not exist')
+        read, name = opcode.arg and opcode.arg.reader, opcode.name
+        argument = read and _BYTES_OF_TEXT.get(name, read)(self._stream)
+        if name in _BYTES_OF_TEXT:
+            # decoded, all characters take what the largest one takes
+            self._charge(len(argument) * (4 if _BEYOND_LATIN_1.search(argument) else 1))
+            argument = argument.decode('utf-8', 'surrogatepass')
+        self._charge(_BYTES_PER_STEP + (sys.getsizeof(argument) if name in _CONSTANTS else 0))
+        return name, argument
 
     def _charge(self, size: int) -> None:
         self._memory -= size
@@ -186,6 +204,9 @@ class DataUnpickler:
 
     def _build(self, values: list) -> None:
         target, (state,) = self._stack[-1], values
+        if isinstance(state, dict):  # which may fill a thousand others, and be copied each time
+            arrays = [value.nbytes for value in state.values() if isinstance(value, np.ndarray)]
+            self._charge(100 * len(state) + sum(arrays))
         if isinstance(target, ScriptModule) and isinstance(state, dict):
             target.attributes.update(state)
         elif isinstance(target, OrderedDict) and isinstance(state, dict):
@@ -212,10 +233,14 @@ class DataUnpickler:
 
 def _key(value: Any) -> Any:
     """A value that may be hashed: nothing nested, whose hash would be computed recursively."""
-    for part in value if isinstance(value, tuple) else (value,):
-        if isinstance(part, int) and abs(part) >= _LARGEST:
+    parts, largest = (value, _LARGEST_IN_TUPLE) if isinstance(value, tuple) else ([value], _LARGEST)
+    if len(parts) > _LONGEST_TUPLE:
+        raise ValueError(f'its pickle has a key of {len(parts)} parts')
+    for part in parts:
+        if isinstance(part, int) and abs(part) >= largest:
             raise ValueError('its pickle has an integer beyond all bounds as a key')
-        if part is not None and not isinstance(part, (str, int, float, bytes, Placeholder)):
+        kinds = (str, int, bytes, Placeholder, *([float] if part is value else []))
+        if part is not None and not isinstance(part, kinds):
             raise ValueError(f'its pickle has a key of type {type(part).__name__}')
     return value
 
@@ -327,9 +352,16 @@ _FUNCTIONS = {
 
 _CONSTANTS = {
     *('INT', 'BININT', 'BININT1', 'BININT2', 'LONG', 'LONG1', 'LONG4', 'FLOAT', 'BINFLOAT'),
-    *('STRING', 'BINSTRING', 'SHORT_BINSTRING', 'UNICODE', 'BINUNICODE', 'SHORT_BINUNICODE'),
+    *('STRING', 'BINSTRING', 'SHORT_BINSTRING', 'BINUNICODE', 'SHORT_BINUNICODE'),
     *('BINUNICODE8', 'BINBYTES', 'SHORT_BINBYTES', 'BINBYTES8', 'BYTEARRAY8'),
 }
+# Of texts in UTF-8: their bytes are looked at before they are decoded.
+_BYTES_OF_TEXT = {
+    'SHORT_BINUNICODE': pickletools.read_bytes1,
+    'BINUNICODE': pickletools.read_bytes4,
+    'BINUNICODE8': pickletools.read_bytes8,
+}
+_BEYOND_LATIN_1 = re.compile(rb'[\xc4-\xff]')
 _PUT = {'PUT', 'BINPUT', 'LONG_BINPUT', 'MEMOIZE'}
 _GET = {'GET', 'BINGET', 'LONG_BINGET'}
 # Opcode -> how many values it takes off the stack (see `_pop`), and what it puts there instead.

@@ -30,14 +30,19 @@ URL = re.compile(r'^[a-zA-Z][\w+.-]*:(//|[^\\/])')
 # Where checkpoints keep the tensors beside optimizer states and the like.
 _WRAPPERS = ('state_dict', 'model', 'model_state_dict')
 _INDEX = '.safetensors.index.json'
-_LARGEST_TABLE = 16 << 20  # bytes of a header or an index
+_LARGEST_TABLE = 2 << 20  # bytes of a header, an index or a config, which take 30 times as many
+_LONGEST_NAME = 1000
 _LARGEST_CONTENTS = 4 << 20  # bytes of a zip's table of contents
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_SAVE_TENSORS = 'write it with torch.save(model.state_dict(), ...)'
+_CUT = 'it is cut off or damaged; download it again'
 _OTHER_ORDER = 'it was written on a machine of the other byte order'
 _OTHER_KINDS = (  # what a file begins with, what it is, what to do
     (b'version https://git-lfs', 'a pointer of Git LFS', 'run `git lfs pull`'),
     (b'<', 'a web page', 'download the file itself, not the page that shows it'),
     (b'\x1f\x8b', 'a gzip archive', 'unpack it'),
+    (b'\x89hdf', 'a file of HDF5, as Keras writes', 'get the weights that PyTorch wrote'),
+    (b'gguf', 'a file of GGUF', 'get the weights that PyTorch wrote'),
 )
 # Model zoo -> MMEngine's function that gives the URLs of its models.
 _ZOOS = {
@@ -69,12 +74,12 @@ def read_checkpoint(path: str | Path) -> dict:
     try:
         if path.name.endswith(_INDEX):
             content = _read_parts(path)
-        elif path.suffix == '.safetensors':
-            content = _read_safetensors(path)
         else:
-            content = _read_pickled(path)
+            content = _read_pickled(path) if _is_pickled(path) else _read_safetensors(path)
         if not isinstance(content, dict):
-            raise TypeError(f'it holds no tensors by name, but a {type(content).__name__}')
+            raise ValueError(
+                f'it holds no tensors by name, but a {type(content).__name__}; {_SAVE_TENSORS}'
+            )
     except Exception as error:  # of any kind: the file may hold anything
         raise ValueError(
             f'expected safetensors, a TorchScript archive or a file of torch.save, '
@@ -85,14 +90,33 @@ def read_checkpoint(path: str | Path) -> dict:
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """The model's tensors in a weight file, see :func:`read_checkpoint`."""
-    return tensors_of(read_checkpoint(path))
+    return tensors_of(read_checkpoint(path), path)
 
 
-def tensors_of(checkpoint: dict) -> dict[str, Tensor]:
-    """The model's tensors in the content of a checkpoint."""
+def tensors_of(checkpoint: dict, source: str | Path) -> dict[str, Tensor]:
+    """The model's tensors in the content of a checkpoint.
+
+    Raises:
+        ValueError: There are none, as where a model was saved and not its ``state_dict()``.
+    """
     inner = (checkpoint[key] for key in _WRAPPERS if isinstance(checkpoint.get(key), dict))
     state = next(inner, checkpoint)
-    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    found = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    if not found:
+        raise ValueError(
+            f'expected tensors by name, but {source} has none, only {_short(str([*checkpoint]))}; '
+            f'{_SAVE_TENSORS}'
+        )
+    return found
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file that may hold anything, but no more than a config does."""
+    with path.open('rb') as file:
+        content = file.read(_LARGEST_TABLE + 1)
+    if len(content) > _LARGEST_TABLE:
+        raise ValueError(f'it is longer than {_LARGEST_TABLE >> 20} MiB')
+    return json.loads(content)
 
 
 def require_file(path: str | Path) -> Path:
@@ -121,27 +145,34 @@ def read_for_mmengine() -> None:
         CheckpointLoader.register_scheme(scheme, ours.get(scheme, _refuse), force=True)
 
 
+def _is_pickled(path: Path) -> bool:
+    """By its content where that is clear, whatever the file is called."""
+    with path.open('rb') as file:
+        start = file.read(9)
+    if start[8:] == b'{':
+        return False
+    return path.suffix != '.safetensors' or start.startswith((b'PK', b'\x80'))
+
+
 def _read_safetensors(path: Path) -> dict:
     with path.open('rb') as file:
         length = int.from_bytes(file.read(8), 'little')
         # the library checks the rest: names, types, offsets without gaps or overlaps
         if not 2 <= length <= min(path.stat().st_size - 8, _LARGEST_TABLE) or file.read(1) != b'{':
-            raise ValueError('it has no header of safetensors')
+            raise ValueError('it has no header of safetensors, or one of more than 2 MiB')
     with safe_open(path, framework='pt') as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return {'state_dict': tensors, 'meta': file.metadata() or {}}
 
 
 def _read_parts(path: Path) -> dict:
-    if path.stat().st_size > _LARGEST_TABLE:
-        raise ValueError('it is too long for an index')
-    places = json.loads(path.read_text())['weight_map']
-    outside = [name for name in places.values() if Path(name).name != name]
+    places = read_json(path)['weight_map']
+    outside = [n for n in places.values() if Path(n).name != n or n.endswith(_INDEX)]
     if outside:
         raise ValueError(f'it names parts in other folders: {outside[:3]}')
     tensors = {}
     for part in sorted(set(places.values())):
-        tensors.update(_read_safetensors(path.parent / part)['state_dict'])
+        tensors.update(read_checkpoint(path.parent / part).get('state_dict', {}))
     missing = sorted(places.keys() - tensors.keys())
     if missing:
         raise ValueError(f'{len(missing)} of its tensors are in none of its parts: {missing[:3]}')
@@ -155,7 +186,7 @@ def _read_pickled(path: Path) -> Any:
     if left_out:
         print_log(
             f'{path}: only tensors and plain values are read; objects of these types are left '
-            f'out: {", ".join(sorted(left_out))}',
+            f'out: {_short(", ".join(sorted(left_out)))}',
             logger='current',
             level=logging.WARNING,
         )
@@ -183,11 +214,16 @@ def _read_zip(file: _BoundedFile) -> tuple[Any, set[str]]:
     archive = zipfile.ZipFile(file)
     file.largest = sys.maxsize
     members = {info.filename: info for info in archive.infolist()}
-    if len(members) < len(archive.infolist()):
+    # PyTorch's own reader does not look at upper and lower case
+    pickles = [name for name in members if name.lower().endswith('/data.pkl')]
+    if len(members) < len(archive.infolist()) or len(pickles) > 1:
         raise ValueError('it has two members of one name')
-    roots = [name.removesuffix('data.pkl') for name in members if name.endswith('/data.pkl')]
+    roots = [name.removesuffix('data.pkl') for name in pickles if name.endswith('/data.pkl')]
     if len(roots) != 1 or roots[0].count('/') != 1:
-        raise ValueError('it is a zip archive, but none of PyTorch')
+        raise ValueError('it is a zip archive, but none of PyTorch; unpack it and name the file')
+    # a second table of contents moves what the first one lists, and readers differ in which counts
+    if min(info.header_offset for info in members.values()):
+        raise ValueError('it holds something in front of its first member')
     stored = [info for info in members.values() if info.compress_type == zipfile.ZIP_STORED]
     if sum(info.file_size for info in stored) > file.size:
         raise ValueError('its members are together larger than the file')
@@ -246,7 +282,7 @@ def _read_legacy(file: _BoundedFile) -> tuple[Any, set[str]]:
             raise ValueError(f'storage {key} is not as large as stated')
         start, size = stream.tell(), memory.nbytes()
         if start + size > file.size:
-            raise ValueError('it ends before its last tensor')
+            raise ValueError(_CUT)
         behind = torch.from_numpy(np.frombuffer(stream, np.uint8, size, start))
         torch.empty(0, dtype=torch.uint8).set_(memory).copy_(behind)
         stream.seek(start + size)
@@ -260,6 +296,8 @@ def _tensors_of_module(module: ScriptModule) -> dict[str, Tensor]:
     tensors, seen, waiting = {}, set(), [('', module)]
     while waiting:
         prefix, one = waiting.pop()
+        if len(prefix) > _LONGEST_NAME:
+            raise ValueError(f'the names of its modules are longer than {_LONGEST_NAME} letters')
         if id(one) in seen:
             continue
         seen.add(id(one))
@@ -279,13 +317,26 @@ def _reason(path: Path, error: Exception) -> str:
     for beginning, kind, cure in _OTHER_KINDS:
         if start.startswith(beginning):
             return f'it is {kind}; {cure}'
-    if isinstance(error, (zipfile.BadZipFile, EOFError)):
-        return f'it is cut off or damaged ({error}); download it again'
-    return str(error).strip().split('\n')[0] or type(error).__name__
+    text = _short(str(error).strip().split('\n')[0]) or type(error).__name__
+    short = len(start) < 64 and not path.name.endswith(_INDEX)
+    if short and start.decode('latin-1').isprintable():  # what a server answers
+        return f'it is a text, {start.decode("latin-1")!r}; download the file itself'
+    return text if type(error) is ValueError else f'{_CUT} ({text})'
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_NAME else f'{text[:_LONGEST_NAME]}...'
 
 
 def _read_local(path: str, map_location: Any = None) -> dict:
-    return read_checkpoint(path)  # whoever asked for it moves the tensors where they belong
+    checkpoint = read_checkpoint(path)  # whoever asked for it moves the tensors where they belong
+    # MMEngine runs these texts: on resuming, and in an inferencer without a config
+    info = checkpoint.get('message_hub')
+    info = info.get('runtime_info') if isinstance(info, dict) else None
+    for part, names in ((checkpoint.get('meta'), ('config', 'cfg')), (info, ('cfg',))):
+        for name in names if isinstance(part, dict) else ():
+            part.pop(name, None)
+    return checkpoint
 
 
 def _read_url(url: str, map_location: Any = None) -> dict:
@@ -299,7 +350,7 @@ def _read_url(url: str, map_location: Any = None) -> dict:
         torch.hub.download_url_to_file(url, str(target), digits and digits[1], progress=False)
     if processes > 1:
         barrier()
-    return read_checkpoint(target)
+    return _read_local(target)
 
 
 def _read_from_zoo(name: str, map_location: Any = None) -> dict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from .segmentor_layouts import convert_release_weights, release_layout, rename_o
 # By the key 'content' in its metadata a file of trained parts is recognised.
 TRAINED_PARTS = 'code_mm trained parts'
 FROZEN = 'backbone.'
+# What DDP and torch.compile put into names.
+_OF_WRAPPERS = re.compile(r'^(module\.|_orig_mod\.)+|(?<=\.)_orig_mod\.')
 # CLIP's own scale is used by no segmentor; TCL's release and our earlier single towers lack it.
 _OPTIONAL = {'backbone.logit_scale', 'vision_language_backbone.logit_scale'}
 
@@ -32,6 +35,7 @@ class LoadReport:
         missing (list[str]): Parameters of the model that the file lacks.
         unexpected (list[str]): Tensors of the file that the model has no use for.
         wrong (dict[str, tuple]): Names in both, but of another size: (the model's, the file's).
+        unusable (dict[str, str]): Names in both whose values are no weights, and why.
         num_parameters (int): Parameters of the model, beside which it may have buffers.
     """
 
@@ -40,6 +44,7 @@ class LoadReport:
     missing: list[str]
     unexpected: list[str]
     wrong: dict[str, tuple[tuple, tuple]]
+    unusable: dict[str, str]
     num_parameters: int
 
     @classmethod
@@ -57,8 +62,23 @@ class LoadReport:
             missing=[name for name in own if name not in sizes],
             unexpected=[name for name in sizes if name not in known],
             wrong=wrong,
+            unusable={
+                name: why
+                for name, parameter in model.named_parameters()
+                if name in state and (why := _why_unusable(state[name], parameter.dtype))
+            },
             num_parameters=len(own),
         )
+
+    def require_weights(self) -> None:
+        """Raise a ValueError where values are no weights: not a number, too large, integers."""
+        if self.unusable:
+            few = [f'{name} ({why})' for name, why in [*self.unusable.items()][:3]]
+            raise ValueError(
+                f'expected finite floating-point weights, but of {self.title} {len(self.unusable)} '
+                f'are not: {", ".join(few)}; the training that wrote the file diverged, or it was '
+                'converted wrongly: use an earlier checkpoint or the original file'
+            )
 
     def require_fit(self, strict: bool = True) -> None:
         """Stop where a file does not fit the model.
@@ -69,6 +89,7 @@ class LoadReport:
         Raises:
             ValueError: It does not fit.
         """
+        self.require_weights()
         missing = [name for name in self.missing if name not in _OPTIONAL]
         some = len(self.missing) + len(self.wrong) < self.num_parameters
         if (missing or self.wrong) and (strict or not some):
@@ -87,6 +108,14 @@ class LoadReport:
             f'{self.title}: loaded {len(self.loaded)}, missing {_few(self.missing)}, '
             f'unexpected {_few(self.unexpected)}, of another size {_few(self.wrong)}'
         )
+
+
+def _why_unusable(value: Tensor, dtype: torch.dtype) -> str:
+    if value.is_floating_point() != dtype.is_floating_point:
+        return f'{value.dtype} for {dtype}'
+    if value.to(dtype).isfinite().all():
+        return ''
+    return f'beyond {dtype}' if value.isfinite().all() else 'NaN or infinite'
 
 
 def _few(names: Collection[str]) -> str:
@@ -114,10 +143,10 @@ class ModelWeights:
         """Recognise the layout of a checkpoint's content and rename its tensors."""
         meta = checkpoint.get('meta')
         meta = meta if isinstance(meta, dict) else {}
-        state = tensors_of(checkpoint)
+        tensors = tensors_of(checkpoint, source)
+        state = {_OF_WRAPPERS.sub('', name): value for name, value in tensors.items()}
         if layout := release_layout(state):
             return cls(convert_release_weights(state), layout, source, meta)
-        state = {name.removeprefix('module.'): value for name, value in state.items()}
         layout = 'trained parts' if meta.get('content') == TRAINED_PARTS else 'own'
         return cls(state, layout, source, meta)
 

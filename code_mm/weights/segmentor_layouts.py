@@ -6,7 +6,7 @@ Patterns are tried in order, and the first that matches the beginning of a name 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any
 
 from torch import Tensor, nn
@@ -86,9 +86,8 @@ _OF_CAPTION_ALIGNED = (
 )
 
 
-def release_layout(names: Iterable[str]) -> str | None:
+def release_layout(names: Collection[str]) -> str | None:
     """'CoDe release' or 'TCL release' by the names of its tensors, None for anything else."""
-    names = [name.removeprefix('module.') for name in names]
     if not any(name.startswith('masker.sim2mask.') for name in names):
         return None
     return 'CoDe release' if any(n.startswith(_CODE_MARKS) for n in names) else 'TCL release'
@@ -99,7 +98,6 @@ def convert_release_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
     Floating tensors become fp32.
     """
-    state = {name.removeprefix('module.'): value for name, value in state.items()}
     has_clip = any(name.startswith('frozen_clip.') for name in state)
     table, left_out = (_RELEASE, _COPIES) if has_clip else (_TCL, _CONSTANTS)
     converted = {}

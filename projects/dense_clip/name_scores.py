@@ -41,15 +41,14 @@ class SoftmaxOverNames(BaseModule):
         """Probabilities [b, classes, H, W] of whole images; the mask scale is not used."""
         # half precision has three digits, and the cosines are multiplied
         names = torch.softmax(self.scale * similarity.float(), dim=1)
-        scores = vocabulary.best_synonym(names)
+        return vocabulary.best_synonym(names)
+
+    def decide(self, scores: Tensor) -> Tensor:
+        """Labels [b, H, W] by ``min_share`` and ``min_score``; the scores themselves stay."""
         if self.min_share is not None:
             scores = self._without_small_classes(scores)
-        if self.min_score is not None:
-            unsure = scores.amax(dim=1, keepdim=True) < self.min_score
-            scores = torch.cat(
-                [scores[:, :1].masked_fill(unsure, self.min_score), scores[:, 1:]], dim=1
-            )
-        return scores
+        best, labels = scores.max(dim=1)
+        return labels if self.min_score is None else labels.masked_fill(best < self.min_score, 0)
 
     def _without_small_classes(self, scores: Tensor) -> Tensor:
         winners = scores.argmax(dim=1)  # b H W

@@ -102,9 +102,13 @@ def test_unsure_pixels_become_background():
     similarity = cosines(1, 6, 8, 8)
     plain = softmax(similarity, 2, 1, 3, scale=3.0)
     threshold = plain.amax(1).median().item()
-    found = softmax(similarity, 2, 1, 3, scale=3.0, min_score=threshold).argmax(1)
-    expected = torch.where(plain.amax(1) < threshold, 0, plain.argmax(1))
-    assert torch.equal(found, expected) and (found != plain.argmax(1)).any()
+    scores = SoftmaxOverNames(scale=3.0, min_score=threshold, min_share=0.01)
+    assert torch.equal(scores(similarity, vocabulary(2, 1, 3), None), plain)
+    expected = plain.argmax(1)
+    expected[plain.amax(1) < threshold] = 0
+    before, found = plain.clone(), scores.decide(plain)
+    assert torch.equal(found, expected) and torch.equal(plain, before)
+    assert (found != plain.argmax(1)).any()
 
 
 def test_classes_of_few_pixels_are_left_out_of_their_image():
@@ -113,13 +117,17 @@ def test_classes_of_few_pixels_are_left_out_of_their_image():
     similarity[0, 0, :2] = 1.0
     similarity[0, 1, 2:] = 0.9
     similarity[0, 2, 3, 4] = 1.0
-    two = torch.cat([similarity, similarity.flip(1)])
-    kept, fewer = (
-        softmax(two, 1, 1, 1, scale=10.0, min_share=share).argmax(1) for share in (0.09, 0.1)
-    )
-    assert (kept[0, 3, 4], fewer[0, 3, 4]) == (2, 1)
-    kept[0, 3, 4] = 1
-    assert torch.equal(fewer, kept)  # in the other image, class 0 alone has one pixel, and stays
+
+    def labels(share, similarity):
+        scores = SoftmaxOverNames(10.0, min_share=share)
+        return scores.decide(scores(similarity, vocabulary(1, 1, 1), None))
+
+    kept = labels(0.09, similarity)[0]
+    both = labels(0.1, torch.cat([similarity, similarity.flip(1)]))
+    assert (kept[3, 4], both[0, 3, 4]) == (2, 1)
+    kept[3, 4] = 1
+    assert torch.equal(both[0], kept)
+    assert torch.equal(both[1], labels(0.1, similarity.flip(1))[0])
 
 
 @pytest.mark.parametrize('threshold', [None, 0.4])

@@ -102,6 +102,9 @@ def test_class_names_are_put_into_templates():
         mean = F.normalize(model.backbone.encode_text(ids), dim=1).mean(0)
         torch.testing.assert_close(row, mean / mean.norm())
     assert model_protocol(model)['templates'] == templates
+    assert not model_protocol(model)['raw_template_mean']  # as in the study; the release's: True
+    for name in ('tcl_cc3m-cc12m.py', 'tcl_vit-b16_all.py'):
+        assert load(f'projects/tcl/configs/{name}').model.raw_template_mean
 
 
 @pytest.mark.parametrize(

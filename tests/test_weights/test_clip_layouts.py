@@ -26,8 +26,8 @@ def write_index(state, path):
 
 
 def training_checkpoint(state, path):
-    """What open_clip's training writes under several processes."""
-    wrapped = {f'module.{name}': value for name, value in state.items()}
+    """What open_clip's training writes under several processes, the model compiled."""
+    wrapped = {f'module._orig_mod.{name}': value for name, value in state.items()}
     torch.save(dict(epoch=1, name='x', state_dict=wrapped, optimizer=dict(state={})), path)
 
 

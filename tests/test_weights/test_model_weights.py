@@ -13,12 +13,14 @@ from released_files import code_release, tcl_release
 from tiny_model import SIZES, code_config, images, openai_state, tiny_clip, tiny_code
 from torch import nn
 
+from code_mm.models.backbones.clip import load_clip_weights
 from code_mm.registry import MODELS
 from code_mm.vocabulary import get_templates
 from code_mm.weights import LoadReport, weights_sha256
 from code_mm.weights.model_weights import load_model_weights, pretrained_files
 
 NAMES = ['red star', 'boat']
+SCALE = 'co_decomposition.similarity_to_mask.scale'
 # TCL: what CoDe adds is switched off by keys
 TCL = dict(noun_prompt=None, text_segmenter=None, region_prompt=None, word_prompt=None, losses={})
 
@@ -54,7 +56,31 @@ def own_checkpoint(model):
     return dict(state_dict=model.state_dict(), meta=dict(iter=3))
 
 
-@pytest.mark.parametrize('content', [code_release, own_checkpoint, lambda m: m.state_dict()])
+def wrapped(prefix, *keys, of=lambda model: model.state_dict()):
+    """As a user writes it: names behind a prefix, below keys of his own."""
+
+    def content(model):
+        state = {prefix + name: value for name, value in of(model).items()}
+        for key in keys:
+            state = {key: state, 'epoch': 3}
+        return state
+
+    return content
+
+
+def compiled_part(model):
+    return {n.replace('backbone.', 'backbone._orig_mod.'): v for n, v in model.state_dict().items()}
+
+
+CONTENTS = [
+    *(code_release, own_checkpoint, wrapped(''), compiled_part),
+    *(wrapped(prefix, 'model') for prefix in ('', 'module.', '_orig_mod.', 'module._orig_mod.')),
+    *(wrapped('_orig_mod.module.', key) for key in ('state_dict', 'model_state_dict')),
+    wrapped('module._orig_mod.', 'model', of=lambda model: code_release(model)['model']),
+]
+
+
+@pytest.mark.parametrize('content', CONTENTS)
 def test_init_cfg_takes_a_checkpoint_that_has_the_clip_inside(model, tmp_path, logged, content):
     torch.save(content(model), tmp_path / 'x.pth')
     # the CLIP's own file is not needed, and need not be there
@@ -74,20 +100,20 @@ def test_init_cfg_takes_a_checkpoint_that_has_the_clip_inside(model, tmp_path, l
 @torch.no_grad()
 def test_a_tcl_release_predicts_from_templates(model, tmp_path, logged, wrapper):
     torch.save(tcl_release(model, wrapper), tmp_path / 'tcl.pth')
-    found = build(parts=TCL, init_cfg=pretrained(tmp_path / 'tcl.pth'))
+    keys = dict(raw_template_mean=True, init_cfg=pretrained(tmp_path / 'tcl.pth'))
+    found = build(parts=TCL, **keys)
     found.init_weights()
     assert 'tcl.pth (TCL release) -> CoDeSegmentor' in logged[0]
     assert 'missing 1 (backbone.logit_scale), unexpected 2 (co_decomposition.losses' in logged[0]
     expected = model.state_dict()
     for name, value in found.state_dict().items():
         assert name == 'backbone.logit_scale' or torch.equal(value, expected[name]), name
-    # independent: mean over the templates of unit-length embeddings, and the segmenter's features
+    # independent: mean over the templates as they are embedded, and the segmenter's features
     rows = []
     for name in NAMES:
         sentences = [t.format(name) for t in get_templates('custom')]
         embed = model.backbone.encode_text(model.backbone.tokenize(sentences))
-        mean = (embed / embed.norm(dim=1, keepdim=True)).mean(0)
-        rows.append(mean / mean.norm())
+        rows.append(embed.mean(0) / embed.mean(0).norm())
     image = images(1, 32, 32)
     features = model.image_segmenter(model.backbone.trunk(image))
     to_mask = model.similarity_to_mask
@@ -148,6 +174,39 @@ def test_a_checkpoint_of_another_model_is_refused(model, tmp_path):
     match = r'1 of another size \[.\w+.similarity_to_mask.scale \(3,\) for \(\)'
     with pytest.raises(ValueError, match=match):
         load_model_weights(build(), tmp_path / 'x.pth')
+
+
+UNUSABLE = {
+    'NaN or infinite': torch.tensor(torch.nan),
+    'beyond torch.float32': torch.tensor(1e39, dtype=torch.float64),
+    'torch.int64 for torch.float32': torch.tensor(3),
+    'torch.bool for torch.float32': torch.tensor(True),
+    'torch.complex64 for torch.float32': torch.tensor(1j),
+}
+
+
+@pytest.mark.parametrize('why', UNUSABLE)
+def test_values_that_are_no_weights_are_refused_by_name(model, tmp_path, why):
+    name = SCALE
+    torch.save({**model.state_dict(), name: UNUSABLE[why]}, tmp_path / 'x.pth')
+    match = rf'expected finite floating-point weights, .* 1 are not: {name} \({why}\)'
+    with pytest.raises(ValueError, match=match):
+        load_model_weights(build(), tmp_path / 'x.pth')
+    clip = model.backbone
+    value = UNUSABLE[why].expand(clip.visual.proj.shape).clone()
+    torch.save({**openai_state(clip), 'visual.proj': value}, tmp_path / 'clip.pth')
+    with pytest.raises(ValueError, match=rf'1 are not: visual\.proj \({why}\)'):
+        load_clip_weights(tiny_clip(), tmp_path / 'clip.pth')
+
+
+def test_double_and_half_precision_are_weights(model, tmp_path):
+    for kind in (torch.float64, torch.bfloat16):
+        state = {name: value.to(kind) for name, value in model.state_dict().items()}
+        torch.save(state, tmp_path / 'x.pth')
+        found = build()
+        load_model_weights(found, tmp_path / 'x.pth')
+        scale = found.co_decomposition.similarity_to_mask.scale
+        assert scale.dtype == torch.float32 and scale == state[SCALE].float()
 
 
 def test_a_report_names_what_was_loaded_missing_and_unexpected():

@@ -39,7 +39,7 @@ def main() -> None:
     if args.target.suffix != '.safetensors':
         raise SystemExit(f'expected a target *.safetensors, but got {args.target}')
     checkpoint = read_checkpoint(args.source)
-    theirs = tensors_of(checkpoint)
+    theirs = tensors_of(checkpoint, args.source)
     own, stated = to_own_names(theirs), stated_clip(args.source, theirs, checkpoint.get('meta'))
     activation = stated.activation or args.activation
     if activation is None:

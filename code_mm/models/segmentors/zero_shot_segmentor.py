@@ -45,6 +45,8 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
             'car|automobile' gives synonyms. Where the head is trained on pixel labels, these are
             the labels' names, to which it returns after every validation.
         templates (str | Sequence[str]): Templates of the class names, see ``get_templates``.
+        raw_template_mean (bool): Average the templates' embeddings as they are, like TCL's release;
+            by default each is brought to unit length first.
         background_threshold (float, optional): Score of a constant background plane in front, in
             (0, 1). The first class name must then be 'background'.
         size_divisor (int, optional): Images are zero-padded symmetrically to a multiple of this
@@ -58,6 +60,7 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
         vision_language_backbone: dict | None = None,
         class_names: Sequence[str] | None = None,
         templates: str | Sequence[str] = 'custom',
+        raw_template_mean: bool = False,
         background_threshold: float | None = None,
         size_divisor: int | None = None,
         **kwargs,
@@ -76,7 +79,7 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
                 f'{type(self.backbone).__name__} has no text tower; add one, e.g. '
                 "dict(type='CLIP', image_tower=False)"
             )
-        self.templates = get_templates(templates)
+        self.templates, self.raw_template_mean = get_templates(templates), raw_template_mean
         self.size_divisor = size_divisor or getattr(self.backbone, 'patch_size', 1)
         self._of_labels = class_names, background_threshold
         self._vocabulary: Vocabulary | None = None
@@ -119,6 +122,7 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
                 self.templates,
                 self.background_threshold,
                 mix and mix.templates,
+                self.raw_template_mean,
             )
         return self._vocabulary
 
@@ -164,7 +168,10 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
     def postprocess_result(
         self, seg_logits: Tensor, data_samples: list[SegDataSample] | None = None
     ) -> list[SegDataSample]:
-        """As ``WindowedPrediction``; ``name_scores`` come after averaging and resizing."""
+        """As ``WindowedPrediction``; ``name_scores`` come after averaging and resizing.
+
+        They may ``decide(scores)`` otherwise than by the highest; the scores stay as they are.
+        """
         name_scores = self.decode_head.name_scores
         if name_scores is None:
             return super().postprocess_result(seg_logits, data_samples)
@@ -173,10 +180,11 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
             whole = restore(cosines, sample.metainfo)[None].contiguous()
             size = sample.metainfo.get('ori_shape', whole.shape[2:])
             whole = F.interpolate(whole, size, mode='bilinear', align_corners=self.align_corners)
-            (scores,) = name_scores(whole, self.vocabulary, self.similarity_to_mask)
-            sample.pred_sem_seg = PixelData(data=scores.argmax(dim=0, keepdim=True))
+            scores = name_scores(whole, self.vocabulary, self.similarity_to_mask)
+            decide = getattr(name_scores, 'decide', lambda scores: scores.argmax(dim=1))
+            sample.pred_sem_seg = PixelData(data=decide(scores))
             if self.prediction_settings.keep_scores:
-                sample.seg_logits = PixelData(data=scores)
+                sample.seg_logits = PixelData(data=scores[0])
         return data_samples
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:

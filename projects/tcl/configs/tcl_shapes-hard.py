@@ -6,7 +6,8 @@ mim train code_mm projects/tcl/configs/tcl_shapes-hard.py
 _base_ = ['../../shapes_world/configs/code_shapes-hard.py', './_base_/tcl.py']
 
 custom_imports = dict(imports=['code_mm', 'projects.shapes_world', 'projects.tcl'])
-model = dict(_base_.tcl, templates=_base_.small_clip_templates)
+# unit-length embeddings are averaged, as in the study and for the other methods
+model = dict(_base_.tcl, templates=_base_.small_clip_templates, raw_template_mean=False)
 tokenize = dict(
     type='TokenizeCaption', context_length=40, noun_context_length=40, guide_templates=['{}']
 )

@@ -205,6 +205,12 @@ def test_name_scores_come_after_averaging_and_resizing():
     (found,) = model.predict(image, [sample.clone()])
     torch.testing.assert_close(found.seg_logits.data, expected, rtol=1e-4, atol=1e-6)
     assert torch.equal(found.pred_sem_seg.data, expected.argmax(0, keepdim=True))
+    # a decision of their own leaves the scores as they are
+    model.decode_head.name_scores.decide = lambda scores: scores.argmin(1)
+    (other,) = model.predict(image, [sample.clone()])
+    assert torch.equal(other.pred_sem_seg.data, 1 - found.pred_sem_seg.data)
+    assert torch.equal(other.seg_logits.data, found.seg_logits.data)
+    del model.decode_head.name_scores.decide
     # labels alone, and without samples
     model.test_cfg.keep_scores = False
     (labels,), (small,) = model.predict(image, [sample]), model.predict(image)

@@ -45,7 +45,7 @@ def load_clip_weights(clip: BaseModule, path: str | Path) -> None:
         ValueError: Names, sizes, heads or activation do not fit; says what the file has.
     """
     checkpoint = read_checkpoint(path)
-    theirs = tensors_of(checkpoint)
+    theirs = tensors_of(checkpoint, path)
     state, layout, kind = to_own_names(theirs), clip_layout(theirs), type(clip).__name__
     if not hasattr(clip, 'visual'):
         state = {name: value for name, value in state.items() if not name.startswith('visual.')}
@@ -58,6 +58,7 @@ def load_clip_weights(clip: BaseModule, path: str | Path) -> None:
             f'{wrong[:3]}. Expected {clip_sizes(clip.state_dict())}, but the file ({layout} '
             f"layout) has {clip_sizes(state)}; set these keys of the model to the file's"
         )
+    report.require_weights()
     stated = stated_clip(path, theirs, checkpoint.get('meta'))
     _check_stated(clip, stated, path)
     if stated.activation is None and layout in ('open_clip', 'Hugging Face'):

@@ -2,7 +2,7 @@
 
 The image segmenter and its losses are those that CoDe takes over. The text is embedded by the
 frozen tower as it is, the region is encoded on a blank image, and there is nothing on the side of
-the text. In prediction class names are put into templates.
+the text. In prediction class names are put into templates, whose embeddings are averaged as they are.
 """
 
 tcl = dict(
@@ -14,4 +14,5 @@ tcl = dict(
         losses=dict(knowledge_guided=None, word_segmentation=None, region_word=None),
     ),
     templates='custom',
+    raw_template_mean=True,
 )
