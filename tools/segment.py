@@ -38,82 +38,104 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def settings_of(args: argparse.Namespace, query) -> dict:
-    """All that the label maps depend on."""
-    checkpoint = args.checkpoint and Path(args.checkpoint).resolve()
-    return dict(
-        classes=list(query.names),
-        background_threshold=query.background_threshold,
-        config=str(Path(args.config).resolve()),
-        cfg_options=str(args.cfg_options or {}),
-        checkpoint=checkpoint and str(checkpoint),
-        checkpoint_modified=checkpoint and int(checkpoint.stat().st_mtime),
-        shorter_side=args.shorter_side,
-    )
-
-
-def split_inputs(inputs: list[str]) -> tuple[list, list[Path]]:
-    """Images and videos, those of folders among them."""
-    from code_mm.apis.input_images import list_images
+def split_inputs(inputs: list[str], failed: dict[str, str]) -> tuple[list, list]:
+    """Images and videos, those of folders among them; ``failed`` takes up what is none."""
+    from code_mm.apis.input_images import list_images, printable
 
     images, videos = [], []
     for path in map(Path, inputs):
-        if not path.exists():
-            raise FileNotFoundError(f'expected an image, a video or a folder, not {str(path)!r}')
-        if not path.is_dir():
-            (videos if is_video(path) else images).append(path)
-            continue
-        found = [file for file in sorted(path.iterdir()) if is_video(file)]
-        videos += found
-        if not found or len(found) < len(list(path.iterdir())):
-            images += [image.source for image in list_images(path)]
-    return images and list_images(images), videos
+        try:
+            if not path.exists():
+                raise FileNotFoundError(
+                    f'expected an image, a video or a folder, not {printable(path)!r}'
+                )
+            if not path.is_dir():
+                (videos if is_video(path) else images).append(path)
+                continue
+            found = [file for file in sorted(path.iterdir()) if is_video(file)]
+            videos += found
+            if not found or len(found) < len(list(path.iterdir())):
+                images += [image.source for image in list_images(path)]
+        except (OSError, ValueError) as error:
+            if len(inputs) == 1:
+                raise
+            failed[printable(path)] = str(error)
+    if not images and not videos:
+        raise ValueError(f'expected images or videos, but there is none: {failed}')
+    return [list_images(found) if found else [] for found in (images, videos)]
 
 
 def is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def segment(inferencer, query, args, images, names: list[str], what: str, video=False) -> tuple:
-    """Images or frames that are not done yet: their shares, and why some could not be read."""
+def segment(inferencer, query, args, folders, images, what: str, total: int, failed: dict):
+    """Segment and write what is not done yet of images or frames; their shares."""
     from rich.progress import track
 
-    from code_mm.apis.results import ResultFolders
+    done, video = [], what != 'images'
 
-    json = 'json' if args.json else ''
-    folders = ResultFolders(args.out, json=json, vis_suffix='.jpg' if video else '.png')
-    done = {name for name in names if not args.overwrite and folders.complete(name)}
-    if done:
-        print(f'{len(done)} of {len(names)} {what} are done already (--overwrite)')
-    todo = (image for image in images if image.name not in done)
-    shares, failed = [], {}
-    work = inferencer.segment(todo, query, args.batch_size, failed=failed)
-    for result in track(work, what, len(names) - len(done)):
+    def todo():
+        for image in track(images, what, total):
+            if not args.overwrite and folders.complete(image):
+                done.append(image)
+            else:
+                yield image
+
+    shares = []
+    for result in inferencer.segment(todo(), query, args.batch_size, failed=failed):
         folders.write(result, result.overlay(args.opacity, whole_legend=video))
         shares.append(result.shares)
-    return shares, failed
+    if done:
+        print(f'{len(done)} of {total} {what} were done already (--overwrite)')
+    return shares
 
 
-def segment_video(inferencer, query, args, path: Path) -> tuple:
+def segment_video(inferencer, query, args, folders, clip, failed: dict) -> list:
     """A label map and an overlay per frame, then a video of the overlays."""
     import mmcv
 
-    from code_mm.apis.input_images import InputImage
+    from code_mm.apis.input_images import InputImage, UnreadableImage
 
-    video = mmcv.VideoReader(str(path))
-    if not video.opened or not video.width:
-        raise ValueError(f'expected a video, but OpenCV cannot read {str(path)!r} as one')
-    names = [f'{path.stem}/{number:06d}' for number in range(video.frame_cnt)]
-    frames = (InputImage(f'{path.stem}/{number:06d}', frame) for number, frame in enumerate(video))
-    found = segment(inferencer, query, args, frames, names, f'frames of {path}', video=True)
-    overlays = Path(args.out) / 'vis' / path.stem
-    joined = overlays.with_name(f'{path.stem}.mp4')
-    rate = video.fps if 0 < video.fps < 1000 else 25.0  # where the file does not say
-    mmcv.frames2video(str(overlays), str(joined), rate, 'mp4v', show_progress=False)
-    if not joined.is_file() or not joined.stat().st_size:
-        raise OSError(f'OpenCV could not write {joined}; the frames are in {overlays}')
+    video = mmcv.VideoReader(str(clip.source))
+    if clip.origin is None or not video.opened or not video.width:
+        raise UnreadableImage('expected a video, but OpenCV cannot read it as one')
+    joined = Path(args.out) / 'vis' / f'{clip.name}.mp4'
+    joined.unlink(missing_ok=True)  # until its frames are all of this video
+    read = 0
+
+    def frames():
+        nonlocal read
+        for frame in video:
+            origin = dict(clip.origin, frame=read)
+            yield InputImage(f'{clip.name}/{read:06d}', frame, origin)
+            read += 1
+
+    what, before = f'frames of {clip.shown}', len(failed)
+    shares = segment(inferencer, query, args, folders, frames(), what, video.frame_cnt, failed)
+    if not read or len(failed) > before:
+        raise UnreadableImage(f'expected frames that can be segmented, but not all {read} can')
+    folders.drop_frames(clip.name, read)
+    join_frames(joined, video.fps, read)
     print(f'video: {joined}')
-    return found
+    # a header without an index states an estimate
+    if read < 0.98 * video.frame_cnt - 1:
+        failed[clip.shown] = f'only {read} of its {video.frame_cnt} frames can be read'
+    return shares
+
+
+def join_frames(joined: Path, fps: float, count: int) -> None:
+    import mmcv
+
+    from code_mm.atomic_write import atomic_write
+
+    rate = fps if 0 < fps < 1000 else 25.0  # where the file does not say
+    overlays = joined.with_suffix('')
+    with atomic_write(joined, '.mp4') as unfinished:
+        mmcv.frames2video(str(overlays), unfinished, rate, 'mp4v', end=count, show_progress=False)
+        # OpenCV says nothing where the disk is full
+        if mmcv.VideoReader(unfinished).frame_cnt != count:
+            raise OSError(f'OpenCV could not write {joined}; the frames are in {overlays}')
 
 
 def print_shares(shares: list, names) -> None:
@@ -134,26 +156,35 @@ def print_shares(shares: list, names) -> None:
 
 def main() -> int:
     args = parse_args()
-    from code_mm.apis.results import claim_folder
+    from code_mm.apis.input_images import UnreadableImage
+    from code_mm.apis.results import ResultFolders, claim_folder
 
-    images, videos = split_inputs(args.inputs)
+    shares, failed = [], {}
+    images, videos = split_inputs(args.inputs, failed)
     inferencer = build_inferencer(
         args, background=args.background, background_threshold=args.background_threshold
     )
     query = inferencer.query()
-    claim_folder(args.out, settings_of(args, query), args.overwrite)
-    shares, failed = [], {}
+    settings = dict(inferencer.settings(query), opacity=args.opacity)
+    claim_folder(args.out, settings, args.overwrite)
+    json = 'json' if args.json else ''
     if images:
-        names = [image.name for image in images]
-        shares, failed = segment(inferencer, query, args, images, names, 'images')
-    for path in videos:
-        shares_of_frames, broken = segment_video(inferencer, query, args, path)
-        shares += shares_of_frames
-        failed.update(broken)
+        folders = ResultFolders(args.out, json=json, settings=settings)
+        placed = (folders.place(image) for image in images)
+        shares += segment(inferencer, query, args, folders, placed, 'images', len(images), failed)
+    folders = ResultFolders(args.out, json=json, vis_suffix='.jpg', settings=settings)
+    for video in videos:
+        try:
+            clip = folders.place(video, '/000000')
+            shares += segment_video(inferencer, query, args, folders, clip, failed)
+        except UnreadableImage as error:
+            failed[video.shown] = str(error)
     print_shares(shares, query.names)
     print(f'results: {args.out}')
     for name, reason in failed.items():
         print(f'not read: {name}: {reason}', file=sys.stderr)
+    if failed:
+        print(f'{len(failed)} inputs were not read; the others are done', file=sys.stderr)
     return 1 if failed else 0
 
 
