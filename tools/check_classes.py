@@ -7,7 +7,8 @@ Example:
 import argparse
 
 import numpy as np
-from model_options import add_model_options, build_inferencer, run_or_explain
+from model_options import add_model_options, build_inferencer
+from run_or_explain import run_or_explain
 
 ADVICE = """Pixels of a confusable pair go to either name more or less by chance. If both mean one
 thing to you, make them synonyms ("{}|{}"); if not, say what parts them ("wolf in the snow")."""

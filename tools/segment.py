@@ -12,7 +12,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from model_options import add_model_options, build_inferencer, run_or_explain
+from model_options import add_model_options, build_inferencer
+from run_or_explain import run_or_explain
 
 VIDEO_SUFFIXES = {'.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm'}
 

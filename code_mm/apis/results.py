@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from pycocotools import mask as coco
 
-from code_mm.atomic_write import atomic_write
+from code_mm.atomic_write import atomic_write, write_text
 from code_mm.visualization import draw_overlay
 from code_mm.visualization.lettering import Colour
 
@@ -248,7 +248,4 @@ def claim_folder(folder: str | Path, settings: dict, overwrite: bool = False) ->
                 f'{folder} has results made with other settings ({changes}); choose another '
                 'folder, or --overwrite'
             )
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(file) as unfinished:
-        text = json.dumps(settings, indent=2, ensure_ascii=False) + '\n'
-        Path(unfinished).write_text(text, encoding='utf-8')
+    write_text(file, json.dumps(settings, indent=2, ensure_ascii=False) + '\n')

@@ -164,11 +164,14 @@ def load_model(cfg, checkpoint: str, name: str):
 
 def save_picture(picture, path: Path) -> None:
     """Write an RGB picture, or a figure of matplotlib, and say where it is."""
-    import mmcv
+    from PIL import Image
+
+    from code_mm.atomic_write import atomic_write
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    if hasattr(picture, 'savefig'):
-        picture.savefig(path)
-    else:
-        mmcv.imwrite(picture[..., ::-1], str(path))
+    with atomic_write(path, path.suffix) as unfinished:
+        if hasattr(picture, 'savefig'):
+            picture.savefig(unfinished)
+        else:
+            Image.fromarray(picture).save(unfinished)
     print(f'picture: {path}')

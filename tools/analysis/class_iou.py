@@ -13,6 +13,7 @@ import numpy as np
 from analysis_options import OUT, count_pixels, make_parser, read_runs, save_picture
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from run_or_explain import run_or_explain
 
 PER_COLUMN = 50
 
@@ -116,4 +117,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_or_explain(main)

@@ -21,6 +21,7 @@ from analysis_options import (
     test_dataset,
     test_dataset_config,
 )
+from run_or_explain import run_or_explain
 
 
 def parse_args() -> argparse.Namespace:
@@ -146,4 +147,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_or_explain(main)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from analysis_options import OUT, count_pixels, make_parser, read_runs, save_picture
 from matplotlib.figure import Figure
+from run_or_explain import run_or_explain
 
 
 def parse_args() -> argparse.Namespace:
@@ -105,6 +106,7 @@ def draw_confusion(
 
 def report(title: str, counts, classes, out: Path, args: argparse.Namespace) -> None:
     """Table, counts and picture of one run."""
+    from code_mm.atomic_write import atomic_write
     from code_mm.evaluation import class_ious, write_result_table
 
     miou = 100 * np.nanmean(class_ious(counts))
@@ -119,7 +121,8 @@ def report(title: str, counts, classes, out: Path, args: argparse.Namespace) -> 
         for i, j in most_confused(counts, args.by)[: args.pairs]
     ]
     out.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(out / 'counts.npz', counts=counts, classes=np.array(classes))
+    with atomic_write(out / 'counts.npz', '.npz') as unfinished:
+        np.savez_compressed(unfinished, counts=counts, classes=np.array(classes))
     print(f'{title}: mIoU {miou:.2f}; counts: {out / "counts.npz"}')
     if rows:
         print(write_result_table(rows, out / 'most_confused', digits={'pixels': 0}))
@@ -140,4 +143,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_or_explain(main)

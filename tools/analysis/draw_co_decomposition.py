@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from analysis_options import OUT, load_config, load_model, make_parser, save_picture
+from run_or_explain import run_or_explain
 
 
 def parse_args() -> argparse.Namespace:
@@ -101,4 +102,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_or_explain(main)

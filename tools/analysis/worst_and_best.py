@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 from analysis_options import OUT, add_picture_options, make_parser, read_runs, save_table
+from run_or_explain import run_or_explain
 
 
 def parse_args() -> argparse.Namespace:
@@ -115,4 +116,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_or_explain(main)
