@@ -1,7 +1,9 @@
 """The tools of tools/analysis on a tiny model and a miniature shapes world, in this process."""
 
 import json
+import re
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -157,6 +159,33 @@ def test_worst_and_best(place, run, tmp_path):
         run('worst_and_best', 'code_shapes-hard.py', 'good', *options)
 
 
+def test_what_cannot_be_read_is_left_out_and_named(place, run, tmp_path):
+    for name in ('bad', 'data'):
+        shutil.copytree(place / name, tmp_path / name)
+    first, second, third, _ = truths(place)
+    (tmp_path / 'bad' / first.name).write_bytes(b'')
+    (tmp_path / 'data/annotations/validation' / second.name).write_text('no image')
+    (tmp_path / f'data/images/validation/{third.stem}.jpg').write_text('no image')
+    options = [tmp_path / 'bad', '--out', tmp_path / 'out']
+    data = ['--cfg-options', f'test_dataloader.dataset.data_root={tmp_path}/data']
+    for tool, written in dict(
+        class_iou='class_iou.md', confusion_matrix='counts.npz', worst_and_best='worst.png'
+    ).items():
+        with pytest.raises(Ended, match=r'(?s)^1: .*3 images were left out') as end:
+            run(tool, 'code_shapes-hard.py', *options, *data)
+        for path in (first, second, third):
+            assert re.search(f'left out: .*{path.stem}.jpg: ', str(end.value))
+        assert (tmp_path / 'out' / written).is_file()
+    saved = np.load(tmp_path / 'out/counts.npz')['counts']
+    assert saved.sum() == 32 * 32  # the last image's
+    Image.new('RGB', (6000, 1)).save(tmp_path / 'line.png')
+    options = ['--images', 0, 1, 2, tmp_path / 'line.png', '--panel', 64, *data, '--out']
+    with pytest.raises(Ended, match=r'(?s)^1: .*2 images were left out'):
+        model = ['--model', 'CoDe', 'code_shapes-hard.py', place / 'code.pth']
+        run('compare_models', *model, *options, tmp_path / 'a.png')
+    assert picture(tmp_path / 'a.png').shape[1] == 3 * 64 + 2 * 8  # the first and the line
+
+
 def test_worst_and_best_images():
     means = [50.0, None, 10.0, 90.0, 10.0]
     assert rank_images(means, 1) == ([2], [3])
@@ -207,6 +236,9 @@ def test_draw_co_decomposition(place, run, tmp_path):
         'draw_co_decomposition', 'code_shapes-hard.py', 'code.pth', *options, '--nouns', 'red star'
     )
     assert 'nouns: red star' in out
+    (tmp_path / 'photo.jpg').write_text('no image')
+    with pytest.raises(Ended, match=r'(?s)^2: .*photo\.jpg is none: broken_image'):
+        run('draw_co_decomposition', 'code_shapes-hard.py', 'code.pth', *options)
     with pytest.raises(Ended, match=r"lacks .*'TokenizeCaption'"):
         run('draw_co_decomposition', 'maskclip_shapes-hard.py', 'none', *options)
 

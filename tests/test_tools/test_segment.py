@@ -3,6 +3,7 @@
 import importlib
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -222,7 +223,7 @@ def test_the_demos_model_is_found_here_and_after_a_move(run, tmp_path, monkeypat
     assert model_options.find_demo() == folder / 'iter_600.pth'
 
 
-def test_class_names_are_compared_and_a_threshold_is_suggested(run, place):
+def test_class_names_are_compared_and_a_threshold_is_suggested(run, place, tmp_path):
     options = ('--classes', 'boat, cat, Cat', '--images', 'photos', '--quantile', 0.9)
     status, said = run('check_classes', *options)
     assert status == 0, said
@@ -236,5 +237,9 @@ def test_class_names_are_compared_and_a_threshold_is_suggested(run, place):
     assert f'separability {separability:.2f}' in said
     options = ('--classes', 'boat, cat', '--images', 'photos', '--max-images')
     assert '1 images' in run('check_classes', *options, 1)[1]
+    (tmp_path / 'b.png').write_text('no image')
+    shutil.copy(place / 'photos/a.png', tmp_path)
+    status, said = run('check_classes', '--classes', 'boat, cat', '--images', tmp_path)
+    assert status == 1 and '(1 images' in said and f'not read: {tmp_path}/b.png: broken' in said
     status, said = run('check_classes', '--classes', 'boat, cat', '--max-images', 0)
     assert status == 2 and 'max-images >= 1' in said

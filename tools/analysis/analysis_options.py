@@ -112,18 +112,28 @@ def read_runs(args: argparse.Namespace) -> tuple:
 
 def count_pixels(dataset, runs: dict) -> dict:
     """Title -> pixels (n, n) by true and by predicted class, of the label maps of each run."""
+    import numpy as np
     from rich.progress import track
 
     from code_mm.evaluation import confusion_counts
 
     number, ignored = len(dataset.metainfo['classes']), dataset.ignore_index
-    return {
-        title: sum(
-            confusion_counts(one.prediction, one.truth, number, ignored)
-            for one in track(saved, title, len(saved))
-        )
-        for title, saved in runs.items()
-    }
+    counts = {title: np.zeros((number, number), np.int64) for title in runs}
+    for title, saved in runs.items():
+        for index in track(range(len(saved)), title):
+            if one := saved.find(index):
+                counts[title] += confusion_counts(one.prediction, one.truth, number, ignored)
+    return counts
+
+
+def say_left_out(*failed: dict[str, str]) -> int:
+    """Name and count the images that could not be read; the exit status."""
+    reasons = {path: reason for part in failed for path, reason in part.items()}
+    for path, reason in reasons.items():
+        print(f'left out: {path}: {reason}', file=sys.stderr)
+    if reasons:
+        print(f'{len(reasons)} images were left out; scores are without them', file=sys.stderr)
+    return 1 if reasons else 0
 
 
 def save_table(rows, meta: dict, dataset, args, path: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from analysis_options import OUT, count_pixels, make_parser, read_runs, save_picture
+from analysis_options import OUT, count_pixels, make_parser, read_runs, save_picture, say_left_out
 from matplotlib.figure import Figure
 from run_or_explain import run_or_explain
 
@@ -134,12 +134,13 @@ def report(title: str, counts, classes, out: Path, args: argparse.Namespace) -> 
     save_picture(draw_confusion(counts, classes, shown, heading), out / 'confusion_matrix.png')
 
 
-def main() -> None:
+def main() -> int:
     args = parse_args()
     dataset, runs = read_runs(args)
     for title, counts in count_pixels(dataset, runs).items():
         out = args.out / title if len(runs) > 1 else args.out
         report(title, counts, list(dataset.metainfo['classes']), out, args)
+    return say_left_out(*(saved.failed for saved in runs.values()))
 
 
 if __name__ == '__main__':
