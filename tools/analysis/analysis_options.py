@@ -104,8 +104,12 @@ def read_runs(args: argparse.Namespace) -> tuple:
                 f'expected different titles, but got {title!r} twice; use TITLE=FOLDER'
             )
         runs[title] = folder
+    import matplotlib
     from label_maps import SavedPredictions
 
+    from code_mm.visualization.lettering import fonts
+
+    matplotlib.rcParams['font.family'] = list(fonts())  # class names of any script
     dataset = test_dataset(args.config, args)
     return dataset, {title: SavedPredictions(dataset, folder) for title, folder in runs.items()}
 
