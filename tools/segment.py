@@ -9,6 +9,7 @@ Example:
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -37,6 +38,31 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--opacity', type=float, default=0.6, help='of the colours, 0 to 1')
     parser.add_argument('--overwrite', action='store_true', help='do not keep earlier results')
     return parser.parse_args()
+
+
+def claim_folder(folder: str, settings: dict, overwrite: bool) -> None:
+    """Note down what results are made with; raises where the folder has those of other settings.
+
+    ``settings`` are plain values: classes, threshold, model. With ``overwrite`` results of others
+    may be replaced. A damaged note holds nobody up: every result says itself what it is of.
+    """
+    from code_mm.atomic_write import write_text
+
+    file = Path(folder) / 'settings.json'
+    settings = json.loads(json.dumps(settings))  # as they will be read
+    try:
+        found = json.loads(file.read_text('utf-8'))
+    except (FileNotFoundError, ValueError):
+        found = None
+    if isinstance(found, dict) and not overwrite:
+        other = [key for key in settings if found.get(key) != settings[key]]
+        if other:
+            changes = '; '.join(f'{k}: {found.get(k)} there, {settings[k]} now' for k in other)
+            raise ValueError(
+                f'{folder} has results made with other settings ({changes}); choose another '
+                'folder, or --overwrite'
+            )
+    write_text(file, json.dumps(settings, indent=2, ensure_ascii=False) + '\n')
 
 
 def split_inputs(inputs: list[str], failed: dict[str, str]) -> tuple[list, list]:
@@ -116,13 +142,21 @@ def segment_video(inferencer, query, args, folders, clip, failed: dict) -> list:
     shares = segment(inferencer, query, args, folders, frames(), what, video.frame_cnt, failed)
     if not read or len(failed) > before:
         raise UnreadableImage(f'expected frames that can be segmented, but not all {read} can')
-    folders.drop_frames(clip.name, read)
+    drop_frames(Path(args.out), clip.name, read)
     join_frames(joined, video.fps, read)
     print(f'video: {joined}')
     # a header without an index states an estimate
     if read < 0.98 * video.frame_cnt - 1:
         failed[clip.shown] = f'only {read} of its {video.frame_cnt} frames can be read'
     return shares
+
+
+def drop_frames(out: Path, video: str, count: int) -> None:
+    """Delete what an earlier, longer video of this name left."""
+    for kind in ('vis', 'pred', 'json'):
+        for file in (out / kind / video).glob('*.*'):
+            if file.stem.isdigit() and int(file.stem) >= count:
+                file.unlink()
 
 
 def join_frames(joined: Path, fps: float, count: int) -> None:
@@ -158,7 +192,7 @@ def print_shares(shares: list, names) -> None:
 def main() -> int:
     args = parse_args()
     from code_mm.apis.input_images import UnreadableImage
-    from code_mm.apis.results import ResultFolders, claim_folder
+    from code_mm.apis.results import ResultFolders
 
     shares, failed = [], {}
     images, videos = split_inputs(args.inputs, failed)
@@ -168,12 +202,12 @@ def main() -> int:
     query = inferencer.query()
     settings = dict(inferencer.settings(query), opacity=args.opacity)
     claim_folder(args.out, settings, args.overwrite)
-    json = 'json' if args.json else ''
+    kinds = dict(json='json' if args.json else '', settings=settings)
     if images:
-        folders = ResultFolders(args.out, json=json, settings=settings)
+        folders = ResultFolders(args.out, **kinds)
         placed = (folders.place(image) for image in images)
         shares += segment(inferencer, query, args, folders, placed, 'images', len(images), failed)
-    folders = ResultFolders(args.out, json=json, vis_suffix='.jpg', settings=settings)
+    folders = ResultFolders(args.out, **kinds, vis_suffix='.jpg')
     for video in videos:
         try:
             clip = folders.place(video, '/000000')

@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from pycocotools import mask as coco
 
-from code_mm.atomic_write import atomic_write, write_text
+from code_mm.atomic_write import atomic_write
 from code_mm.visualization import draw_overlay
 from code_mm.visualization.lettering import Colour
 
@@ -141,10 +141,9 @@ class ResultFolders:
         names = [image.name, f'{image.name}_{origin["sha256"][:16]}']
         if origin['source'] is not None:
             names[1:] = result_names(image.source)
-        owners = [self._owners.get(n + first) or self._found(n + first) for n in names]
-        ours = [n for n, one in zip(names, owners, strict=True) if one and _is_of(one, origin)]
-        free = [n for n, one in zip(names, owners, strict=True) if not one]
-        name = [*ours, *free, names[-1]][0]
+        owners = {n: self._owners.get(n + first) or self._found(n + first) for n in names}
+        ours = [n for n, one in owners.items() if one and _is_of(one, origin)]
+        name = [*ours, *(n for n, one in owners.items() if not one), names[-1]][0]
         self._owners[name + first] = origin
         return image._replace(name=name, origin=origin)
 
@@ -153,13 +152,6 @@ class ResultFolders:
         wanted = dict(self._record(image), source=None)
         found = [read_record(self.path(kind, image.name)) for kind in self._kinds]
         return bool(found) and all(one and dict(one, source=None) == wanted for one in found)
-
-    def drop_frames(self, video: str, count: int) -> None:
-        """Delete what an earlier, longer video of this name left from frame ``count`` on."""
-        for folder, suffix in self._kinds.values():
-            for file in (folder / video).glob(f'*{suffix}'):
-                if file.stem.isdigit() and int(file.stem) >= count:
-                    file.unlink()
 
     def _found(self, name: str) -> dict | None:
         records = (read_record(self.path(kind, name)) for kind in self._kinds)
@@ -226,26 +218,3 @@ def label_image(labels: np.ndarray, palette: Sequence[Colour]) -> Image.Image:
 def checksum(settings: object) -> str:
     """SHA-256 of plain values."""
     return hashlib.sha256(json.dumps(settings, default=str).encode()).hexdigest()
-
-
-def claim_folder(folder: str | Path, settings: dict, overwrite: bool = False) -> None:
-    """Note down what results are made with; raises where the folder has those of other settings.
-
-    ``settings`` are plain values: classes, threshold, model. With ``overwrite`` results of others
-    may be replaced. A damaged note holds nobody up: every result says itself what it is of.
-    """
-    file = Path(folder) / 'settings.json'
-    settings = json.loads(json.dumps(settings))  # as they will be read
-    try:
-        found = json.loads(file.read_text('utf-8'))
-    except (FileNotFoundError, ValueError):
-        found = None
-    if isinstance(found, dict) and not overwrite:
-        other = [key for key in settings if found.get(key) != settings[key]]
-        if other:
-            changes = '; '.join(f'{k}: {found.get(k)} there, {settings[k]} now' for k in other)
-            raise ValueError(
-                f'{folder} has results made with other settings ({changes}); choose another '
-                'folder, or --overwrite'
-            )
-    write_text(file, json.dumps(settings, indent=2, ensure_ascii=False) + '\n')

@@ -68,9 +68,7 @@ def draw_text(
     """
     line_height = round(size * 1.6)
     space = font(size).getlength(' ') if gap is None else gap
-    pieces = [
-        part for piece in pieces for part in _fit(piece, width - 2 * margin, font(size, piece.text))
-    ]
+    pieces = [part for piece in pieces for part in _fit(piece, width - 2 * margin, size)]
     places, x, y = [], float(margin), margin
     for piece in pieces:
         step = space if piece.space_before and x > margin else 0.0
@@ -87,17 +85,16 @@ def draw_text(
             pen.rounded_rectangle(box, radius=4, fill=piece.ground)
         # anchor: middle of the line, so that all scripts share a base line
         middle = top + (line_height - 4) / 2
-        pen.text(
-            (left, middle), piece.text, ink(piece.ground), font=font(size, piece.text), anchor='lm'
-        )
+        letters = font(size, piece.text)
+        pen.text((left, middle), piece.text, ink(piece.ground), font=letters, anchor='lm')
         if piece.underline is not None:
             pen.rectangle([left, box[3] - 1, left + length, box[3] + 1], fill=piece.underline)
     return np.asarray(canvas)
 
 
-def _fit(piece: TextPiece, width: int, letters: ImageFont.FreeTypeFont) -> list[TextPiece]:
+def _fit(piece: TextPiece, width: int, size: int) -> list[TextPiece]:
     """Break a word that is longer than a line."""
-    parts, text = [], piece.text
+    parts, text, letters = [], piece.text, font(size, piece.text)
     while text or not parts:
         too_long = (n for n in range(2, len(text) + 1) if letters.getlength(text[:n]) > width)
         cut = next(too_long, len(text) + 1) - 1

@@ -15,7 +15,6 @@ from code_mm.apis.results import (
     ResultFolders,
     Segmentation,
     checksum,
-    claim_folder,
     label_image,
     read_record,
 )
@@ -149,20 +148,3 @@ def test_label_maps_of_many_classes():
     assert few.mode == 'P' and few.convert('RGB').getpixel((1, 0)) == (255, 0, 0)
     np.testing.assert_array_equal(np.asarray(few), labels[:1])
     np.testing.assert_array_equal(np.asarray(many), labels)
-
-
-def test_a_folder_is_of_one_kind_of_run(tmp_path):
-    folder = tmp_path / 'out'
-    settings = dict(classes=('cat', 'hündchen'), threshold=None)
-    claim_folder(folder, settings)
-    claim_folder(folder, settings)
-    other = dict(settings, classes=('cat',))
-    with pytest.raises(ValueError, match=r"classes: \['cat', 'hündchen'\] there, \['cat'\] now"):
-        claim_folder(folder, other)
-    claim_folder(folder, other, overwrite=True)
-    with pytest.raises(ValueError, match='--overwrite'):
-        claim_folder(folder, settings)
-    for damaged in ('', '{"classes', '[]'):
-        (folder / 'settings.json').write_text(damaged)
-        claim_folder(folder, settings)
-        assert json.loads((folder / 'settings.json').read_text())['threshold'] is None

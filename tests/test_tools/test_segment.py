@@ -14,6 +14,7 @@ import torch
 from check_classes import otsu_threshold
 from mmengine.config import Config
 from PIL import Image
+from segment import claim_folder
 from tiny_model import code_config, tiny_code
 
 from code_mm.apis import CoDeInferencer
@@ -157,6 +158,23 @@ def test_results_of_other_settings_are_not_taken_for_new_ones(run, tmp_path):
     assert found == {checksum(settings)}
     status, said = run('segment', 'photos', *options, 'dog, tree', '--opacity', 0.2)
     assert status == 2 and 'opacity: 0.6 there, 0.2 now' in said
+
+
+def test_a_folder_is_of_one_kind_of_run(tmp_path):
+    folder = tmp_path / 'out'
+    settings = dict(classes=('cat', 'hündchen'), threshold=None)
+    claim_folder(folder, settings, False)
+    claim_folder(folder, settings, False)
+    other = dict(settings, classes=('cat',))
+    with pytest.raises(ValueError, match=r"classes: \['cat', 'hündchen'\] there, \['cat'\] now"):
+        claim_folder(folder, other, False)
+    claim_folder(folder, other, overwrite=True)
+    with pytest.raises(ValueError, match='--overwrite'):
+        claim_folder(folder, settings, False)
+    for damaged in ('', '{"classes', '[]'):
+        (folder / 'settings.json').write_text(damaged)
+        claim_folder(folder, settings, False)
+        assert json.loads((folder / 'settings.json').read_text())['threshold'] is None
 
 
 def test_inputs_that_cannot_be_segmented_do_not_end_the_run(run, place, tmp_path):
