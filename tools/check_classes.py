@@ -5,9 +5,11 @@ Example:
 """
 
 import argparse
+import sys
 
 import numpy as np
-from model_options import add_model_options, build_inferencer, run_or_explain
+from model_options import add_model_options, build_inferencer
+from run_or_explain import run_or_explain
 
 ADVICE = """Pixels of a confusable pair go to either name more or less by chance. If both mean one
 thing to you, make them synonyms ("{}|{}"); if not, say what parts them ("wolf in the snow")."""
@@ -71,8 +73,8 @@ def print_confusion(inferencer, words, quantile: float) -> None:
     print(ADVICE.format(*pairs[0][:2]))
 
 
-def print_threshold(inferencer, words, args) -> None:
-    """Where the best scores of all pixels fall into two groups, of the classes and of others."""
+def print_threshold(inferencer, words, args) -> int:
+    """Where the best scores of all pixels fall into two groups; how many images are not read."""
     from rich.progress import track
 
     from code_mm.apis.class_query import ClassQuery
@@ -81,8 +83,9 @@ def print_threshold(inferencer, words, args) -> None:
     images = list_images(args.images)
     images = images[:: max(1, -(-len(images) // args.max_images))]
     query, histogram, count = ClassQuery(words, 0.5), np.zeros(BINS, np.int64), 0
-    shown = track(images, description='images')
-    for result in inferencer.segment(shown, query, args.batch_size, keep_scores=True):
+    shown, failed = track(images, description='images'), {}
+    keys = dict(failed=failed, keep_scores=True)
+    for result in inferencer.segment(shown, query, args.batch_size, **keys):
         histogram += np.histogram(result.scores[1:].max(axis=0), BINS, (0, 1))[0]
         count += 1
     if not count:
@@ -98,6 +101,9 @@ def print_threshold(inferencer, words, args) -> None:
             'Do not trust it: the scores do not fall into two groups (separability up to 0.75). '
             "Keep the config's threshold, or look at overlays at several."
         )
+    for name, reason in failed.items():
+        print(f'not read: {name}: {reason}', file=sys.stderr)
+    return len(failed)
 
 
 def otsu_threshold(histogram: np.ndarray) -> tuple[float, float]:
@@ -133,9 +139,7 @@ def main() -> int:
     words = inferencer.query().words
     if len(words) > 1:
         print_confusion(inferencer, words, args.quantile)
-    if args.images:
-        print_threshold(inferencer, words, args)
-    return 0
+    return 1 if args.images and print_threshold(inferencer, words, args) else 0
 
 
 if __name__ == '__main__':

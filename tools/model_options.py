@@ -88,12 +88,3 @@ def build_inferencer(args: argparse.Namespace, **keys):
         shorter_side=args.shorter_side,
         **keys,
     )
-
-
-def run_or_explain(main) -> None:
-    """Run a tool; a user's mistake ends it with one line and exit status 2, not a traceback."""
-    try:
-        sys.exit(main())
-    except (ValueError, TypeError, OSError) as error:
-        print(f'{Path(sys.argv[0]).name}: {error}', file=sys.stderr)
-        sys.exit(2)

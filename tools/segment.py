@@ -9,10 +9,12 @@ Example:
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
-from model_options import add_model_options, build_inferencer, run_or_explain
+from model_options import add_model_options, build_inferencer
+from run_or_explain import run_or_explain
 
 VIDEO_SUFFIXES = {'.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm'}
 
@@ -38,82 +40,137 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def settings_of(args: argparse.Namespace, query) -> dict:
-    """All that the label maps depend on."""
-    checkpoint = args.checkpoint and Path(args.checkpoint).resolve()
-    return dict(
-        classes=list(query.names),
-        background_threshold=query.background_threshold,
-        config=str(Path(args.config).resolve()),
-        cfg_options=str(args.cfg_options or {}),
-        checkpoint=checkpoint and str(checkpoint),
-        checkpoint_modified=checkpoint and int(checkpoint.stat().st_mtime),
-        shorter_side=args.shorter_side,
-    )
+def claim_folder(folder: str, settings: dict, overwrite: bool) -> None:
+    """Note down what results are made with; raises where the folder has those of other settings.
+
+    ``settings`` are plain values: classes, threshold, model. With ``overwrite`` results of others
+    may be replaced. A damaged note holds nobody up: every result says itself what it is of.
+    """
+    from code_mm.atomic_write import write_text
+
+    file = Path(folder) / 'settings.json'
+    settings = json.loads(json.dumps(settings))  # as they will be read
+    try:
+        found = json.loads(file.read_text('utf-8'))
+    except (FileNotFoundError, ValueError):
+        found = None
+    if isinstance(found, dict) and not overwrite:
+        other = [key for key in settings if found.get(key) != settings[key]]
+        if other:
+            changes = '; '.join(f'{k}: {found.get(k)} there, {settings[k]} now' for k in other)
+            raise ValueError(
+                f'{folder} has results made with other settings ({changes}); choose another '
+                'folder, or --overwrite'
+            )
+    write_text(file, json.dumps(settings, indent=2, ensure_ascii=False) + '\n')
 
 
-def split_inputs(inputs: list[str]) -> tuple[list, list[Path]]:
-    """Images and videos, those of folders among them."""
-    from code_mm.apis.input_images import list_images
+def split_inputs(inputs: list[str], failed: dict[str, str]) -> tuple[list, list]:
+    """Images and videos, those of folders among them; ``failed`` takes up what is none."""
+    from code_mm.apis.input_images import list_images, printable
 
     images, videos = [], []
     for path in map(Path, inputs):
-        if not path.exists():
-            raise FileNotFoundError(f'expected an image, a video or a folder, not {str(path)!r}')
-        if not path.is_dir():
-            (videos if is_video(path) else images).append(path)
-            continue
-        found = [file for file in sorted(path.iterdir()) if is_video(file)]
-        videos += found
-        if not found or len(found) < len(list(path.iterdir())):
-            images += [image.source for image in list_images(path)]
-    return images and list_images(images), videos
+        try:
+            if not path.exists():
+                raise FileNotFoundError(
+                    f'expected an image, a video or a folder, not {printable(path)!r}'
+                )
+            if not path.is_dir():
+                (videos if is_video(path) else images).append(path)
+                continue
+            found = [file for file in sorted(path.iterdir()) if is_video(file)]
+            videos += found
+            if not found or len(found) < len(list(path.iterdir())):
+                images += [image.source for image in list_images(path)]
+        except (OSError, ValueError) as error:
+            if len(inputs) == 1:
+                raise
+            failed[printable(path)] = str(error)
+    if not images and not videos:
+        raise ValueError(f'expected images or videos, but there is none: {failed}')
+    return [list_images(found) if found else [] for found in (images, videos)]
 
 
 def is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def segment(inferencer, query, args, images, names: list[str], what: str, video=False) -> tuple:
-    """Images or frames that are not done yet: their shares, and why some could not be read."""
+def segment(inferencer, query, args, folders, images, what: str, total: int, failed: dict):
+    """Segment and write what is not done yet of images or frames; their shares."""
     from rich.progress import track
 
-    from code_mm.apis.results import ResultFolders
+    done, video = [], what != 'images'
 
-    json = 'json' if args.json else ''
-    folders = ResultFolders(args.out, json=json, vis_suffix='.jpg' if video else '.png')
-    done = {name for name in names if not args.overwrite and folders.complete(name)}
-    if done:
-        print(f'{len(done)} of {len(names)} {what} are done already (--overwrite)')
-    todo = (image for image in images if image.name not in done)
-    shares, failed = [], {}
-    work = inferencer.segment(todo, query, args.batch_size, failed=failed)
-    for result in track(work, what, len(names) - len(done)):
+    def todo():
+        for image in track(images, what, total):
+            if not args.overwrite and folders.complete(image):
+                done.append(image)
+            else:
+                yield image
+
+    shares = []
+    for result in inferencer.segment(todo(), query, args.batch_size, failed=failed):
         folders.write(result, result.overlay(args.opacity, whole_legend=video))
         shares.append(result.shares)
-    return shares, failed
+    if done:
+        print(f'{len(done)} of {total} {what} were done already (--overwrite)')
+    return shares
 
 
-def segment_video(inferencer, query, args, path: Path) -> tuple:
+def segment_video(inferencer, query, args, folders, clip, failed: dict) -> list:
     """A label map and an overlay per frame, then a video of the overlays."""
     import mmcv
 
-    from code_mm.apis.input_images import InputImage
+    from code_mm.apis.input_images import InputImage, UnreadableImage
 
-    video = mmcv.VideoReader(str(path))
-    if not video.opened or not video.width:
-        raise ValueError(f'expected a video, but OpenCV cannot read {str(path)!r} as one')
-    names = [f'{path.stem}/{number:06d}' for number in range(video.frame_cnt)]
-    frames = (InputImage(f'{path.stem}/{number:06d}', frame) for number, frame in enumerate(video))
-    found = segment(inferencer, query, args, frames, names, f'frames of {path}', video=True)
-    overlays = Path(args.out) / 'vis' / path.stem
-    joined = overlays.with_name(f'{path.stem}.mp4')
-    rate = video.fps if 0 < video.fps < 1000 else 25.0  # where the file does not say
-    mmcv.frames2video(str(overlays), str(joined), rate, 'mp4v', show_progress=False)
-    if not joined.is_file() or not joined.stat().st_size:
-        raise OSError(f'OpenCV could not write {joined}; the frames are in {overlays}')
+    video = mmcv.VideoReader(str(clip.source))
+    if clip.origin is None or not video.opened or not video.width:
+        raise UnreadableImage('expected a video, but OpenCV cannot read it as one')
+    joined = Path(args.out) / 'vis' / f'{clip.name}.mp4'
+    joined.unlink(missing_ok=True)  # until its frames are all of this video
+    read = 0
+
+    def frames():
+        nonlocal read
+        for frame in video:
+            origin = dict(clip.origin, frame=read)
+            yield InputImage(f'{clip.name}/{read:06d}', frame, origin)
+            read += 1
+
+    what, before = f'frames of {clip.shown}', len(failed)
+    shares = segment(inferencer, query, args, folders, frames(), what, video.frame_cnt, failed)
+    if not read or len(failed) > before:
+        raise UnreadableImage(f'expected frames that can be segmented, but not all {read} can')
+    drop_frames(Path(args.out), clip.name, read)
+    join_frames(joined, video.fps, read)
     print(f'video: {joined}')
-    return found
+    # a header without an index states an estimate
+    if read < 0.98 * video.frame_cnt - 1:
+        failed[clip.shown] = f'only {read} of its {video.frame_cnt} frames can be read'
+    return shares
+
+
+def drop_frames(out: Path, video: str, count: int) -> None:
+    """Delete what an earlier, longer video of this name left."""
+    for kind in ('vis', 'pred', 'json'):
+        for file in (out / kind / video).glob('*.*'):
+            if file.stem.isdigit() and int(file.stem) >= count:
+                file.unlink()
+
+
+def join_frames(joined: Path, fps: float, count: int) -> None:
+    import mmcv
+
+    from code_mm.atomic_write import atomic_write
+
+    rate = fps if 0 < fps < 1000 else 25.0  # where the file does not say
+    overlays = joined.with_suffix('')
+    with atomic_write(joined, '.mp4') as unfinished:
+        mmcv.frames2video(str(overlays), unfinished, rate, 'mp4v', end=count, show_progress=False)
+        # OpenCV says nothing where the disk is full
+        if mmcv.VideoReader(unfinished).frame_cnt != count:
+            raise OSError(f'OpenCV could not write {joined}; the frames are in {overlays}')
 
 
 def print_shares(shares: list, names) -> None:
@@ -134,26 +191,35 @@ def print_shares(shares: list, names) -> None:
 
 def main() -> int:
     args = parse_args()
-    from code_mm.apis.results import claim_folder
+    from code_mm.apis.input_images import UnreadableImage
+    from code_mm.apis.results import ResultFolders
 
-    images, videos = split_inputs(args.inputs)
+    shares, failed = [], {}
+    images, videos = split_inputs(args.inputs, failed)
     inferencer = build_inferencer(
         args, background=args.background, background_threshold=args.background_threshold
     )
     query = inferencer.query()
-    claim_folder(args.out, settings_of(args, query), args.overwrite)
-    shares, failed = [], {}
+    settings = dict(inferencer.settings(query), opacity=args.opacity)
+    claim_folder(args.out, settings, args.overwrite)
+    kinds = dict(json='json' if args.json else '', settings=settings)
     if images:
-        names = [image.name for image in images]
-        shares, failed = segment(inferencer, query, args, images, names, 'images')
-    for path in videos:
-        shares_of_frames, broken = segment_video(inferencer, query, args, path)
-        shares += shares_of_frames
-        failed.update(broken)
+        folders = ResultFolders(args.out, **kinds)
+        placed = (folders.place(image) for image in images)
+        shares += segment(inferencer, query, args, folders, placed, 'images', len(images), failed)
+    folders = ResultFolders(args.out, **kinds, vis_suffix='.jpg')
+    for video in videos:
+        try:
+            clip = folders.place(video, '/000000')
+            shares += segment_video(inferencer, query, args, folders, clip, failed)
+        except UnreadableImage as error:
+            failed[video.shown] = str(error)
     print_shares(shares, query.names)
     print(f'results: {args.out}')
     for name, reason in failed.items():
         print(f'not read: {name}: {reason}', file=sys.stderr)
+    if failed:
+        print(f'{len(failed)} inputs were not read; the others are done', file=sys.stderr)
     return 1 if failed else 0
 
 

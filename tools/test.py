@@ -1,6 +1,7 @@
 """Evaluates a model: tools/test.py CONFIG [CHECKPOINT] (the options are MMSegmentation's)."""
 
 from mmengine.config import Config
+from run_or_explain import run_or_explain
 from runner_options import build_runner, load_config, make_parser
 
 
@@ -86,4 +87,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_or_explain(main, (OSError,))

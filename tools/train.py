@@ -1,5 +1,6 @@
 """Trains a model: tools/train.py CONFIG (the options are MMSegmentation's)."""
 
+from run_or_explain import run_or_explain
 from runner_options import build_runner, load_config, make_parser
 
 
@@ -39,4 +40,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_or_explain(main, (OSError,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,8 @@ from mmengine.device import get_device
 from mmseg.structures import SegDataSample
 from mmseg.visualization import SegLocalVisualizer
 from rich.progress import track
+
+from code_mm.weights import weights_sha256
 
 from .class_query import ClassQuery, make_query
 from .input_images import (
@@ -23,7 +26,7 @@ from .input_images import (
     list_images,
 )
 from .load_model import load_config, load_zero_shot_model
-from .results import ResultFolders, Segmentation
+from .results import ResultFolders, Segmentation, checksum
 
 
 class CoDeInferencer:
@@ -65,6 +68,7 @@ class CoDeInferencer:
         self.model = load_zero_shot_model(load_config(model), weights, device or get_device())
         self.pipeline = ImagePipeline(self.model.cfg, shorter_side)
         self.show_progress = show_progress
+        self._config = checksum([self.model.cfg.model, self.pipeline.steps])
         self._configured = self.model.class_names, self.model.background_threshold
         self._asked = classes, background, background_threshold
         if classes is not None:
@@ -109,7 +113,10 @@ class CoDeInferencer:
         """
         images, failed = list_images(inputs), {}
         query = self.query(classes, background, background_threshold)
-        folders = ResultFolders(out_dir, img_out_dir, pred_out_dir, json_out_dir)
+        settings = dict(self.settings(query), opacity=opacity) if out_dir else None
+        kinds = (img_out_dir, pred_out_dir, json_out_dir)
+        folders = ResultFolders(out_dir, *kinds, settings=settings)
+        images = [folders.place(image) for image in images]
         keep_scores = return_datasamples or return_scores
         results = self.segment(images, query, batch_size, on_error, failed, keep_scores)
         if self.show_progress:
@@ -155,6 +162,20 @@ class CoDeInferencer:
         query = make_query(classes, background, background_threshold, threshold)
         query.ask(self.model)
         return query
+
+    def settings(self, query: ClassQuery) -> dict:
+        """All that label maps depend on beside the image: plain values, and checksums."""
+        return dict(
+            classes=list(query.names),
+            background_threshold=query.background_threshold,
+            shorter_side=self.pipeline.shorter_side,
+            config=self._config,
+            weights=self._weights,
+        )
+
+    @cached_property
+    def _weights(self) -> str:
+        return weights_sha256(self.model)
 
     def segment(
         self,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import logging
+import os
+import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
+import cv2
 import numpy as np
 from mmcv.transforms import Compose
 from mmengine.config import Config, ConfigDict
@@ -21,8 +26,8 @@ IMAGE_SUFFIXES = frozenset(
     ['.bmp', '.gif', '.jpeg', '.jpg', '.pbm', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp']
 )
 Source = str | Path | np.ndarray
-# Wide enough for any panorama: the shorter side alone decides.
-_NO_LIMIT = 1_000_000
+# Wide enough for any panorama: a line of 1 x 20 000 pixels would become gigabytes.
+_LONGEST = 64  # times the shorter side
 
 
 class InputImage(NamedTuple):
@@ -31,11 +36,15 @@ class InputImage(NamedTuple):
     name: str
     """What its result files are called, without suffix."""
     source: Source
+    origin: Mapping | None = None
+    """What its results are made from: ``source``, ``sha256`` and, of a video, ``frame``."""
 
     @property
     def shown(self) -> str:
         """What messages call it."""
-        return f'array {self.name}' if isinstance(self.source, np.ndarray) else str(self.source)
+        if isinstance(self.source, np.ndarray):
+            return f'array {self.name}'
+        return printable(self.source)
 
 
 class UnreadableImage(ValueError):
@@ -50,11 +59,11 @@ def list_images(inputs: Source | Sequence[Source]) -> list[InputImage]:
     turn comes.
 
     Returns:
-        list[InputImage]: Named by file stem (by the whole file name where two share a stem), arrays
-        by their number.
+        list[InputImage]: Named by file stem, with its suffix where two files share a stem, with
+        folders where two share that; arrays by their number. One file has one name.
 
     Raises:
-        ValueError: There is no image at all, or an URL.
+        ValueError: There is no image at all.
         TypeError: Something is neither path nor array.
     """
     listed = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
@@ -64,8 +73,6 @@ def list_images(inputs: Source | Sequence[Source]) -> list[InputImage]:
                 f'expected a path, a folder, an array (H, W, 3) or a list of paths and arrays, but '
                 f'got {type(source).__name__}'
             )
-        if isinstance(source, str) and URL.match(source):
-            raise ValueError(f'expected a local file, but got the URL {source!r}; download it')
     if not is_single(inputs) and not isinstance(inputs, (list, tuple)):
         listed = _of_folder(Path(inputs))
     if not listed:
@@ -115,21 +122,23 @@ class ImagePipeline:
         if shorter_side is not None:
             if shorter_side < 1:
                 raise ValueError(f'expected shorter_side >= 1 pixel, but got {shorter_side}')
-            resize = dict(type='Resize', scale=(_NO_LIMIT, shorter_side), keep_ratio=True)
+            scale = (_LONGEST * shorter_side, shorter_side)
+            resize = dict(type='Resize', scale=scale, keep_ratio=True)
             steps = [resize, *(step for step in steps if 'Resize' not in step['type'])]
-        keys = {k: loader[k] for k in ('imdecode_backend', 'backend_args') if loader.get(k)}
+        keys = {k: loader[k] for k in ('imdecode_backend',) if loader.get(k)}
         # a user's own image may be as large as OpenCV takes
         self._decode = LoadCaptionImage(min_size=1, max_pixels=None, **keys)
+        self.steps, self.shorter_side = steps, shorter_side
         self._transforms = Compose([dict(step) for step in steps])
 
     def read(self, source: Source) -> np.ndarray:
         """Image (H, W, 3), BGR, uint8 or float32; raises UnreadableImage where there is none."""
         if isinstance(source, np.ndarray):
             return _checked_array(source)
-        if Path(source).is_dir():
-            raise UnreadableImage('a folder; hand a folder over alone, not in a list')
+        with _open_file(source) as stream:
+            content = stream.read()
         try:
-            return self._decode(dict(img_path=str(source)))['img']
+            return self._decode(dict(img_bytes=content))['img']
         except UnusableSample as unusable:
             raise UnreadableImage(str(unusable)) from unusable
 
@@ -148,7 +157,7 @@ class ImagePipeline:
         batch: list[dict] = []
         for one in images:
             try:
-                image = self.read(one.source)
+                item = self._item(one)
             except UnreadableImage as error:
                 if on_error == 'raise':
                     raise UnreadableImage(f'{one.shown}: {error}') from error
@@ -156,10 +165,6 @@ class ImagePipeline:
                 message = f'skipped ({len(failed)} so far) {one.shown}: {error}'
                 print_log(message, logger='current', level=logging.WARNING)
                 continue
-            path = None if isinstance(one.source, np.ndarray) else str(one.source)
-            shapes = dict(img_shape=image.shape[:2], ori_shape=image.shape[:2])
-            item = self._transforms(dict(img=image, img_path=path, **shapes))
-            item['input'], item['image'] = one, np.clip(image, 0, 255).round().astype(np.uint8)
             full = len(batch) == batch_size
             if full or (batch and batch[0]['image'].shape != item['image'].shape):
                 yield batch
@@ -167,6 +172,18 @@ class ImagePipeline:
             batch.append(item)
         if batch:
             yield batch
+
+    def _item(self, one: InputImage) -> dict:
+        image = self.read(one.source)
+        path = None if isinstance(one.source, np.ndarray) else str(one.source)
+        height, width = image.shape[:2]
+        shapes = dict(img_shape=(height, width), ori_shape=(height, width))
+        try:
+            item = self._transforms(dict(img=image, img_path=path, **shapes))
+        except cv2.error as error:
+            reason = f'{width} x {height} pixels cannot be resized for the network; crop it'
+            raise UnreadableImage(reason) from error
+        return dict(item, input=one, image=np.clip(image, 0, 255).round().astype(np.uint8))
 
 
 def _checked_array(array: np.ndarray) -> np.ndarray:
@@ -207,13 +224,59 @@ def _of_folder(folder: Path) -> list[Path]:
 
 
 def _with_names(sources: Sequence[Source]) -> list[InputImage]:
-    stems = Counter(Path(s).stem for s in sources if not isinstance(s, np.ndarray))
-    images: dict[str, InputImage] = {}
-    for number, source in enumerate(sources):
-        name = f'{number:08d}'
-        if not isinstance(source, np.ndarray):
-            path = Path(source)
-            own = path.stem if stems[path.stem] == 1 else path.name
-            name = own if own not in images else f'{name}_{own}'
-        images[name] = InputImage(name, source)
-    return list(images.values())
+    paths = [None if isinstance(s, np.ndarray) else os.path.abspath(s) for s in sources]
+    stems = Counter(Path(path).stem for path in {*paths} - {None})
+    images, owners = [], {}
+    for number, (source, path) in enumerate(zip(sources, paths, strict=True)):
+        if path is None:
+            names = [f'{number:08d}', f'array_{number:08d}']
+        else:
+            names = result_names(path)[stems[Path(path).stem] > 1 :]
+        owner = number if path is None else path
+        names.append(f'{number:08d}_{names[0]}')
+        name = next(name for name in names if owners.setdefault(name, owner) == owner)
+        images.append(InputImage(name, source))
+    return images
+
+
+def result_names(path: str | Path) -> list[str]:
+    """A file's stem, its name with the suffix (``a_png``), then with its folders one by one."""
+    path = Path(os.path.abspath(path))
+    parts = [*path.parts[1:-1], path.name.replace('.', '_')]
+    return [path.stem, *('/'.join(parts[-n:]) for n in range(1, len(parts) + 1))]
+
+
+def origin_of(source: Source) -> dict:
+    """Where an image or a video is from, and the checksum of its content.
+
+    Raises:
+        UnreadableImage: There is no such file, or none that can be read.
+    """
+    if isinstance(source, np.ndarray):
+        told = f'{source.dtype} {source.shape}'.encode()
+        content = told + np.ascontiguousarray(source).tobytes()
+        return dict(source=None, sha256=hashlib.sha256(content).hexdigest())
+    digest = hashlib.sha256()
+    with _open_file(source) as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return dict(source=printable(os.path.abspath(source)), sha256=digest.hexdigest())
+
+
+@contextlib.contextmanager
+def _open_file(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a regular file, and only such: a pipe or a device may never end."""
+    if URL.match(str(path)):
+        raise UnreadableImage(f'expected a local file, but got the URL {str(path)!r}; download it')
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise UnreadableImage('expected a file; hand a folder over alone, not in a list')
+        with open(path, 'rb') as stream:
+            yield stream
+    except (OSError, ValueError) as error:
+        raise UnreadableImage(str(error)) from error
+
+
+def printable(path: str | Path) -> str:
+    """A path as text for messages, with what is no UTF-8 in it escaped."""
+    return str(path).encode('utf-8', 'backslashreplace').decode()

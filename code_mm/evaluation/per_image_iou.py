@@ -10,6 +10,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
 
+from code_mm.atomic_write import write_text
 from code_mm.registry import METRICS
 
 
@@ -139,7 +140,6 @@ class PerImageIoU(BaseMetric):
 def write_per_image_iou(results: Sequence[dict], folder: str | Path) -> Path:
     """Write results of :func:`image_iou` to ``per_image_iou.jsonl`` in a folder, which is made."""
     path = Path(folder) / 'per_image_iou.jsonl'
-    path.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(result, ensure_ascii=False) + '\n' for result in results]
-    path.write_text(''.join(lines), encoding='utf-8')
+    write_text(path, ''.join(lines))
     return path

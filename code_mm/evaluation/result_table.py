@@ -8,6 +8,7 @@ from numbers import Real
 from pathlib import Path
 from statistics import fmean, stdev
 
+from code_mm.atomic_write import write_text
 from code_mm.datasets.benchmarks.table import PUBLISHED, TABLE_BENCHMARKS, benchmark_of
 
 from .protocol import plain
@@ -55,9 +56,8 @@ def write_result_table(rows: Sequence[Mapping[str, Cell]], path: str | Path, **k
         **kwargs: Of :func:`result_table`.
     """
     table = result_table(rows, **kwargs)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(f'{path}.md').write_text(table + '\n', encoding='utf-8')
-    Path(f'{path}.json').write_text(json.dumps(plain(rows), indent=2) + '\n', encoding='utf-8')
+    write_text(f'{path}.md', table + '\n')
+    write_text(f'{path}.json', json.dumps(plain(rows), indent=2) + '\n')
     return table
 
 

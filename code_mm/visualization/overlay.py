@@ -27,7 +27,7 @@ def draw_overlay(
         image (np.ndarray): (H, W, 3) uint8 RGB.
         labels (np.ndarray): (H, W) integers.
         classes (Sequence[str]): Names in label order. The font has Latin, Greek, Cyrillic and
-            more, but no Chinese, Japanese or Korean, which is drawn as boxes.
+            more; Chinese, Japanese and Korean are boxes unless the machine has a font for them.
         palette (Sequence[Colour]): RGB colours in label order.
         opacity (float): Of the colours, in [0, 1].
         plain (int, optional): Label that is left uncoloured, such as the background's.

@@ -9,6 +9,7 @@ from PIL import Image
 
 from code_mm.apis import CoDeInferencer
 from code_mm.apis.input_images import InputImage, UnreadableImage
+from code_mm.apis.results import read_record
 
 CLASSES = 'cat, grey sofa, car|automobile'
 NAMES = ('cat', 'grey sofa', 'car|automobile')
@@ -73,6 +74,15 @@ def test_a_folder_in_batches_names_what_could_not_be_read(inferencer, photos, tm
         saved = np.asarray(Image.open(tmp_path / f'pred/{name}.png'))
         np.testing.assert_array_equal(saved, second)
         assert (tmp_path / f'vis/{name}.png').is_file()
+
+
+def test_results_of_two_calls_in_one_folder(inferencer, photos, tmp_path):
+    other = tmp_path / 'a.png'
+    other.write_bytes((photos / 'c.png').read_bytes())
+    for path in (photos / 'a.png', other):
+        inferencer(path, classes=CLASSES, out_dir=tmp_path / 'out')
+    sources = [read_record(tmp_path / f'out/vis/{name}.png')['source'] for name in ('a', 'a_png')]
+    assert sources == [str(photos / 'a.png'), str(other)]
 
 
 def test_errors_can_be_raised(inferencer, photos):

@@ -1,4 +1,5 @@
 import logging
+import os
 from itertools import count
 
 import numpy as np
@@ -41,8 +42,9 @@ def test_a_folder_is_listed_in_order_and_the_rest_is_said(photos, monkeypatch):
 
 
 def test_names_are_stems_and_never_the_same():
-    images = list_images(['x/a.jpg', 'b.jpg', IMAGE, 'y/b.png', 'z/b.png'])
-    assert [i.name for i in images] == ['a', 'b.jpg', '00000002', 'b.png', '00000004_b.png']
+    images = list_images(['x/a.jpg', 'b.jpg', IMAGE, 'y/b.png', 'z/b.png', 'y/../b.jpg'])
+    names = ['a', 'b_jpg', '00000002', 'b_png', 'z/b_png', 'b_jpg']  # the last is the second
+    assert [image.name for image in images] == names
     assert images[0].shown == 'x/a.jpg' and images[2].shown == 'array 00000002'
 
 
@@ -52,7 +54,6 @@ def test_names_are_stems_and_never_the_same():
         ([], ValueError, 'empty list'),
         (3, TypeError, 'but got int'),
         (['a.jpg', None], TypeError, 'but got NoneType'),
-        ('https://a.b/c.jpg', ValueError, "got the URL 'https://a.b/c.jpg'"),
     ],
 )
 def test_mistakes_in_lists(inputs, error, message):
@@ -88,11 +89,30 @@ def test_arrays_that_are_no_images(read, array, message):
         read(array)
 
 
-def test_files_that_cannot_be_read(read, photos):
-    with pytest.raises(UnreadableImage, match='missing_image'):
-        read(photos / 'nowhere.jpg')
-    with pytest.raises(UnreadableImage, match='hand a folder over alone'):
-        read(photos)
+def test_files_that_cannot_be_read(read, photos, tmp_path):
+    os.mkfifo(tmp_path / 'pipe.png')
+    for path, message in {
+        photos / 'nowhere.jpg': 'No such file',
+        photos: 'expected a file; hand a folder over alone',
+        'https://a.b/c.jpg': "got the URL 'https://a.b/c.jpg'",
+        'a://b://c.jpg': 'got the URL',
+        'a\0.jpg': 'null',
+        '\ud800.jpg': 'surrogates',
+        tmp_path / 'pipe.png': 'expected a file',
+        '/dev/zero': 'expected a file',
+    }.items():
+        with pytest.raises(UnreadableImage, match=message):
+            read(path)
+
+
+@pytest.mark.parametrize('width, side', [(6000, None), (20000, 32)])
+def test_a_line_of_pixels_is_named_and_the_next_image_read(width, side):
+    pipeline, failed = ImagePipeline(ConfigDict(test_pipeline=STEPS), side), {}
+    images = list_images([np.zeros((1, width, 3), np.uint8), WIDE])
+    ((item,),) = pipeline.batches(images, 1, 'skip', failed)
+    assert item['input'].name == '00000001'
+    message = f'{width} x 1 pixels cannot be resized for the network; crop it'
+    assert failed == {'array 00000000': message}
 
 
 @pytest.mark.parametrize(

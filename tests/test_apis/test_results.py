@@ -1,4 +1,6 @@
+import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,20 +10,31 @@ from mmseg.structures import SegDataSample
 from PIL import Image
 
 from code_mm.apis.class_query import ClassQuery
-from code_mm.apis.input_images import InputImage
-from code_mm.apis.results import ResultFolders, Segmentation, claim_folder, label_image
+from code_mm.apis.input_images import InputImage, list_images, origin_of
+from code_mm.apis.results import (
+    ResultFolders,
+    Segmentation,
+    checksum,
+    label_image,
+    read_record,
+)
 from code_mm.datasets.preparation.coco_object_labels import decode_mask
 
 LABELS = np.array([[0, 0, 2], [0, 2, 2]])
 QUERY = ClassQuery(('cat', 'grüne Katze'), 0.4)
 
 
-def segmentation(scores=None):
+SETTINGS = dict(classes=['cat'], weights='w')
+ORIGIN = dict(source='/x/a.jpg', sha256='0' * 64)
+INPUT = InputImage('a', 'x/a.jpg', ORIGIN)
+
+
+def segmentation(scores=None, image=INPUT):
     sample = SegDataSample(pred_sem_seg=PixelData(data=torch.from_numpy(LABELS)[None]))
     if scores is not None:
         sample.seg_logits = PixelData(data=scores)
-    image = np.full((*LABELS.shape, 3), 100, np.uint8)
-    return Segmentation(InputImage('a', 'x/a.jpg'), image, sample, QUERY)
+    pixels = np.full((*LABELS.shape, 3), 100, np.uint8)
+    return Segmentation(image, pixels, sample, QUERY)
 
 
 def test_shares_masks_and_scores():
@@ -36,17 +49,20 @@ def test_shares_masks_and_scores():
 
 
 def test_files_of_one_image(tmp_path):
-    folders = ResultFolders(tmp_path, json='json')
-    assert not folders.complete('a')
+    folders, image = ResultFolders(tmp_path, json='json', settings=SETTINGS), INPUT
+    assert not folders.complete(image)
     overlay = np.random.default_rng(0).integers(0, 256, (5, 4, 3), np.uint8)
     folders.write(segmentation(), overlay)
-    assert folders.complete('a') and not folders.complete('b')
+    assert folders.complete(image) and not folders.complete(image._replace(name='b'))
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / 'vis/a.png')), overlay)
     labels = Image.open(tmp_path / 'pred/a.png')
     np.testing.assert_array_equal(np.asarray(labels), LABELS)
     assert tuple(np.asarray(labels.convert('RGB'))[0, -1]) == QUERY.colours[2]
     found = json.loads((tmp_path / 'json/a.json').read_text())
-    segments = found.pop('segments')
+    segments, made_from = found.pop('segments'), found.pop('made_from')
+    assert made_from == dict(ORIGIN, weights='w', settings=checksum(SETTINGS))
+    for kind in ('vis', 'pred', 'json'):
+        assert read_record(folders.path(kind, 'a')) == made_from
     assert found == dict(
         image='x/a.jpg', height=2, width=3, classes=list(QUERY.names), background_threshold=0.4
     )
@@ -63,7 +79,66 @@ def test_files_of_one_image(tmp_path):
 def test_only_what_is_asked_for(tmp_path):
     ResultFolders(tmp_path, vis='').write(segmentation(), None)
     assert [p.name for p in tmp_path.iterdir()] == ['pred']
-    assert not ResultFolders('').complete('a')
+    image = InputImage('a', 'nowhere/a.jpg')
+    assert not ResultFolders('').complete(image) and ResultFolders('').place(image) is image
+
+
+OVERLAY = np.zeros((5, 4, 3), np.uint8)
+
+
+def files(folder, *names):
+    """Two files of one name in folders of their own, with other content."""
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(bytes([number]))
+    return [folder / name for name in names]
+
+
+def place_and_write(folder, source, **settings):
+    """Results of a run of its own; its name, and whether it was complete before."""
+    folders = ResultFolders(folder, vis_suffix='.jpg', settings=settings)
+    image = folders.place(list_images(source)[0])
+    before = folders.complete(image)
+    folders.write(segmentation(image=image), OVERLAY)
+    assert folders.complete(image)
+    return image.name, before
+
+
+def test_results_are_of_one_input_whatever_runs_came_before(tmp_path):
+    out, (first, second, third) = tmp_path / 'out', files(tmp_path, 'A/a.png', 'B/a.png', 'B/a.jpg')
+    assert place_and_write(out, first) == ('a', False)
+    assert place_and_write(out, second) == ('a_png', False)
+    assert place_and_write(out, third) == ('a_jpg', False)
+    assert [place_and_write(out, one) for one in (first, second, third)] == [
+        ('a', True),
+        ('a_png', True),
+        ('a_jpg', True),
+    ]
+    for name in ('a', 'a_png', 'a_jpg'):
+        record = read_record(out / f'vis/{name}.jpg')
+        assert record == read_record(out / f'pred/{name}.png')
+        content = Path(record['source']).read_bytes()
+        assert record['sha256'] == hashlib.sha256(content).hexdigest()
+
+
+def test_changed_content_and_settings_are_done_again_and_moved_files_are_not(tmp_path):
+    out, (path,) = tmp_path / 'out', files(tmp_path, 'A/a.png')
+    place_and_write(out, path)
+    path.write_bytes(b'other')
+    assert place_and_write(out, path) == ('a', False)
+    assert place_and_write(out, path, classes='b') == ('a', False)
+    moved = path.rename(tmp_path / 'a.png')
+    assert place_and_write(out, moved, classes='b') == ('a', True)
+    (out / 'vis/a.jpg').write_bytes(b'')
+    assert place_and_write(out, moved, classes='b') == ('a', False)
+
+
+def test_arrays_are_told_by_their_content(tmp_path):
+    black, white = (np.full((2, 3, 3), value, np.uint8) for value in (0, 255))
+    assert place_and_write(tmp_path, black) == ('00000000', False)
+    name, before = place_and_write(tmp_path, white)
+    assert name == f'00000000_{origin_of(white)["sha256"][:16]}' and not before
+    assert place_and_write(tmp_path, black) == ('00000000', True)
 
 
 def test_label_maps_of_many_classes():
@@ -73,16 +148,3 @@ def test_label_maps_of_many_classes():
     assert few.mode == 'P' and few.convert('RGB').getpixel((1, 0)) == (255, 0, 0)
     np.testing.assert_array_equal(np.asarray(few), labels[:1])
     np.testing.assert_array_equal(np.asarray(many), labels)
-
-
-def test_a_folder_is_of_one_kind_of_run(tmp_path):
-    folder = tmp_path / 'out'
-    settings = dict(classes=('cat', 'hündchen'), threshold=None)
-    claim_folder(folder, settings)
-    claim_folder(folder, settings)
-    other = dict(settings, classes=('cat',))
-    with pytest.raises(ValueError, match=r"classes: \['cat', 'hündchen'\] there, \['cat'\] now"):
-        claim_folder(folder, other)
-    claim_folder(folder, other, overwrite=True)
-    with pytest.raises(ValueError, match='--overwrite'):
-        claim_folder(folder, settings)

@@ -1,7 +1,9 @@
 """The tools of tools/analysis on a tiny model and a miniature shapes world, in this process."""
 
 import json
+import re
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -67,6 +69,10 @@ def truths(folder):
     return sorted((folder / 'data/annotations/validation').glob('*.png'))
 
 
+class Ended(Exception):
+    """Status and output of a tool that did not end with 0."""
+
+
 @pytest.fixture
 def run(place, monkeypatch, capsys):
     """``run('class_iou', ...)``: what the tool prints; the current folder is ``place``."""
@@ -79,6 +85,9 @@ def run(place, monkeypatch, capsys):
         monkeypatch.setattr(sys, 'path', list(sys.path))
         try:
             runpy.run_path(str(ROOT / f'tools/analysis/{name}.py'), run_name='__main__')
+        except SystemExit as end:
+            said = capsys.readouterr()
+            raise Ended(f'{end.code}: {said.out}{said.err}') from end
         finally:
             sys.modules.pop('runner_options', None)
         return capsys.readouterr().out
@@ -143,11 +152,38 @@ def test_worst_and_best(place, run, tmp_path):
     run('worst_and_best', 'code_shapes-hard.py', 'good', 'bad', *options)
     assert (tmp_path / 'worst.png').read_bytes() == written
     file.write_text('')
-    with pytest.raises(ValueError, match='4 have none'):
+    with pytest.raises(Ended, match=r'2: .*4 have none'):
         run('worst_and_best', 'code_shapes-hard.py', 'good', *options)
     file.write_text('{"image": "b"}\n')
-    with pytest.raises(ValueError, match=r'line 1 of .*jsonl'):
+    with pytest.raises(Ended, match=r'2: .*line 1 of .*jsonl'):
         run('worst_and_best', 'code_shapes-hard.py', 'good', *options)
+
+
+def test_what_cannot_be_read_is_left_out_and_named(place, run, tmp_path):
+    for name in ('bad', 'data'):
+        shutil.copytree(place / name, tmp_path / name)
+    first, second, third, _ = truths(place)
+    (tmp_path / 'bad' / first.name).write_bytes(b'')
+    (tmp_path / 'data/annotations/validation' / second.name).write_text('no image')
+    (tmp_path / f'data/images/validation/{third.stem}.jpg').write_text('no image')
+    options = [tmp_path / 'bad', '--out', tmp_path / 'out']
+    data = ['--cfg-options', f'test_dataloader.dataset.data_root={tmp_path}/data']
+    for tool, written in dict(
+        class_iou='class_iou.md', confusion_matrix='counts.npz', worst_and_best='worst.png'
+    ).items():
+        with pytest.raises(Ended, match=r'(?s)^1: .*3 images were left out') as end:
+            run(tool, 'code_shapes-hard.py', *options, *data)
+        for path in (first, second, third):
+            assert re.search(f'left out: .*{path.stem}.jpg: ', str(end.value))
+        assert (tmp_path / 'out' / written).is_file()
+    saved = np.load(tmp_path / 'out/counts.npz')['counts']
+    assert saved.sum() == 32 * 32  # the last image's
+    Image.new('RGB', (6000, 1)).save(tmp_path / 'line.png')
+    options = ['--images', 0, 1, 2, tmp_path / 'line.png', '--panel', 64, *data, '--out']
+    with pytest.raises(Ended, match=r'(?s)^1: .*2 images were left out'):
+        model = ['--model', 'CoDe', 'code_shapes-hard.py', place / 'code.pth']
+        run('compare_models', *model, *options, tmp_path / 'a.png')
+    assert picture(tmp_path / 'a.png').shape[1] == 3 * 64 + 2 * 8  # the first and the line
 
 
 def test_worst_and_best_images():
@@ -200,7 +236,10 @@ def test_draw_co_decomposition(place, run, tmp_path):
         'draw_co_decomposition', 'code_shapes-hard.py', 'code.pth', *options, '--nouns', 'red star'
     )
     assert 'nouns: red star' in out
-    with pytest.raises(ValueError, match=r"lacks .*'TokenizeCaption'"):
+    (tmp_path / 'photo.jpg').write_text('no image')
+    with pytest.raises(Ended, match=r'(?s)^2: .*photo\.jpg is none: broken_image'):
+        run('draw_co_decomposition', 'code_shapes-hard.py', 'code.pth', *options)
+    with pytest.raises(Ended, match=r"lacks .*'TokenizeCaption'"):
         run('draw_co_decomposition', 'maskclip_shapes-hard.py', 'none', *options)
 
 
@@ -216,20 +255,18 @@ def test_one_benchmark_of_a_config_with_several(place, run, tmp_path):
     model = ['--model', 'CoDe', 'several.py', 'code.pth', '--num-images', 1, '--panel', 64]
     run('compare_models', *model, *options[:-1], tmp_path / 'a.png')
     assert picture(tmp_path / 'a.png').shape[1] == 3 * 64 + 2 * 8
-    with pytest.raises(
-        ValueError, match=r"--dataset to be one of \['easy', 'same'\], but got None"
-    ):
+    with pytest.raises(Ended, match=r"--dataset to be one of \['easy', 'same'\], but got None"):
         run('confusion_matrix', 'several.py', 'bad')
 
 
 @pytest.mark.parametrize(
-    ('args', 'error', 'message'),
+    ('args', 'message'),
     [
-        (['code_shapes-hard.py', 'nowhere'], FileNotFoundError, "label maps, but 'nowhere'"),
-        (['code_shapes-hard.py', 'good', 'good'], ValueError, "different titles, but got 'good'"),
-        (['code_shapes-hard.py', 'good', '--sort', 'difference'], ValueError, 'two runs'),
+        (['code_shapes-hard.py', 'nowhere'], "label maps, but 'nowhere'"),
+        (['code_shapes-hard.py', 'good', 'good'], "different titles, but got 'good'"),
+        (['code_shapes-hard.py', 'good', '--sort', 'difference'], 'two runs'),
     ],
 )
-def test_wrong_arguments(run, args, error, message):
-    with pytest.raises(error, match=message):
+def test_wrong_arguments(run, args, message):
+    with pytest.raises(Ended, match=f'(?s)^2: .*{message}'):
         run('class_iou', *args)

@@ -1,7 +1,9 @@
 """tools/segment.py as a user runs it, on a tiny model."""
 
 import importlib
+import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -12,9 +14,11 @@ import torch
 from check_classes import otsu_threshold
 from mmengine.config import Config
 from PIL import Image
+from segment import claim_folder
 from tiny_model import code_config, tiny_code
 
 from code_mm.apis import CoDeInferencer
+from code_mm.apis.results import checksum, read_record
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = 'cat, grey sofa'
@@ -39,10 +43,7 @@ def place(tmp_path_factory):
     images = rng.integers(0, 256, (5, 24, 32, 3), np.uint8)
     for name, image in zip('ab', images, strict=False):
         cv2.imwrite(str(folder / f'photos/{name}.png'), image)
-    writer = cv2.VideoWriter(str(folder / 'clip.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 5, (32, 24))
-    for image in images[2:]:
-        writer.write(image)
-    writer.release()
+    write_video(folder / 'clip.avi', images[2:])
     return folder
 
 
@@ -60,10 +61,13 @@ def run(place, monkeypatch, capsys):
         spec = importlib.util.spec_from_file_location(name, ROOT / 'tools' / f'{name}.py')
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        with pytest.raises(SystemExit) as end:
+        status = 0
+        try:
             module.run_or_explain(module.main)
+        except SystemExit as end:
+            status = end.code
         said = capsys.readouterr()
-        return end.value.code, said.out + said.err
+        return status, said.out + said.err
 
     yield run_tool
     sys.modules.pop('model_options', None)
@@ -78,7 +82,7 @@ def test_a_folder_as_the_inferencer_does_and_on_where_it_was(run, place, tmp_pat
     np.testing.assert_array_equal(found, expected['predictions'])
     before = (tmp_path / 'pred/a.png').stat().st_mtime_ns
     status, said = run('segment', 'photos', *options)
-    assert status == 0 and '1 of 2 images are done already' in said
+    assert status == 0 and '1 of 2 images were done already' in said
     assert (tmp_path / 'pred/a.png').stat().st_mtime_ns == before
     kinds = dict(vis='png', pred='png', json='json')
     written = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob('*') if p.is_file()}
@@ -95,6 +99,8 @@ def test_a_folder_as_the_inferencer_does_and_on_where_it_was(run, place, tmp_pat
 def test_a_video_frame_by_frame(run, tmp_path):
     options = ('--classes', CLASSES, '--out', tmp_path, '--batch-size', 2)
     status, said = run('segment', 'clip.avi', *options)
+    made_from = [read_record(path) for path in sorted((tmp_path / 'vis/clip').iterdir())]
+    assert [one['frame'] for one in made_from] == [0, 1, 2]
     assert status == 0, said
     assert sorted(p.name for p in (tmp_path / 'pred/clip').iterdir()) == [
         f'{i:06d}.png' for i in range(3)
@@ -109,11 +115,90 @@ def test_a_video_frame_by_frame(run, tmp_path):
     assert (tmp_path / 'vis/clip/000002.jpg').stat().st_mtime_ns == kept
 
 
+def write_video(path, images):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 5, (32, 24))
+    for image in images:
+        writer.write(image)
+    writer.release()
+
+
+def frames_of(path):
+    return int(cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT))
+
+
+def test_videos_of_one_name_and_a_shorter_one_over_a_longer(run, tmp_path):
+    rng, out = np.random.default_rng(1), tmp_path / 'out'
+    images = rng.integers(0, 256, (8, 24, 32, 3), np.uint8)
+    (tmp_path / 'B').mkdir()
+    videos = tmp_path / 'v.avi', tmp_path / 'B/v.avi'
+    write_video(videos[0], images[:4])
+    write_video(videos[1], images[4:6])
+    options = ('--classes', CLASSES, '--out', out)
+    assert run('segment', videos[0], *options)[0] == 0
+    status, said = run('segment', *videos, *options)
+    assert status == 0 and '4 of 4 frames' in said and '2 of 2 frames' not in said
+    assert frames_of(out / 'vis/v.mp4') == 4 and frames_of(out / 'vis/B/v_avi.mp4') == 2
+    write_video(videos[0], images[5:])
+    status, said = run('segment', videos[0], *options)
+    assert status == 0 and 'done already' not in said and frames_of(out / 'vis/v.mp4') == 3
+    for kind in ('vis', 'pred'):
+        assert [p.stem for p in sorted((out / kind / 'v').iterdir())] == [
+            f'{i:06d}' for i in range(3)
+        ]
+
+
+def test_results_of_other_settings_are_not_taken_for_new_ones(run, tmp_path):
+    options = ('--out', tmp_path, '--classes')
+    assert run('segment', 'photos', *options, CLASSES)[0] == 0
+    assert run('segment', 'photos/a.png', *options, 'dog, tree', '--overwrite')[0] == 0
+    status, said = run('segment', 'photos', *options, 'dog, tree')
+    assert status == 0 and '1 of 2 images were done already' in said
+    settings = json.loads((tmp_path / 'settings.json').read_text())
+    found = {read_record(tmp_path / f'pred/{name}.png')['settings'] for name in 'ab'}
+    assert found == {checksum(settings)}
+    status, said = run('segment', 'photos', *options, 'dog, tree', '--opacity', 0.2)
+    assert status == 2 and 'opacity: 0.6 there, 0.2 now' in said
+
+
+def test_a_folder_is_of_one_kind_of_run(tmp_path):
+    folder = tmp_path / 'out'
+    settings = dict(classes=('cat', 'hündchen'), threshold=None)
+    claim_folder(folder, settings, False)
+    claim_folder(folder, settings, False)
+    other = dict(settings, classes=('cat',))
+    with pytest.raises(ValueError, match=r"classes: \['cat', 'hündchen'\] there, \['cat'\] now"):
+        claim_folder(folder, other, False)
+    claim_folder(folder, other, overwrite=True)
+    with pytest.raises(ValueError, match='--overwrite'):
+        claim_folder(folder, settings, False)
+    for damaged in ('', '{"classes', '[]'):
+        (folder / 'settings.json').write_text(damaged)
+        claim_folder(folder, settings, False)
+        assert json.loads((folder / 'settings.json').read_text())['threshold'] is None
+
+
+def test_inputs_that_cannot_be_segmented_do_not_end_the_run(run, place, tmp_path):
+    (tmp_path / 'broken.mp4').write_bytes(b'no video' * 50)
+    (tmp_path / 'empty').mkdir()
+    whole = (place / 'clip.avi').read_bytes()
+    (tmp_path / 'cut.avi').write_bytes(whole[: len(whole) // 2])
+    names = ('broken.mp4', 'empty', 'cut.avi', 'nowhere.png')
+    bad = [tmp_path / name for name in names]
+    status, said = run('segment', *bad, 'photos', '--classes', CLASSES, '--out', tmp_path / 'out')
+    assert status == 1 and '4 inputs were not read; the others are done' in said
+    for name in names:
+        assert f'not read: {tmp_path / name}: ' in said
+    assert sorted(p.name for p in (tmp_path / 'out/pred').iterdir() if p.is_file()) == [
+        'a.png',
+        'b.png',
+    ]
+
+
 def test_an_unreadable_image_among_others(run, place, tmp_path):
     (tmp_path / 'text.jpg').write_text('no image')
     inputs = ('photos/a.png', tmp_path / 'text.jpg', '--classes', 'names.txt')
     status, said = run('segment', *inputs, '--out', tmp_path / 'out')
-    assert status == 2 and "'names.txt' does not exist" in said
+    assert status == 2 and "'names.txt'" in said
     (place / 'names.txt').write_text('cat\n\na man, sitting\n', encoding='utf-8')
     status, said = run('segment', *inputs, '--out', tmp_path / 'out')
     assert status == 1
@@ -156,7 +241,7 @@ def test_the_demos_model_is_found_here_and_after_a_move(run, tmp_path, monkeypat
     assert model_options.find_demo() == folder / 'iter_600.pth'
 
 
-def test_class_names_are_compared_and_a_threshold_is_suggested(run, place):
+def test_class_names_are_compared_and_a_threshold_is_suggested(run, place, tmp_path):
     options = ('--classes', 'boat, cat, Cat', '--images', 'photos', '--quantile', 0.9)
     status, said = run('check_classes', *options)
     assert status == 0, said
@@ -170,5 +255,9 @@ def test_class_names_are_compared_and_a_threshold_is_suggested(run, place):
     assert f'separability {separability:.2f}' in said
     options = ('--classes', 'boat, cat', '--images', 'photos', '--max-images')
     assert '1 images' in run('check_classes', *options, 1)[1]
+    (tmp_path / 'b.png').write_text('no image')
+    shutil.copy(place / 'photos/a.png', tmp_path)
+    status, said = run('check_classes', '--classes', 'boat, cat', '--images', tmp_path)
+    assert status == 1 and '(1 images' in said and f'not read: {tmp_path}/b.png: broken' in said
     status, said = run('check_classes', '--classes', 'boat, cat', '--max-images', 0)
     assert status == 2 and 'max-images >= 1' in said

@@ -104,26 +104,40 @@ def read_runs(args: argparse.Namespace) -> tuple:
                 f'expected different titles, but got {title!r} twice; use TITLE=FOLDER'
             )
         runs[title] = folder
+    import matplotlib
     from label_maps import SavedPredictions
 
+    from code_mm.visualization.lettering import fonts
+
+    matplotlib.rcParams['font.family'] = list(fonts())  # class names of any script
     dataset = test_dataset(args.config, args)
     return dataset, {title: SavedPredictions(dataset, folder) for title, folder in runs.items()}
 
 
 def count_pixels(dataset, runs: dict) -> dict:
     """Title -> pixels (n, n) by true and by predicted class, of the label maps of each run."""
+    import numpy as np
     from rich.progress import track
 
     from code_mm.evaluation import confusion_counts
 
     number, ignored = len(dataset.metainfo['classes']), dataset.ignore_index
-    return {
-        title: sum(
-            confusion_counts(one.prediction, one.truth, number, ignored)
-            for one in track(saved, title, len(saved))
-        )
-        for title, saved in runs.items()
-    }
+    counts = {title: np.zeros((number, number), np.int64) for title in runs}
+    for title, saved in runs.items():
+        for index in track(range(len(saved)), title):
+            if one := saved.find(index):
+                counts[title] += confusion_counts(one.prediction, one.truth, number, ignored)
+    return counts
+
+
+def say_left_out(*failed: dict[str, str]) -> int:
+    """Name and count the images that could not be read; the exit status."""
+    reasons = {path: reason for part in failed for path, reason in part.items()}
+    for path, reason in reasons.items():
+        print(f'left out: {path}: {reason}', file=sys.stderr)
+    if reasons:
+        print(f'{len(reasons)} images were left out; scores are without them', file=sys.stderr)
+    return 1 if reasons else 0
 
 
 def save_table(rows, meta: dict, dataset, args, path: Path) -> None:
@@ -164,11 +178,14 @@ def load_model(cfg, checkpoint: str, name: str):
 
 def save_picture(picture, path: Path) -> None:
     """Write an RGB picture, or a figure of matplotlib, and say where it is."""
-    import mmcv
+    from PIL import Image
+
+    from code_mm.atomic_write import atomic_write
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    if hasattr(picture, 'savefig'):
-        picture.savefig(path)
-    else:
-        mmcv.imwrite(picture[..., ::-1], str(path))
+    with atomic_write(path, path.suffix) as unfinished:
+        if hasattr(picture, 'savefig'):
+            picture.savefig(unfinished)
+        else:
+            Image.fromarray(picture).save(unfinished)
     print(f'picture: {path}')

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from analysis_options import OUT, count_pixels, make_parser, read_runs, save_picture
+from analysis_options import OUT, count_pixels, make_parser, read_runs, save_picture, say_left_out
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from run_or_explain import run_or_explain
 
 PER_COLUMN = 50
 
@@ -100,7 +101,7 @@ def _draw_bars(axes, runs, classes, labels) -> None:
     axes.spines[['top', 'right']].set_visible(False)
 
 
-def main() -> None:
+def main() -> int:
     args = parse_args()
     from code_mm.evaluation import class_ious, write_result_table
 
@@ -113,7 +114,8 @@ def main() -> None:
     write_result_table(rows, args.out / 'class_iou')
     print(f'table: {args.out / "class_iou.md"} and .json')
     save_picture(draw_class_ious(ious, classes, order), args.out / 'class_iou.png')
+    return say_left_out(*(saved.failed for saved in runs.values()))
 
 
 if __name__ == '__main__':
-    main()
+    run_or_explain(main)

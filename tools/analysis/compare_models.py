@@ -18,9 +18,11 @@ from analysis_options import (
     load_model,
     make_parser,
     save_table,
+    say_left_out,
     test_dataset,
     test_dataset_config,
 )
+from run_or_explain import run_or_explain
 
 
 def parse_args() -> argparse.Namespace:
@@ -50,10 +52,10 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def choose_samples(args: argparse.Namespace, dataset) -> list[tuple[dict, dict]]:
+def choose_samples(args: argparse.Namespace, dataset, failed: dict) -> list[tuple[dict, dict]]:
     """What is known of each image, as the data set's pipeline takes it, and its truth by title."""
     import numpy as np
-    from label_maps import find_image, image_paths, load_truth
+    from label_maps import BROKEN, find_image, image_paths, load_truth
 
     if args.images:
         paths = image_paths(dataset)
@@ -65,9 +67,14 @@ def choose_samples(args: argparse.Namespace, dataset) -> list[tuple[dict, dict]]
     for choice in chosen:
         if isinstance(choice, str):
             samples.append((dict(img_path=choice), {}))
-        else:
+            continue
+        info = dataset.get_data_info(choice)
+        try:
             truth = {} if args.classes else {'truth': load_truth(dataset, choice)[0]}
-            samples.append((dataset.get_data_info(choice), truth))
+        except BROKEN as error:
+            failed[info['img_path']] = f'{type(error).__name__}: {error}'
+        else:
+            samples.append((info, truth))
     return samples
 
 
@@ -102,9 +109,15 @@ def name_classes(segmentor, cfg, args: argparse.Namespace, meta: dict) -> int:
     return 0
 
 
-def predict(args: argparse.Namespace, model: list[str], infos: list[dict], meta: dict) -> list:
-    """Label maps (H, W) of one model on all images, which need no truth, as in a test run."""
+def predict(
+    args: argparse.Namespace, model: list[str], infos: list[dict], meta: dict, failed: dict
+) -> list:
+    """Label maps (H, W) of one model on all images, which need no truth, as in a test run.
+
+    None stands for an image that cannot be read or resized; ``failed`` says why.
+    """
     import torch
+    from label_maps import BROKEN
     from mmcv.transforms import Compose
     from mmengine.dataset import pseudo_collate
     from rich.progress import track
@@ -118,12 +131,18 @@ def predict(args: argparse.Namespace, model: list[str], infos: list[dict], meta:
     maps = []
     with torch.no_grad():
         for info in track(infos, title):
-            (found,) = segmentor.test_step(pseudo_collate([transform(copy.deepcopy(info))]))
+            try:
+                packed = transform(copy.deepcopy(info))
+            except BROKEN as error:
+                failed[info['img_path']] = f'{type(error).__name__}: {error}'
+                maps.append(None)
+                continue
+            (found,) = segmentor.test_step(pseudo_collate([packed]))
             maps.append(found.pred_sem_seg.data[0].cpu().numpy().astype(int) + shift)
     return maps
 
 
-def main() -> None:
+def main() -> int:
     args = parse_args()
     titles = [model[0] for model in args.model]
     if len(set(titles)) < len(titles):
@@ -133,17 +152,22 @@ def main() -> None:
     from code_mm.visualization import ComparisonRow
 
     dataset = test_dataset(args.model[0][1], args)
-    samples, meta = choose_samples(args, dataset), meta_of(args, dataset)
+    failed: dict[str, str] = {}
+    samples, meta = choose_samples(args, dataset, failed), meta_of(args, dataset)
     infos = [info for info, _ in samples]
-    predictions = {model[0]: predict(args, model, infos, meta) for model in args.model}
+    predictions = {model[0]: predict(args, model, infos, meta, failed) for model in args.model}
 
     rows = []
     for i, (info, truth) in enumerate(samples):
+        if info['img_path'] in failed:
+            continue
         maps = {**truth, **{title: found[i] for title, found in predictions.items()}}
         path = info['img_path']
         rows.append(ComparisonRow(mmcv.imread(path, channel_order='rgb'), maps, Path(path).name))
-    save_table(rows, meta, dataset, args, args.out)
+    if rows:
+        save_table(rows, meta, dataset, args, args.out)
+    return say_left_out(failed)
 
 
 if __name__ == '__main__':
-    main()
+    run_or_explain(main)

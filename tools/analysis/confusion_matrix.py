@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from analysis_options import OUT, count_pixels, make_parser, read_runs, save_picture
+from analysis_options import OUT, count_pixels, make_parser, read_runs, save_picture, say_left_out
 from matplotlib.figure import Figure
+from run_or_explain import run_or_explain
 
 
 def parse_args() -> argparse.Namespace:
@@ -105,6 +106,7 @@ def draw_confusion(
 
 def report(title: str, counts, classes, out: Path, args: argparse.Namespace) -> None:
     """Table, counts and picture of one run."""
+    from code_mm.atomic_write import atomic_write
     from code_mm.evaluation import class_ious, write_result_table
 
     miou = 100 * np.nanmean(class_ious(counts))
@@ -119,7 +121,8 @@ def report(title: str, counts, classes, out: Path, args: argparse.Namespace) -> 
         for i, j in most_confused(counts, args.by)[: args.pairs]
     ]
     out.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(out / 'counts.npz', counts=counts, classes=np.array(classes))
+    with atomic_write(out / 'counts.npz', '.npz') as unfinished:
+        np.savez_compressed(unfinished, counts=counts, classes=np.array(classes))
     print(f'{title}: mIoU {miou:.2f}; counts: {out / "counts.npz"}')
     if rows:
         print(write_result_table(rows, out / 'most_confused', digits={'pixels': 0}))
@@ -131,13 +134,14 @@ def report(title: str, counts, classes, out: Path, args: argparse.Namespace) -> 
     save_picture(draw_confusion(counts, classes, shown, heading), out / 'confusion_matrix.png')
 
 
-def main() -> None:
+def main() -> int:
     args = parse_args()
     dataset, runs = read_runs(args)
     for title, counts in count_pixels(dataset, runs).items():
         out = args.out / title if len(runs) > 1 else args.out
         report(title, counts, list(dataset.metainfo['classes']), out, args)
+    return say_left_out(*(saved.failed for saved in runs.values()))
 
 
 if __name__ == '__main__':
-    main()
+    run_or_explain(main)

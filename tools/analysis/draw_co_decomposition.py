@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from analysis_options import OUT, load_config, load_model, make_parser, save_picture
+from run_or_explain import run_or_explain
 
 
 def parse_args() -> argparse.Namespace:
@@ -46,6 +47,7 @@ def load_pair(cfg, args: argparse.Namespace) -> dict:
     from mmcv.transforms import Compose
 
     from code_mm.nouns import NounSelector
+    from code_mm.structures.unusable_sample import UnusableSample
 
     steps = {step['type'].rpartition('.')[-1]: dict(step) for step in caption_pipeline(cfg)}
     missing = [name for name in ('TokenizeCaption', 'PackCaptionInputs') if name not in steps]
@@ -63,7 +65,10 @@ def load_pair(cfg, args: argparse.Namespace) -> dict:
         raise ValueError(f'expected nouns in the caption, but none were found in {args.caption!r}')
     results = dict(img_path=args.image, sample_key=args.image, caption=args.caption)
     results.update(nouns=nouns, selected_nouns=nouns)
-    results = Compose([steps.get('LoadCaptionImage', dict(type='LoadCaptionImage'))])(results)
+    try:
+        results = Compose([steps.get('LoadCaptionImage', dict(type='LoadCaptionImage'))])(results)
+    except UnusableSample as error:
+        raise ValueError(f'expected an image, but {args.image} is none: {error}') from error
     size = steps.get('RandomResizedCrop', {}).get('size')
     shape, patch = results['img_shape'], cfg.model.backbone.get('patch_size', 16)
     scale = np.min(size) / min(shape) if size else 1.0
@@ -101,4 +106,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_or_explain(main)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import mmcv
 import numpy as np
 from mmengine.dataset import BaseDataset
+
+# what Pillow, OpenCV and mmcv raise where a file is no image
+BROKEN = (OSError, SyntaxError, AssertionError, AttributeError, cv2.error)
 
 
 class LabelledImage(NamedTuple):
@@ -36,7 +40,7 @@ class SavedPredictions:
 
     def __init__(self, dataset: BaseDataset, folder: str | Path) -> None:
         self.dataset, self.folder = dataset, Path(folder)
-        self.images = image_paths(dataset)
+        self.images, self.failed = image_paths(dataset), {}
         self._files = [self.folder / f'{Path(image).stem}.png' for image in self.images]
         names = Counter(file.name for file in self._files)
         twice = [name for name, count in names.items() if count > 1]
@@ -53,11 +57,16 @@ class SavedPredictions:
                 f'tools/test.py CONFIG CHECKPOINT --out {self.folder}'
             )
 
+    def find(self, index: int) -> LabelledImage | None:
+        """An image and its maps, or None, and why in ``failed``, where a file of them is broken."""
+        try:
+            return self[index]
+        except BROKEN as error:
+            self.failed[self.images[index]] = f'{type(error).__name__}: {error}'
+            return None
+
     def __len__(self) -> int:
         return len(self.images)
-
-    def __iter__(self) -> Iterator[LabelledImage]:
-        return (self[i] for i in range(len(self)))
 
     def __getitem__(self, index: int) -> LabelledImage:
         path, file = self.images[index], self._files[index]

@@ -9,7 +9,15 @@ import argparse
 import json
 from pathlib import Path
 
-from analysis_options import OUT, add_picture_options, make_parser, read_runs, save_table
+from analysis_options import (
+    OUT,
+    add_picture_options,
+    make_parser,
+    read_runs,
+    save_table,
+    say_left_out,
+)
+from run_or_explain import run_or_explain
 
 
 def parse_args() -> argparse.Namespace:
@@ -72,7 +80,7 @@ def score_text(score, true_classes: set[str]) -> str:
 
 
 def comparison_row(index: int, runs: dict, classes, ignore_index: int):
-    """Image, truth and the label maps of all runs, with their scores below."""
+    """Image, truth and the label maps of all runs that can be read, with their scores below."""
     import mmcv
     import numpy as np
 
@@ -81,16 +89,19 @@ def comparison_row(index: int, runs: dict, classes, ignore_index: int):
 
     maps, notes, labels = {}, {}, range(len(classes))
     for title, predictions in runs.items():
-        one = predictions[index]
+        one = predictions.find(index)
+        if one is None:
+            continue
         score = image_iou(one.path, one.prediction, one.truth, classes, ignore_index)
         maps.setdefault('truth', one.truth)
         maps[title] = one.prediction
         notes[title] = score_text(score, {classes[c] for c in np.unique(one.truth) if c in labels})
-    image = mmcv.imread(one.path, channel_order='rgb')
-    return ComparisonRow(image, maps, f'{index}: {Path(one.path).name}', notes)
+    path = predictions.images[index]
+    image = mmcv.imread(path, channel_order='rgb') if maps else None
+    return ComparisonRow(image, maps, f'{index}: {Path(path).name}', notes)
 
 
-def main() -> None:
+def main() -> int:
     args = parse_args()
     from rich.progress import track
 
@@ -104,15 +115,19 @@ def main() -> None:
     else:
         scores = [
             image_iou(one.path, one.prediction, one.truth, meta['classes'], ignore_index)
-            for one in track(first, 'IoU per image', len(first))
+            if (one := first.find(i))
+            else dict(image=first.images[i], mIoU=None, IoU={})
+            for i in track(range(len(first)), 'IoU per image')
         ]
         print(f'scores: {write_per_image_iou(scores, args.out)}')
     worst, best = rank_images([score['mIoU'] for score in scores], args.num)
     for kind, indices in (('worst', worst), ('best', best)):
         rows = [comparison_row(i, runs, meta['classes'], ignore_index) for i in indices]
+        rows = [row for row in rows if row.image is not None]
         if rows:
             save_table(rows, meta, dataset, args, args.out / f'{kind}.png')
+    return say_left_out(*(saved.failed for saved in runs.values()))
 
 
 if __name__ == '__main__':
-    main()
+    run_or_explain(main)

@@ -54,6 +54,7 @@ def read_pairs(args: argparse.Namespace, skips: list) -> list:
 
 def main() -> None:
     args = parse_args()
+    from code_mm.atomic_write import write_text
     from code_mm.datasets.preparation.parallel_jobs import run_jobs
     from code_mm.datasets.preparation.shard_conversion import convert, shard_jobs
 
@@ -74,7 +75,7 @@ def main() -> None:
     total = len(pairs) + len(skips)
     print(f'{total - len(left_out)} of {total} pairs are in {args.out}')
     file = args.out / 'left_out.jsonl'
-    file.write_text(''.join(json.dumps(row, ensure_ascii=False) + '\n' for row in left_out))
+    write_text(file, ''.join(json.dumps(row, ensure_ascii=False) + '\n' for row in left_out))
     if left_out:
         reasons = Counter(row['reason'] for row in left_out)
         print(f'{len(left_out)} left out, see {file}: {dict(reasons)}')
@@ -82,4 +83,7 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from run_or_explain import run_or_explain
+
+    run_or_explain(main)

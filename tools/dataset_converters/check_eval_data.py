@@ -50,7 +50,9 @@ def load(args: argparse.Namespace) -> Config:
 def write(report, folder: Path) -> None:
     """Class shares as markdown and json, and the example."""
     import mmcv
+    from PIL import Image
 
+    from code_mm.atomic_write import atomic_write
     from code_mm.evaluation.result_table import write_result_table
     from code_mm.visualization import draw_side_by_side
 
@@ -64,7 +66,9 @@ def write(report, folder: Path) -> None:
         image = mmcv.imread(report.example['img_path'], channel_order='rgb')
         labels, palette = report.example['labels'], [tuple(c) for c in report.palette]
         picture = draw_side_by_side(image, labels, {}, report.classes, palette, panel=480)
-        mmcv.imwrite(picture[..., ::-1], str(folder / f'{report.name}.png'))
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_write(folder / f'{report.name}.png') as unfinished:
+            Image.fromarray(picture).save(unfinished, format='PNG')
 
 
 def show(report) -> None:
@@ -100,4 +104,7 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from run_or_explain import run_or_explain
+
+    run_or_explain(main)

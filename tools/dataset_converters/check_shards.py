@@ -42,6 +42,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    from code_mm.atomic_write import atomic_write, write_text
     from code_mm.datasets.preparation.parallel_jobs import run_jobs
     from code_mm.datasets.preparation.shard_check import ShardCheck, ShardReport
     from code_mm.datasets.shards.shard_paths import expand_shard_paths
@@ -68,14 +69,17 @@ def main() -> None:
     options = dict(description='checking', unit='pairs', count=lambda f: f.counts['checked'])
     for _, findings in run_jobs(check, expand_shard_paths(args.shards), args.workers, **options):
         report.add(findings)
-    with open(args.out / 'problems.jsonl', 'w', encoding='utf-8') as file:
+    with (
+        atomic_write(args.out / 'problems.jsonl') as unfinished,
+        open(unfinished, 'w', encoding='utf-8') as file,
+    ):
         for problem in report.problems():
             shard, _, key = problem.key.partition('/')
             row = dict(shard=shard, key=key, reason=problem.reason, detail=problem.detail)
             file.write(json.dumps(row, ensure_ascii=False) + '\n')
     summary = report.summary(args.top)
     text = json.dumps(summary, indent=4, ensure_ascii=False)
-    (args.out / 'summary.json').write_text(text, encoding='utf-8')
+    write_text(args.out / 'summary.json', text)
     print(text)
     print(f'Every problem is in {args.out / "problems.jsonl"}')
     if summary['broken']:
@@ -84,4 +88,7 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from run_or_explain import run_or_explain
+
+    run_or_explain(main)

@@ -5,6 +5,7 @@ The rule where objects overlap: code_mm/datasets/preparation/coco_object_labels.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 
@@ -32,4 +33,7 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from run_or_explain import run_or_explain
+
+    run_or_explain(main)

@@ -10,6 +10,8 @@ Example:
 
 import argparse
 import os
+import sys
+from pathlib import Path
 
 LISTS = ('.json', '.jsonl', '.csv', '.tsv')
 CC12M, CORES = 12_423_374, 16  # what the time at the end is projected to
@@ -113,4 +115,7 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from run_or_explain import run_or_explain
+
+    run_or_explain(main)

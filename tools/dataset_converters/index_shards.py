@@ -9,8 +9,10 @@ Example:
 
 import argparse
 import os
+import sys
 from collections import Counter
 from functools import partial
+from pathlib import Path
 
 
 def parse_args() -> argparse.Namespace:
@@ -47,4 +49,7 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from run_or_explain import run_or_explain
+
+    run_or_explain(main)

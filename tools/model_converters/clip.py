@@ -9,6 +9,7 @@ Example:
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 
@@ -31,6 +32,7 @@ def main() -> None:
     from safetensors.torch import save_file
 
     import code_mm  # noqa: F401
+    from code_mm.atomic_write import atomic_write
     from code_mm.models.backbones.clip.loading import clip_sizes
     from code_mm.weights import clip_layout, read_checkpoint, stated_clip, to_own_names
     from code_mm.weights.clip_layouts import likely_heads
@@ -60,15 +62,17 @@ def main() -> None:
     keys['activation'] = activation
     dtype = getattr(torch, args.dtype)
     args.target.parent.mkdir(parents=True, exist_ok=True)
-    save_file(
-        {k.removeprefix('text.'): v.detach().to(dtype).contiguous() for k, v in own.items()},
-        args.target,
-        {'format': 'pt', 'source': args.source.name, **{k: str(v) for k, v in keys.items()}},
-    )
+    tensors = {k.removeprefix('text.'): v.detach().to(dtype).contiguous() for k, v in own.items()}
+    stated = {'format': 'pt', 'source': args.source.name, **{k: str(v) for k, v in keys.items()}}
+    with atomic_write(args.target) as unfinished:
+        save_file(tensors, unfinished, stated)
     print(f'{args.source} ({clip_layout(theirs)} layout): {len(own)} of {len(theirs)} tensors')
     print(f"written to {args.target} with OpenAI's names; the model's keys:")
     print(f"backbone=dict(type='CLIP', {', '.join(f'{k}={v!r}' for k, v in keys.items())})")
 
 
 if __name__ == '__main__':
-    main()
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from run_or_explain import run_or_explain
+
+    run_or_explain(main)

@@ -9,6 +9,7 @@ Example:
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 
@@ -23,15 +24,20 @@ def main() -> None:
     args = parse_args()
     import torch
 
+    from code_mm.atomic_write import atomic_write
     from code_mm.weights import read_tensors, to_own_names
     from code_mm.weights.clip_layouts import to_mmpretrain_names
 
     state = to_mmpretrain_names(to_own_names(read_tensors(args.source)))
     state = {name: value.float() for name, value in state.items()}
     args.target.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(dict(state_dict=state), args.target)
+    with atomic_write(args.target) as unfinished:
+        torch.save(dict(state_dict=state), unfinished)
     print(f'{len(state)} tensors of {args.source} written to {args.target}')
 
 
 if __name__ == '__main__':
-    main()
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from run_or_explain import run_or_explain
+
+    run_or_explain(main)

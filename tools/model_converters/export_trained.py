@@ -10,6 +10,7 @@ Example:
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 
@@ -27,6 +28,7 @@ def main() -> None:
     from safetensors.torch import save_file
 
     import code_mm  # noqa: F401
+    from code_mm.atomic_write import atomic_write
     from code_mm.weights.model_weights import FROZEN, TRAINED_PARTS, ModelWeights, clip_checksum
 
     if args.out.suffix != '.safetensors':
@@ -46,19 +48,20 @@ def main() -> None:
         )
     dtype = getattr(torch, args.dtype)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    save_file(
-        {n: (v.to(dtype) if v.is_floating_point() else v).contiguous() for n, v in parts.items()},
-        args.out,
-        {
-            'iteration': str(weights.meta.get('iter', 'unknown')),
-            'seed': str(weights.meta.get('seed', 'unknown')),
-            'source': args.checkpoint.name,
-            'layout': weights.layout,
-            'content': TRAINED_PARTS,
-            'clip_checksum': clip_checksum(clip),
-            'format': 'pt',
-        },
-    )
+    tensors = {
+        n: (v.to(dtype) if v.is_floating_point() else v).contiguous() for n, v in parts.items()
+    }
+    metadata = {
+        'iteration': str(weights.meta.get('iter', 'unknown')),
+        'seed': str(weights.meta.get('seed', 'unknown')),
+        'source': args.checkpoint.name,
+        'layout': weights.layout,
+        'content': TRAINED_PARTS,
+        'clip_checksum': clip_checksum(clip),
+        'format': 'pt',
+    }
+    with atomic_write(args.out) as unfinished:
+        save_file(tensors, unfinished, metadata)
     before, after = (path.stat().st_size / 1e6 for path in (args.checkpoint, args.out))
     groups = sorted({name.split('.')[0] for name in parts})
     print(f'{len(parts)} tensors of {", ".join(groups)} written to {args.out}:')
@@ -66,4 +69,7 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from run_or_explain import run_or_explain
+
+    run_or_explain(main)

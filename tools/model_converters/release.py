@@ -8,6 +8,7 @@ Example:
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 
@@ -23,6 +24,7 @@ def main() -> None:
     import torch
 
     import code_mm  # noqa: F401
+    from code_mm.atomic_write import atomic_write
     from code_mm.weights.model_weights import ModelWeights
     from code_mm.weights.segmentor_layouts import PARTS
 
@@ -36,7 +38,8 @@ def main() -> None:
     converted = {name: v for name, v in weights.state.items() if name.startswith(PARTS)}
     args.target.parent.mkdir(parents=True, exist_ok=True)
     meta = {'source': args.source.name, 'layout': weights.layout}
-    torch.save({'state_dict': converted, 'meta': meta}, args.target)
+    with atomic_write(args.target) as unfinished:
+        torch.save({'state_dict': converted, 'meta': meta}, unfinished)
     print(
         f'{args.source} ({weights.layout}): {len(converted)} tensors written to {args.target}; '
         f'copies of CLIP and constants left out; {len(unexpected)} unexpected {unexpected[:5]}'
@@ -44,4 +47,7 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from run_or_explain import run_or_explain
+
+    run_or_explain(main)

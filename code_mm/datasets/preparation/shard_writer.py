@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from webdataset import TarWriter
 
-from code_mm.atomic_write import atomic_write
+from code_mm.atomic_write import atomic_write, write_text
 
 
 class ShardSample(NamedTuple):
@@ -90,8 +90,7 @@ def write_shard(
         left_out=left_out,
         made_from=made_from,
     )
-    with atomic_write(f'{name}_stats.json') as temporary:
-        Path(temporary).write_text(json.dumps(stats, indent=4))
+    write_text(f'{name}_stats.json', json.dumps(stats, indent=4))
     return stats
 
 

@@ -13,6 +13,7 @@ import torch
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
 
+from code_mm.atomic_write import write_text
 from code_mm.datasets.benchmarks.table import PUBLISHED, SOURCE, benchmark_of
 from code_mm.evaluation.protocol import (
     check_protocol_name,
@@ -119,11 +120,9 @@ class ProtocolHook(Hook):
         rows = record['table'] = benchmark_rows(record['benchmarks'], beside)
         text = benchmark_table(rows) + '\n\n' + '\n'.join(_summary(record)) + '\n'
         folder = Path(runner.log_dir) / 'results'
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f'{stem}.md').write_text(text, encoding='utf-8')
-        (folder / f'{stem}.json').write_text(
-            json.dumps(plain(record), indent=2, ensure_ascii=False) + '\n', encoding='utf-8'
-        )
+        write_text(folder / f'{stem}.md', text)
+        content = json.dumps(plain(record), indent=2, ensure_ascii=False)
+        write_text(folder / f'{stem}.json', content + '\n')
         runner.logger.info(f'Scores and protocol, also in {folder / stem}.md and .json:\n{text}')
 
 
