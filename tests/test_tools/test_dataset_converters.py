@@ -139,7 +139,7 @@ def test_check(run, shards, tmp_path):
     (shards / '00002.tar').write_bytes((shards / '00002.tar').read_bytes()[:4000])
     code, text = run('check_shards', *options)
     assert code == 1
-    assert '1 things are broken (allowed: few_nouns, empty_caption, duplicate_pair)' in text
+    assert '1 things are broken (allowed: few_nouns, empty_caption, duplicate_pair, ' in text
     rows = [json.loads(line) for line in (out / 'problems.jsonl').read_text().splitlines()]
     assert [r['shard'] for r in rows if r['reason'] == 'truncated_shard'] == ['00002.tar']
     allow = 'truncated_shard,few_nouns,duplicate_pair,missing_caption'

@@ -10,6 +10,7 @@ Example:
 
 import argparse
 import os
+from collections import Counter
 
 LISTS = ('.json', '.jsonl', '.csv', '.tsv')
 CC12M, CORES = 12_423_374, 16  # what the time at the end is projected to
@@ -27,6 +28,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--word-type', choices=('noun', 'noun_phrase'), default='noun')
     parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes')
     parser.add_argument('--index-dir', help="keep the shards' indices here, as index_shards.py")
+    parser.add_argument(
+        '--image-extensions', nargs='+', default=['jpg', 'jpeg', 'png', 'webp'], help='of members'
+    )
     parser.add_argument('--caption-extension', default='txt', help='member with the caption')
     parser.add_argument('--caption-field', help='field of the json member with the caption')
     parser.add_argument('--caption-key', default='caption', help='column of lists')
@@ -64,7 +68,11 @@ def tag_all(extraction, shards: list[str], lists: list[str], workers: int) -> li
 
 
 def report(results: list) -> None:
-    captions, empty, unreadable, seconds = map(sum, zip(*results, strict=True))
+    captions, empty, unreadable, left_out, seconds = (
+        sum(column, start=type(column[0])()) for column in zip(*results, strict=True)
+    )
+    if left_out:
+        print(f'left out: {dict(left_out)}')
     if not captions:
         print('Nothing was left to tag')
         return
@@ -102,13 +110,13 @@ def main() -> None:
         args.out,
         args.tagger,
         args.word_type,
-        ShardLayout(caption='json' if args.caption_field else args.caption_extension),
+        ShardLayout.of(args.image_extensions, args.caption_extension, args.caption_field),
         args.caption_field,
         args.index_dir,
         args.caption_key,
         args.columns,
     )
-    report([(0, 0, 0, 0.0), *tag_all(extraction, shards, lists, args.workers)])
+    report([(0, 0, 0, Counter(), 0.0), *tag_all(extraction, shards, lists, args.workers)])
     print(f'Nouns files are in {args.out}' if args.out else 'Nouns files lie beside the sources')
 
 

@@ -121,13 +121,13 @@ def read_rows(
                 seen |= row.keys()
                 yield line, row
                 continue
-            detail = row if isinstance(row, ValueError) else f'no object, but {type(row).__name__}'
+            detail = row if isinstance(row, Exception) else f'no object, but {type(row).__name__}'
             skips.append(Skip('bad_row', f'{os.path.basename(path)}:{line}', str(detail)))
     if seen:
         _check_columns(path, required, seen)
 
 
-def _delimited(file, required, columns, dialect) -> Iterator[tuple[int, dict | ValueError]]:
+def _delimited(file, required, columns, dialect) -> Iterator[tuple[int, dict | Exception]]:
     csv.field_size_limit(_MAX_FIELD)
     reader = csv.DictReader(file, columns, **dialect)
     try:
@@ -146,7 +146,7 @@ def _delimited(file, required, columns, dialect) -> Iterator[tuple[int, dict | V
 def _json_list(file) -> Iterator[tuple[int, object]]:
     try:
         rows = json.load(file)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f'{file.name}: not valid json: {error}') from error
     if not isinstance(rows, list):
         raise ValueError(f'{file.name}: expected a json list of objects, got {type(rows).__name__}')
@@ -158,7 +158,7 @@ def _json_lines(file) -> Iterator[tuple[int, object]]:
         if line.strip():
             try:
                 yield number, json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 yield number, error
 
 
@@ -179,5 +179,5 @@ def split_nouns(text: str) -> list | None:
         return text.split(';') if text else None
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnusableSample('bad_row', f'nouns {text!r}: {error}') from error

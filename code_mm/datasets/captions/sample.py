@@ -47,7 +47,7 @@ def parse_fields(data: bytes) -> dict:
     """The json member of a sample; raises UnusableSample where it is no object."""
     try:
         fields = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnusableSample('bad_fields', f'json: {error}') from error
     if not isinstance(fields, dict):
         raise UnusableSample('bad_fields', f'expected a json object, got {type(fields).__name__}')

@@ -87,10 +87,11 @@ def read_list_pairs(
     return pairs
 
 
-def read_folder_pairs(folder: str) -> list[Pair]:
+def read_folder_pairs(folder: str, skips: list[Skip]) -> list[Pair]:
     """Images below a folder with the text of the same name beside them (``a.jpg``, ``a.txt``).
 
-    Images without a text have no caption, texts without an image are pairs without image.
+    Images without a text have no caption, texts without an image are pairs without image; other
+    files are appended to ``skips``.
     """
     files = sorted(path for path in Path(folder).rglob('*') if path.is_file())
     texts = {
@@ -100,6 +101,9 @@ def read_folder_pairs(folder: str) -> list[Pair]:
     }
     images = [path for path in files if path.suffix.lower() in _IMAGE_SUFFIXES]
     pairs = [Pair(str(path), texts.get(path.with_suffix('')), {}) for path in images]
+    known = ('.txt', *_IMAGE_SUFFIXES)
+    others = [str(path) for path in files if path.suffix.lower() not in known]
+    skips += [Skip('unused_member', name, 'neither image nor .txt') for name in others]
     lonely = texts.keys() - {path.with_suffix('') for path in images}
     return pairs + [Pair('', text, {}) for stem, text in texts.items() if stem in lonely]
 

@@ -14,6 +14,7 @@ from code_mm.registry import TRANSFORMS
 from code_mm.structures.unusable_sample import UnusableSample
 
 _JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
+_ANY_JPEG = cv2.imencode('.jpg', np.zeros((8, 8, 3), np.uint8))[1].tobytes()
 
 
 @TRANSFORMS.register_module()
@@ -55,6 +56,12 @@ class LoadCaptionImage(BaseTransform):
             raise ValueError(f'expected max_pixels >= 1 or None, but got {max_pixels}')
         self.min_size, self.max_pixels = min_size, max_pixels
         self.imdecode_backend, self.backend_args = imdecode_backend, backend_args
+        try:  # a fault of the setting, which must not count as one of every image
+            mmcv.imfrombytes(_ANY_JPEG, backend=imdecode_backend)
+        except Exception as error:
+            raise ValueError(
+                f'imdecode_backend={imdecode_backend!r} decodes no JPEG: {error}'
+            ) from error
 
     def transform(self, results: dict) -> dict:
         """Add the decoded image; raise UnusableSample where there is none."""

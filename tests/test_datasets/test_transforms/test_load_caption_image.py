@@ -63,6 +63,11 @@ def test_broken_images(data, backend):
         load(data, imdecode_backend=backend)
 
 
+def test_a_wrong_backend_is_no_fault_of_the_images():
+    with pytest.raises(ValueError, match=r"imdecode_backend='cv' decodes no JPEG.*'cv2'"):
+        LoadCaptionImage(imdecode_backend='cv')
+
+
 def test_small_images():
     with pytest.raises(UnusableSample, match=r'small_image \(15x300 pixels'):
         load(encoded(picture((15, 300)), 'PNG'))
@@ -79,11 +84,12 @@ def test_small_images():
     ],
 )
 def test_claims_of_many_pixels_are_refused_before_decoding(monkeypatch, data, detail):
+    transform = LoadCaptionImage()
     monkeypatch.delattr('mmcv.imfrombytes')
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         with pytest.raises(UnusableSample, match=f'large_image .*{detail}'):
-            load(data)
+            transform(dict(img_bytes=data))
 
 
 def test_the_limit_of_pixels_is_a_key(monkeypatch):
