@@ -74,7 +74,8 @@ def main() -> None:
     total = len(pairs) + len(skips)
     print(f'{total - len(left_out)} of {total} pairs are in {args.out}')
     file = args.out / 'left_out.jsonl'
-    file.write_text(''.join(json.dumps(row, ensure_ascii=False) + '\n' for row in left_out))
+    text = ''.join(json.dumps(row, ensure_ascii=False) + '\n' for row in left_out)
+    file.write_text(text, 'utf-8', 'backslashreplace')
     if left_out:
         reasons = Counter(row['reason'] for row in left_out)
         print(f'{len(left_out)} left out, see {file}: {dict(reasons)}')

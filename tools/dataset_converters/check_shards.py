@@ -72,7 +72,7 @@ def main() -> None:
     options = dict(description='checking', unit='pairs', count=lambda f: f.counts['checked'])
     for _, findings in run_jobs(check, expand_shard_paths(args.shards), args.workers, **options):
         report.add(findings)
-    with open(args.out / 'problems.jsonl', 'w', encoding='utf-8') as file:
+    with open(args.out / 'problems.jsonl', 'w', -1, 'utf-8', 'backslashreplace') as file:
         for problem in report.problems():
             shard, _, key = problem.key.partition('/')
             row = dict(shard=shard, key=key, reason=problem.reason, detail=problem.detail)

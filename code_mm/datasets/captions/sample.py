@@ -37,7 +37,7 @@ def decode_sample(
     if nouns is not None:
         if not isinstance(nouns, list) or not all(isinstance(noun, str) for noun in nouns):
             raise UnusableSample('bad_fields', f'expected a list of nouns, got {nouns!r}')
-        stripped = dict.fromkeys(noun.strip() for noun in nouns)
+        stripped = dict.fromkeys(valid_text(noun).strip() for noun in nouns)
         results['nouns'] = [noun for noun in stripped if noun]
     results['img_path' if isinstance(image, str) else 'img_bytes'] = image
     return results
@@ -54,6 +54,11 @@ def parse_fields(data: bytes) -> dict:
     return fields
 
 
+def valid_text(text: str) -> str:
+    """Without the lone surrogates that json can hold and no file can."""
+    return text.encode('utf-8', 'replace').decode()
+
+
 def decode_caption(data: bytes) -> str:
     """The text member of a sample: UTF-8, wrong bytes replaced, a byte order mark dropped."""
     return data.decode('utf-8-sig', 'replace')
@@ -62,7 +67,8 @@ def decode_caption(data: bytes) -> str:
 def checked_caption(caption: object) -> str:
     """The caption without surrounding blanks; raises UnusableSample where it is no text."""
     if not isinstance(caption, str):
-        raise UnusableSample('missing_caption', f'expected a string, got {caption!r}')
+        raise UnusableSample('missing_caption', f'expected a string, got {caption!r:.80}')
+    caption = valid_text(caption)
     if not caption.strip():
         raise UnusableSample('empty_caption')
     if len(caption) > MAX_CAPTION:

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from code_mm.datasets.captions.caption_list import read_rows
-from code_mm.datasets.captions.sample import decode_caption, parse_fields
+from code_mm.datasets.captions.sample import decode_caption, parse_fields, valid_text
 from code_mm.datasets.sample_ledger import Skip, count_by_reason
 from code_mm.datasets.shards.shard_index import ShardLayout, load_or_scan
 from code_mm.datasets.shards.shard_reader import ShardReader
@@ -100,7 +100,9 @@ class NounExtraction:
         return tagged._replace(left_out=count_by_reason(index.skips))
 
     def _write(self, file: str, captions: dict, settings: NounSettings, start: float) -> Tagged:
-        texts = [text.strip() if isinstance(text, str) else '' for text in captions.values()]
+        texts = [
+            valid_text(text).strip() if isinstance(text, str) else '' for text in captions.values()
+        ]
         nouns = list(map(NounSelector(self.tagger, self.word_type), texts))
         write_nouns(file, list(captions), nouns, list(map(caption_checksum, texts)), settings)
         unreadable = sum(not isinstance(text, str) for text in captions.values())

@@ -12,7 +12,7 @@ import numpy as np
 from code_mm.datasets.captions.caption_list import read_rows, split_nouns
 from code_mm.datasets.captions.sample import checked_caption
 from code_mm.datasets.sample_ledger import Skip
-from code_mm.datasets.transforms import LoadCaptionImage
+from code_mm.datasets.transforms.load_caption_image import LoadCaptionImage, read_image_file
 from code_mm.structures.unusable_sample import UnusableSample
 
 from .shard_writer import FailedSample, ShardSample, finished_stats, write_shard
@@ -39,7 +39,10 @@ def read_coco_pairs(path: str, image_folder: str, captions: str = 'all') -> list
         captions (str): An image has five or so. 'all': a pair for each (the image is repeated);
             'first': the one with the least annotation id.
     """
-    content = json.loads(Path(path).read_text(encoding='utf-8'))
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f'{path}: not valid json: {error}') from error
     if 'images' not in content or not any('caption' in a for a in content.get('annotations', ())):
         raise ValueError(
             f'expected {path} to be a COCO captions file (captions_train2017.json), with images, '
@@ -167,11 +170,9 @@ def convert(job: ShardJob) -> dict:
 def _checked(pair: Pair, min_size: int) -> ShardSample | FailedSample:
     try:
         caption = checked_caption(pair.caption)
-        try:
-            image = Path(pair.image).read_bytes()
-        except OSError as error:
-            detail = str(error) if pair.image else ''
-            raise UnusableSample('missing_image', detail) from error
+        if not pair.image:
+            raise UnusableSample('missing_image')
+        image = read_image_file(pair.image)
         extension = _extension(image)
         height, width = LoadCaptionImage(min_size)(dict(img_bytes=image))['img_shape']
     except UnusableSample as problem:
