@@ -22,6 +22,7 @@ LEVELS = {
     'compatibility': 0,
     'registry': 0,
     'atomic_write': 0,
+    'text_file': 0,
     'ops': 1,
     'tokenizers': 1,
     'structures': 1,

@@ -93,8 +93,8 @@ def main() -> None:
     from code_mm.nouns.noun_cache import nouns_file
 
     build_tagger(args.tagger)  # once, before the processes start
-    lists = [s for s in args.sources if s.endswith(LISTS)]
-    patterns = [s for s in args.sources if not s.endswith(LISTS)]
+    lists = [s for s in args.sources if s.lower().endswith(LISTS)]
+    patterns = [s for s in args.sources if s not in lists]
     shards = expand_shard_paths(patterns) if patterns else []
     targets: dict[str, str] = {}
     for source in [*shards, *lists]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from code_mm.datasets.sample_ledger import Skip
 from code_mm.registry import DATASETS
 from code_mm.structures.unusable_sample import UnusableSample
+from code_mm.text_file import open_text
 
 from .caption_dataset import CaptionDataset
 from .sample import decode_sample
@@ -109,8 +110,7 @@ def read_rows(
         raise ValueError(f'expected ann_file to end with one of {_SUFFIXES}, but got {path!r}')
     if not os.path.isfile(path):
         raise FileNotFoundError(f'expected ann_file {os.path.abspath(path)!r} to exist')
-    # utf-8-sig: spreadsheets write a byte order mark
-    with open(path, encoding='utf-8-sig', errors='replace', newline='') as file:
+    with open_text(path) as file:
         if suffix in _DELIMITED:
             rows = _delimited(file, required, columns, _DELIMITED[suffix])
         else:
@@ -131,11 +131,18 @@ def _delimited(file, required, columns, dialect) -> Iterator[tuple[int, dict | E
     csv.field_size_limit(_MAX_FIELD)
     reader = csv.DictReader(file, columns, **dialect)
     try:
+        if columns is None:
+            rows = (row for row in reader.reader if row and not row[0].startswith('#'))
+            reader.fieldnames = next(rows, [])
         _check_columns(file.name, required, reader.fieldnames or [])
         for row in reader:
-            whole = None not in row and None not in row.values()
-            wrong = ValueError(f'not {len(reader.fieldnames)} columns')
-            yield reader.line_num, row if whole else wrong
+            more = row.pop(None, [])  # commas behind a row …
+            if '' in row:  # … or behind the header
+                row[''] = row[''] or ''
+            whole = not any(more) and None not in row.values()
+            if whole or not row[reader.fieldnames[0]].startswith('#'):
+                wrong = ValueError(f'not {len(reader.fieldnames)} columns')
+                yield reader.line_num, row if whole else wrong
     except csv.Error as error:
         raise ValueError(
             f'{file.name}, line {reader.reader.line_num}: {error}; fields with quotes, commas or '
@@ -155,7 +162,7 @@ def _json_list(file) -> Iterator[tuple[int, object]]:
 
 def _json_lines(file) -> Iterator[tuple[int, object]]:
     for number, line in enumerate(file, start=1):
-        if line.strip():
+        if (line := line.strip().rstrip(',')) and not line.startswith('#'):
             try:
                 yield number, json.loads(line)
             except (ValueError, RecursionError) as error:

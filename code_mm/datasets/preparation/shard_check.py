@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from code_mm.datasets.captions.caption_shards import CaptionShardsDataset, ShardSamples
+from code_mm.datasets.captions.sample import draw_caption
 from code_mm.datasets.sample_ledger import Skip, count_by_reason
 from code_mm.datasets.shards.shard_index import load_or_scan
 from code_mm.datasets.transforms import LoadCaptionImage, LoadNouns, SelectNouns
@@ -76,6 +77,7 @@ class ShardCheck:
             sample = found.attempt(key, dataset.read_sample, info)
             if sample is None:
                 continue
+            sample = draw_caption(sample)
             caption, content = sample['caption'], sample['img_bytes']
             nouns = load_nouns(sample)['nouns']
             image = found.attempt(key, load_image, dict(img_bytes=content))

@@ -10,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from code_mm.datasets.captions.caption_list import read_rows, split_nouns
-from code_mm.datasets.captions.sample import checked_caption
+from code_mm.datasets.captions.sample import checked_caption, decode_caption
 from code_mm.datasets.sample_ledger import Skip
 from code_mm.datasets.transforms.load_caption_image import LoadCaptionImage, read_image_file
 from code_mm.structures.unusable_sample import UnusableSample
+from code_mm.text_file import open_text
 
 from .shard_writer import FailedSample, ShardSample, finished_stats, write_shard
 
@@ -98,7 +99,7 @@ def read_folder_pairs(folder: str, skips: list[Skip]) -> list[Pair]:
     """
     files = sorted(path for path in Path(folder).rglob('*') if path.is_file())
     texts = {
-        path.with_suffix(''): path.read_bytes().decode('utf-8-sig', 'replace')
+        path.with_suffix(''): decode_caption(path.read_bytes())
         for path in files
         if path.suffix.lower() == '.txt'
     }
@@ -113,9 +114,10 @@ def read_folder_pairs(folder: str, skips: list[Skip]) -> list[Pair]:
 
 def is_coco(path: str) -> bool:
     """Whether a json file holds an object (COCO), not a list of rows."""
-    if not path.endswith('.json'):
+    if not path.lower().endswith('.json'):
         return False
-    return Path(path).read_text('utf-8-sig', 'replace').lstrip().startswith('{')
+    with open_text(path) as file:
+        return next((line for line in file if line.strip()), '').lstrip().startswith('{')
 
 
 class ShardJob(NamedTuple):
