@@ -150,6 +150,14 @@ def headers_with_untrue_sizes():
         'beyond_every_disk_in_pax': pax_header('size', 2**70) + header('b.jpg', 5),
         'name_of_a_terabyte': header('b.jpg', 2**40, tarfile.GNUTYPE_LONGNAME),
         'fields_of_a_terabyte': header('b.jpg', 2**40, tarfile.XHDTYPE),
+        'fields_of_a_megabyte': header('pax', 2**20, tarfile.XHDTYPE) + b'1' * 2**20,
+        'name_of_a_megabyte': header('x', 2**20, tarfile.GNUTYPE_LONGNAME) + b'n' * 2**20,
+        'fields_without_length': header('pax', 9, tarfile.XHDTYPE)
+        + b'0 size=5\n'.ljust(512, b'\0'),
+        'two_thousand_fields': pax_header('comment', 'x') * 2000,
+        'two_thousand_names': 2000
+        * (header('x', 9, tarfile.GNUTYPE_LONGNAME) + b'long name'.ljust(512, b'\0')),
+        'map_of_a_sparse_file': pax_header('GNU.sparse.map', 'x') + file_member('b.jpg', b'x'),
     }
 
 

@@ -18,7 +18,7 @@ FORBIDDEN_CALLS = {'cuda', 'register_forward_hook', 'register_forward_pre_hook',
 
 # A module may import from its own folder and from the rows above; folders of one row never meet.
 ROWS = (
-    'version compatibility registry atomic_write',
+    'version compatibility registry atomic_write text_file',
     'ops tokenizers structures',
     'vocabulary weights datasets.sample_ledger',
     'datasets.shards datasets.benchmarks models.backbones',

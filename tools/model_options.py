@@ -71,13 +71,11 @@ def build_inferencer(args: argparse.Namespace, **keys):
     from code_mm.apis import CoDeInferencer
     from code_mm.apis.load_model import load_config
     from code_mm.engine.config_check import check_options
+    from code_mm.vocabulary import ClassNameFile
 
     cfg, classes = load_config(args.config), args.classes
-    if classes.endswith('.txt'):
-        if not Path(classes).is_file():
-            raise ValueError(f'expected class names, one a line, but {classes!r} does not exist')
-        lines = Path(classes).read_text('utf-8').splitlines()
-        classes = [line.strip() for line in lines if line.strip()]
+    if Path(classes).suffix.lower() in ('.txt', '.csv'):
+        classes = list(ClassNameFile.read(classes).names)
     check_options(cfg, args.cfg_options)
     cfg.merge_from_dict(args.cfg_options or {})
     return CoDeInferencer(

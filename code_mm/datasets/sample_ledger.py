@@ -1,7 +1,8 @@
 """Book-keeping of caption datasets: what was used, what was left out, and why."""
 
 import logging
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -27,6 +28,15 @@ class Skip(NamedTuple):
     reason: str
     key: str
     detail: str = ''
+    count: int = 1  # of such things
+
+
+def count_by_reason(skips: Iterable[Skip]) -> Counter:
+    """How many things were left out for each reason."""
+    counts = Counter()
+    for skip in skips:
+        counts[skip.reason] += skip.count
+    return counts
 
 
 def worker_row() -> int:
@@ -105,9 +115,12 @@ class SampleLedger:
             lost (bool): A shard cannot be read to its end; RuntimeError where too many cannot.
             count (bool): False: only warn, as another worker counts the same shard.
         """
+        column = _COLUMNS[problem.reason]
+        # the first tells enough of what may stand beside every pair
+        if problem.reason != 'unused_member' or not self._rows[worker_row(), column]:
+            self._warn(key, problem)
         if count:
-            self._add(_COLUMNS[problem.reason])
-        self._warn(key, problem)
+            self._add(column)
         if lost:
             self._add(_LOST_SHARDS)
             bad, opened = self._rows[:, [_LOST_SHARDS, _SHARDS]].sum(0).tolist()
@@ -167,8 +180,8 @@ class SampleLedger:
         """Number of left-out items by reason, index and all workers together, no zeros."""
         found = (self.totals() if totals is None else totals)[_FIRST_REASON:]
         counts = dict(zip(UNUSABLE_REASONS, found, strict=True))
-        for skip in self.index_skips:
-            counts[skip.reason] += 1
+        for reason, count in count_by_reason(self.index_skips).items():
+            counts[reason] += count
         return {reason: count for reason, count in counts.items() if count}
 
     def skipped_indices(self, reason: str) -> list[int]:
@@ -178,15 +191,16 @@ class SampleLedger:
     def log_index_summary(self, size: str) -> None:
         """One log line: size of the dataset, and by reason what the index left out."""
         keys: dict[str, list[str]] = {}
+        counts = count_by_reason(self.index_skips)
         for skip in self.index_skips:
             named = f'{skip.key} ({skip.detail})' if skip.detail else skip.key
             keys.setdefault(skip.reason, []).append(named)
         text = f'{self.name}: {size}'
         if keys:
-            text += f'; left out {len(self.index_skips)}'
+            text += f'; left out {sum(counts.values())}'
         for reason, names in keys.items():
             more = ', …' if len(names) > _KEYS_PER_LINE else ''
-            text += f'; {len(names)} {reason}: {", ".join(names[:_KEYS_PER_LINE])}{more}'
+            text += f'; {counts[reason]} {reason}: {", ".join(names[:_KEYS_PER_LINE])}{more}'
         level = logging.WARNING if keys else logging.INFO
         print_log(text, logger='current', level=level)
 

@@ -7,6 +7,7 @@ UNUSABLE_REASONS = (
     'truncated_shard',  # a shard that ends too early
     'corrupt_header',  # bytes between members that belong to no member
     'duplicate_member',  # a second image or caption of the same key; the first is kept
+    'unused_member',  # a file in a shard that is no part of a pair; it costs no sample
     'bad_row',  # a row of a caption list that cannot be read
     'bad_fields',  # a json member that cannot be read
     'missing_image',

@@ -6,6 +6,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from code_mm.text_file import entries, text_encoding
+
 
 @dataclass(frozen=True)
 class ClassNameFile:
@@ -23,25 +25,23 @@ class ClassNameFile:
 
     @classmethod
     def read(cls, source: str | Path) -> ClassNameFile:
-        """Read class names, a class a line; lines that begin with '#' are comments.
+        """Read class names, a class a line, as :mod:`code_mm.text_file` reads texts.
 
         Raises:
-            ValueError: There is no such file, it is not UTF-8, or a line is empty or without name.
+            ValueError: There is no such file, it is no text, or a line has an empty name.
         """
         path = Path(source)
         if not path.is_file():
             raise ValueError(f'expected the path of a file with class names, but got {source!r}')
         content = path.read_bytes()
         try:
-            lines = content.decode('utf-8').rstrip().splitlines()
+            text = content.decode(text_encoding(content))
         except UnicodeDecodeError as error:
             raise ValueError(
                 f'expected class names in UTF-8, but {path} is not: {error}'
             ) from error
         classes = []
-        for number, line in enumerate(lines, start=1):
-            if line.startswith('#'):
-                continue
+        for number, line in entries(text):
             names = [name.strip() for name in line.split('|')]
             if not all(names):
                 raise ValueError(

@@ -112,7 +112,7 @@ def test_check(run, shards, tmp_path):
     options = (shards, '--out', out, '--workers', 2, '--tagger', 'textblob', '--num-nouns', 1)
     code, text = run('check_shards', *options)
     assert code == 1
-    assert '1 things are broken (allowed: few_nouns, empty_caption, duplicate_pair)' in text
+    assert '1 things are broken (allowed: few_nouns, empty_caption, duplicate_pair, ' in text
     summary = json.loads((out / 'summary.json').read_text())
     assert f'"few_nouns": {summary["problems"]["few_nouns"]}' in text
     assert summary['shards'] == 6

@@ -42,7 +42,7 @@ def read_pairs(args: argparse.Namespace, skips: list) -> list:
     from code_mm.datasets.preparation import shard_conversion as conversion
 
     if os.path.isdir(args.source):
-        return conversion.read_folder_pairs(args.source)
+        return conversion.read_folder_pairs(args.source, skips)
     if not os.path.isfile(args.source):
         raise SystemExit(f'expected {args.source} to be a file or a folder, but it is not there')
     if conversion.is_coco(args.source):

@@ -23,7 +23,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--limit', type=int, help='samples read per shard (default: all)')
     parser.add_argument(
         '--allow',
-        default='few_nouns,empty_caption,duplicate_pair',
+        default='few_nouns,empty_caption,duplicate_pair,unused_member',
         help='problems that are not broken data, with commas (default: %(default)s)',
     )
     parser.add_argument('--num-nouns', type=int, default=2, help='that a caption must have')
@@ -32,6 +32,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--word-type', choices=('noun', 'noun_phrase'), default='noun')
     parser.add_argument('--min-size', type=int, default=16, help='of images, in pixels')
+    parser.add_argument(
+        '--image-extensions', nargs='+', default=['jpg', 'jpeg', 'png', 'webp'], help='of members'
+    )
     parser.add_argument('--caption-extension', default='txt', help='member with the caption')
     parser.add_argument('--caption-field', help='field of the json member with the caption')
     parser.add_argument('--noun-cache', help="'beside' or folder, as cache of LoadNouns")
@@ -58,8 +61,9 @@ def main() -> None:
         raise SystemExit(f'--limit: expected at least 1, but got {args.limit}')
     args.out.mkdir(parents=True, exist_ok=True)
     build_tagger(args.tagger)  # once, before the processes start
+    keys = ('image_extensions', 'caption_extension', 'caption_field', 'index_dir')
     check = ShardCheck(
-        {key: getattr(args, key) for key in ('caption_extension', 'caption_field', 'index_dir')},
+        {key: getattr(args, key) for key in keys},
         dict(cache=args.noun_cache, tagger=args.tagger, word_type=args.word_type),
         args.num_nouns,
         args.min_size,
@@ -71,11 +75,12 @@ def main() -> None:
         report.add(findings)
     with (
         atomic_write(args.out / 'problems.jsonl') as unfinished,
-        open(unfinished, 'w', encoding='utf-8') as file,
+        open(unfinished, 'w', -1, 'utf-8', 'backslashreplace') as file,
     ):
         for problem in report.problems():
             shard, _, key = problem.key.partition('/')
             row = dict(shard=shard, key=key, reason=problem.reason, detail=problem.detail)
+            row['count'] = problem.count
             file.write(json.dumps(row, ensure_ascii=False) + '\n')
     summary = report.summary(args.top)
     text = json.dumps(summary, indent=4, ensure_ascii=False)

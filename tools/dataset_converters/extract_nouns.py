@@ -11,6 +11,7 @@ Example:
 import argparse
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 LISTS = ('.json', '.jsonl', '.csv', '.tsv')
@@ -29,6 +30,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--word-type', choices=('noun', 'noun_phrase'), default='noun')
     parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes')
     parser.add_argument('--index-dir', help="keep the shards' indices here, as index_shards.py")
+    parser.add_argument(
+        '--image-extensions', nargs='+', default=['jpg', 'jpeg', 'png', 'webp'], help='of members'
+    )
     parser.add_argument('--caption-extension', default='txt', help='member with the caption')
     parser.add_argument('--caption-field', help='field of the json member with the caption')
     parser.add_argument('--caption-key', default='caption', help='column of lists')
@@ -66,7 +70,11 @@ def tag_all(extraction, shards: list[str], lists: list[str], workers: int) -> li
 
 
 def report(results: list) -> None:
-    captions, empty, unreadable, seconds = map(sum, zip(*results, strict=True))
+    captions, empty, unreadable, left_out, seconds = (
+        sum(column, start=type(column[0])()) for column in zip(*results, strict=True)
+    )
+    if left_out:
+        print(f'left out: {dict(left_out)}')
     if not captions:
         print('Nothing was left to tag')
         return
@@ -87,8 +95,8 @@ def main() -> None:
     from code_mm.nouns.noun_cache import nouns_file
 
     build_tagger(args.tagger)  # once, before the processes start
-    lists = [s for s in args.sources if s.endswith(LISTS)]
-    patterns = [s for s in args.sources if not s.endswith(LISTS)]
+    lists = [s for s in args.sources if s.lower().endswith(LISTS)]
+    patterns = [s for s in args.sources if s not in lists]
     shards = expand_shard_paths(patterns) if patterns else []
     targets: dict[str, str] = {}
     for source in [*shards, *lists]:
@@ -104,13 +112,13 @@ def main() -> None:
         args.out,
         args.tagger,
         args.word_type,
-        ShardLayout(caption='json' if args.caption_field else args.caption_extension),
+        ShardLayout.of(args.image_extensions, args.caption_extension, args.caption_field),
         args.caption_field,
         args.index_dir,
         args.caption_key,
         args.columns,
     )
-    report([(0, 0, 0, 0.0), *tag_all(extraction, shards, lists, args.workers)])
+    report([(0, 0, 0, Counter(), 0.0), *tag_all(extraction, shards, lists, args.workers)])
     print(f'Nouns files are in {args.out}' if args.out else 'Nouns files lie beside the sources')
 
 

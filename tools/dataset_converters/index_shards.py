@@ -10,7 +10,6 @@ Example:
 import argparse
 import os
 import sys
-from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +30,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     from code_mm.datasets.preparation.parallel_jobs import run_jobs
+    from code_mm.datasets.sample_ledger import count_by_reason
     from code_mm.datasets.shards.shard_index import ShardLayout, load_or_scan
     from code_mm.datasets.shards.shard_paths import expand_shard_paths
 
@@ -40,7 +40,7 @@ def main() -> None:
     index = partial(load_or_scan, layout=layout, folder=args.index_dir)
     options = dict(description='indexing', unit='pairs', count=lambda found: len(found.keys))
     indices = [found for _, found in run_jobs(index, paths, args.workers, **options)]
-    skips = Counter(skip.reason for index in indices for skip in index.skips)
+    skips = count_by_reason(skip for index in indices for skip in index.skips)
     pairs = sum(len(index.keys) for index in indices)
     print(f'{pairs:,} image-caption pairs in {len(paths) - skips["missing_shard"]:,} shards')
     if skips:

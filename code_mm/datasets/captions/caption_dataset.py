@@ -7,6 +7,8 @@ from mmengine.dataset import BaseDataset
 from code_mm.datasets.sample_ledger import SampleLedger, Skip
 from code_mm.structures.unusable_sample import UNUSABLE_REASONS, UnusableSample
 
+from .sample import draw_caption
+
 
 class CaptionDataset(BaseDataset):
     """Pairs of an image and a caption, map style.
@@ -64,7 +66,7 @@ class CaptionDataset(BaseDataset):
         info = self.get_data_info(idx)
         index = info['sample_idx']
         try:
-            sample = self.pipeline(self.read_sample(info))
+            sample = self.pipeline(draw_caption(self.read_sample(info)))
             if sample is None:
                 raise UnusableSample('other', 'a transform returned None')
         except UnusableSample as problem:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from code_mm.datasets.sample_ledger import Skip
 from code_mm.registry import DATASETS
 from code_mm.structures.unusable_sample import UnusableSample
+from code_mm.text_file import open_text
 
 from .caption_dataset import CaptionDataset
 from .sample import decode_sample
@@ -109,8 +110,7 @@ def read_rows(
         raise ValueError(f'expected ann_file to end with one of {_SUFFIXES}, but got {path!r}')
     if not os.path.isfile(path):
         raise FileNotFoundError(f'expected ann_file {os.path.abspath(path)!r} to exist')
-    # utf-8-sig: spreadsheets write a byte order mark
-    with open(path, encoding='utf-8-sig', errors='replace', newline='') as file:
+    with open_text(path) as file:
         if suffix in _DELIMITED:
             rows = _delimited(file, required, columns, _DELIMITED[suffix])
         else:
@@ -121,21 +121,28 @@ def read_rows(
                 seen |= row.keys()
                 yield line, row
                 continue
-            detail = row if isinstance(row, ValueError) else f'no object, but {type(row).__name__}'
+            detail = row if isinstance(row, Exception) else f'no object, but {type(row).__name__}'
             skips.append(Skip('bad_row', f'{os.path.basename(path)}:{line}', str(detail)))
     if seen:
         _check_columns(path, required, seen)
 
 
-def _delimited(file, required, columns, dialect) -> Iterator[tuple[int, dict | ValueError]]:
+def _delimited(file, required, columns, dialect) -> Iterator[tuple[int, dict | Exception]]:
     csv.field_size_limit(_MAX_FIELD)
     reader = csv.DictReader(file, columns, **dialect)
     try:
+        if columns is None:
+            rows = (row for row in reader.reader if row and not row[0].startswith('#'))
+            reader.fieldnames = next(rows, [])
         _check_columns(file.name, required, reader.fieldnames or [])
         for row in reader:
-            whole = None not in row and None not in row.values()
-            wrong = ValueError(f'not {len(reader.fieldnames)} columns')
-            yield reader.line_num, row if whole else wrong
+            more = row.pop(None, [])  # commas behind a row …
+            if '' in row:  # … or behind the header
+                row[''] = row[''] or ''
+            whole = not any(more) and None not in row.values()
+            if whole or not row[reader.fieldnames[0]].startswith('#'):
+                wrong = ValueError(f'not {len(reader.fieldnames)} columns')
+                yield reader.line_num, row if whole else wrong
     except csv.Error as error:
         raise ValueError(
             f'{file.name}, line {reader.reader.line_num}: {error}; fields with quotes, commas or '
@@ -146,7 +153,7 @@ def _delimited(file, required, columns, dialect) -> Iterator[tuple[int, dict | V
 def _json_list(file) -> Iterator[tuple[int, object]]:
     try:
         rows = json.load(file)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f'{file.name}: not valid json: {error}') from error
     if not isinstance(rows, list):
         raise ValueError(f'{file.name}: expected a json list of objects, got {type(rows).__name__}')
@@ -155,10 +162,10 @@ def _json_list(file) -> Iterator[tuple[int, object]]:
 
 def _json_lines(file) -> Iterator[tuple[int, object]]:
     for number, line in enumerate(file, start=1):
-        if line.strip():
+        if (line := line.strip().rstrip(',')) and not line.startswith('#'):
             try:
                 yield number, json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 yield number, error
 
 
@@ -179,5 +186,5 @@ def split_nouns(text: str) -> list | None:
         return text.split(';') if text else None
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnusableSample('bad_row', f'nouns {text!r}: {error}') from error

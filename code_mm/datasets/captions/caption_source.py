@@ -4,16 +4,18 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 
-from webdataset.tariterators import group_by_keys
+from webdataset.tariterators import base_plus_ext
 
 from code_mm.datasets.sample_ledger import Skip
-from code_mm.datasets.shards.shard_index import ShardLayout, missing_part
+from code_mm.datasets.shards.shard_index import MemberSorter, ShardLayout, missing_part
 from code_mm.datasets.shards.shard_opener import check_can_open, open_shard
 from code_mm.datasets.shards.shard_paths import expand_shard_paths, is_url, shard_name
 from code_mm.datasets.shards.tar_members import tar_members
 from code_mm.structures.unusable_sample import UnusableSample
 
 from .sample import decode_sample
+
+_MAX_RUN = 16  # samples that differ behind the first dot of their names, held at once
 
 
 class CaptionSource:
@@ -69,17 +71,24 @@ class CaptionSource:
         opened or read on.
         """
 
-        def duplicate(error: Exception) -> bool:
-            damage('duplicate_member', str(error.args[0]).partition(': ')[0], '')
-            return True
+        def samples(run: MemberSorter) -> Iterator[dict]:
+            found, unused = run.samples_and_unused()
+            for name in unused:
+                damage('unused_member', name, '')
+            for key, members in found.items():
+                yield dict(members, __key__=key)
 
         with open_shard(shard, timeout) as file:
-            files = (
-                dict(fname=member.name, data=data, __url__=shard)
-                for member, data in tar_members(file, self._is_wanted, damage)
-            )
-            keys = self.layout.key_and_kind
-            yield from group_by_keys(files, keys=keys, lcase=False, handler=duplicate)
+            run, first = MemberSorter(self.layout, damage), None
+            for member, data in tar_members(file, self._is_wanted, damage):
+                # what shares a name up to the first dot is told apart together, if it is not much
+                start = base_plus_ext(member.name)[0] or member.name
+                is_new = self.layout.key_and_kind(member.name)[0] not in run.samples
+                if start != first or (is_new and len(run.samples) >= _MAX_RUN):
+                    yield from samples(run)
+                    run, first = MemberSorter(self.layout, damage), start
+                run.add(member, data)
+            yield from samples(run)
 
     def _is_wanted(self, member: str) -> bool:
         kind = self.layout.key_and_kind(member)[1]
@@ -87,8 +96,7 @@ class CaptionSource:
 
     def decode(self, key: str, shard: str, members: dict) -> dict:
         """What the pipeline gets of a sample, see :func:`decode_sample`."""
-        kinds = members.keys() & {'image', 'caption', 'fields'}
-        if problem := missing_part({kind: len(members[kind]) for kind in kinds}):
+        if problem := missing_part(members):
             raise UnusableSample(problem)
         image, caption = members['image'], members['caption']
         fields = caption if self.caption_field else members.get('fields')

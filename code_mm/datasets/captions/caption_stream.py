@@ -19,6 +19,7 @@ from code_mm.structures.unusable_sample import UnusableSample
 
 from .caption_dataset import CaptionDataset
 from .caption_source import CaptionSource, source_weights
+from .sample import draw_caption
 from .stream_workers import StreamWorkers
 
 _ENDLESS = 2**62
@@ -217,7 +218,7 @@ class CaptionStreamDataset(IterableDataset):
             key = f'{shard_name(shard)}/{members["__key__"]}'
             self.workers.note(f'preparing {shard}, {key}')
             try:
-                sample = self.pipeline(source.decode(key, shard, members))
+                sample = self.pipeline(draw_caption(source.decode(key, shard, members)))
                 if sample is None:
                     raise UnusableSample('other', 'a transform returned None')
             except UnusableSample as problem:

@@ -2,7 +2,10 @@
 
 import json
 
+import numpy as np
+
 from code_mm.structures.unusable_sample import UnusableSample
+from code_mm.text_file import text_encoding
 
 # Characters; what follows the 77 tokens of CLIP's text tower is never seen anyway.
 MAX_CAPTION = 100_000
@@ -23,7 +26,7 @@ def decode_sample(
         key (str): Its name in messages: 00012.tar/000120034, captions.csv:17; ``sample_key``.
         source (str): Path or URL of its shard or list; ``shard``.
         image (bytes | str): Content of the image's file, or its path; ``img_bytes``, ``img_path``.
-        caption (bytes): Text member of a shard; ``caption``.
+        caption (bytes): Text member of a shard; ``caption``, a list where there are several.
         fields (bytes | dict, optional): Json member of a shard, or row of a list.
         caption_field (str, optional): Field that is the caption, in place of the text member.
         nouns_field (str, optional): Field that is ``nouns``, where there is one.
@@ -32,12 +35,13 @@ def decode_sample(
     if caption_field or (nouns_field and fields):
         found = fields if isinstance(fields, dict) else parse_fields(fields)
     text = found.get(caption_field) if caption_field else decode_caption(caption)
-    results = dict(sample_key=key, shard=source, caption=checked_caption(text))
+    captions = _checked_captions(text, is_text=not caption_field)
+    results = dict(sample_key=key, shard=source, caption=captions)
     nouns = found.get(nouns_field) if nouns_field else None
     if nouns is not None:
         if not isinstance(nouns, list) or not all(isinstance(noun, str) for noun in nouns):
             raise UnusableSample('bad_fields', f'expected a list of nouns, got {nouns!r}')
-        stripped = dict.fromkeys(noun.strip() for noun in nouns)
+        stripped = dict.fromkeys(valid_text(noun).strip() for noun in nouns)
         results['nouns'] = [noun for noun in stripped if noun]
     results['img_path' if isinstance(image, str) else 'img_bytes'] = image
     return results
@@ -47,22 +51,48 @@ def parse_fields(data: bytes) -> dict:
     """The json member of a sample; raises UnusableSample where it is no object."""
     try:
         fields = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnusableSample('bad_fields', f'json: {error}') from error
     if not isinstance(fields, dict):
         raise UnusableSample('bad_fields', f'expected a json object, got {type(fields).__name__}')
     return fields
 
 
+def valid_text(text: str) -> str:
+    """Without the lone surrogates that json can hold and no file can."""
+    return text.encode('utf-8', 'replace').decode()
+
+
 def decode_caption(data: bytes) -> str:
-    """The text member of a sample: UTF-8, wrong bytes replaced, a byte order mark dropped."""
-    return data.decode('utf-8-sig', 'replace')
+    """The text member of a sample; wrong bytes are replaced."""
+    return data.decode(text_encoding(data), 'replace')
+
+
+def draw_caption(sample: dict) -> dict:
+    """The sample with one caption, of several drawn with ``np.random`` at each visit."""
+    caption = sample.get('caption')
+    if not isinstance(caption, list):
+        return sample
+    return {**sample, 'caption': caption[np.random.randint(len(caption))]}
+
+
+def _checked_captions(found: object, is_text: bool) -> str | list[str]:
+    """The caption, or several: those of a list, or the lines of a text; blank ones do not count."""
+    if is_text:
+        found = [line for line in checked_caption(found).splitlines() if line.strip()]
+    if not isinstance(found, list):
+        return checked_caption(found)
+    if not found:
+        raise UnusableSample('empty_caption')
+    captions = [checked_caption(caption) for caption in found if caption != '']
+    return captions if len(captions) > 1 else captions[0]
 
 
 def checked_caption(caption: object) -> str:
     """The caption without surrounding blanks; raises UnusableSample where it is no text."""
     if not isinstance(caption, str):
-        raise UnusableSample('missing_caption', f'expected a string, got {caption!r}')
+        raise UnusableSample('missing_caption', f'expected a string, got {caption!r:.80}')
+    caption = valid_text(caption)
     if not caption.strip():
         raise UnusableSample('empty_caption')
     if len(caption) > MAX_CAPTION:

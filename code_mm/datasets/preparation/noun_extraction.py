@@ -4,14 +4,15 @@ import json
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
 from code_mm.datasets.captions.caption_list import read_rows
-from code_mm.datasets.captions.sample import decode_caption, parse_fields
-from code_mm.datasets.sample_ledger import Skip
+from code_mm.datasets.captions.sample import decode_caption, parse_fields, valid_text
+from code_mm.datasets.sample_ledger import Skip, count_by_reason
 from code_mm.datasets.shards.shard_index import ShardLayout, load_or_scan
 from code_mm.datasets.shards.shard_reader import ShardReader
 from code_mm.nouns.noun_cache import (
@@ -35,6 +36,7 @@ class Tagged(NamedTuple):
     captions: int
     without_nouns: int  # which name nothing
     unreadable: int
+    left_out: Counter  # by reason: what the index found to be no pair
     seconds: float  # CPU time of tagging, reading and writing
 
 
@@ -94,14 +96,18 @@ class NounExtraction:
             except UnusableSample:
                 caption = None
             captions[key.decode()] = caption
-        return self._write(nouns_file(path, self.folder), captions, settings, start)
+        tagged = self._write(nouns_file(path, self.folder), captions, settings, start)
+        return tagged._replace(left_out=count_by_reason(index.skips))
 
     def _write(self, file: str, captions: dict, settings: NounSettings, start: float) -> Tagged:
-        texts = [text.strip() if isinstance(text, str) else '' for text in captions.values()]
+        texts = [
+            valid_text(text).strip() if isinstance(text, str) else '' for text in captions.values()
+        ]
         nouns = list(map(NounSelector(self.tagger, self.word_type), texts))
         write_nouns(file, list(captions), nouns, list(map(caption_checksum, texts)), settings)
         unreadable = sum(not isinstance(text, str) for text in captions.values())
-        return Tagged(len(captions), nouns.count([]), unreadable, time.process_time() - start)
+        seconds = time.process_time() - start
+        return Tagged(len(captions), nouns.count([]), unreadable, Counter(), seconds)
 
     def list_parts(self, path: str, skips: list[Skip]) -> Iterator[ListPart]:
         """The rows of a list in parts that ``tag_part`` tags; then call ``join_parts``.
@@ -110,11 +116,15 @@ class NounExtraction:
         """
         folder, name = self._parts_folder(path), os.path.basename(path)
         os.makedirs(folder, exist_ok=True)
-        rows = (
-            (f'{name}:{line}', row[self.caption_key])
-            for line, row in read_rows(path, (self.caption_key,), self.columns, skips)
-            if isinstance(row.get(self.caption_key), str)
-        )
+
+        def captions() -> Iterator[tuple[str, str]]:
+            for line, row in read_rows(path, (self.caption_key,), self.columns, skips):
+                if isinstance(caption := row.get(self.caption_key), str):
+                    yield f'{name}:{line}', caption
+                else:
+                    skips.append(Skip('missing_caption', f'{name}:{line}', repr(caption)[:80]))
+
+        rows = captions()
         settings, number = self.settings(path), 0
         while part := list(islice(rows, _ROWS_PER_PART)):
             yield ListPart(os.path.join(folder, f'{number:06d}{SUFFIX}'), part, settings)
@@ -123,7 +133,7 @@ class NounExtraction:
     def tag_part(self, part: ListPart) -> Tagged:
         """Tag some rows of a list, unless an earlier run did."""
         if _holds(part.file, part.settings):
-            return Tagged(0, 0, 0, 0.0)
+            return Tagged(0, 0, 0, Counter(), 0.0)
         return self._write(part.file, dict(part.rows), part.settings, time.process_time())
 
     def join_parts(self, path: str, parts: int) -> str:

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from code_mm.datasets.captions.caption_shards import CaptionShardsDataset, ShardSamples
-from code_mm.datasets.sample_ledger import Skip
+from code_mm.datasets.captions.sample import draw_caption
+from code_mm.datasets.sample_ledger import Skip, count_by_reason
 from code_mm.datasets.shards.shard_index import load_or_scan
 from code_mm.datasets.transforms import LoadCaptionImage, LoadNouns, SelectNouns
 from code_mm.structures.unusable_sample import UnusableSample
 
 # Web data always has some of these; training counts and replaces them.
-ALLOWED = ('few_nouns', 'empty_caption', 'duplicate_pair')
+ALLOWED = ('few_nouns', 'empty_caption', 'duplicate_pair', 'unused_member')
 _IMAGE_SIZES = ('image width', 'image height')  # pixels; 0 where it cannot be read
 _SIZES = (*_IMAGE_SIZES, 'caption characters', 'caption words', 'nouns per caption')
 _QUANTILES = {'min': 0, '5 %': 5, 'median': 50, '95 %': 95, 'max': 100}
@@ -76,6 +77,7 @@ class ShardCheck:
             sample = found.attempt(key, dataset.read_sample, info)
             if sample is None:
                 continue
+            sample = draw_caption(sample)
             caption, content = sample['caption'], sample['img_bytes']
             nouns = load_nouns(sample)['nouns']
             image = found.attempt(key, load_image, dict(img_bytes=content))
@@ -137,7 +139,7 @@ class ShardReport:
 
     def summary(self, num_top: int = 50) -> dict:
         """Counts, statistics and the ``num_top`` most frequent nouns, for json."""
-        reasons, rows = Counter(problem.reason for problem in self.problems()), self._rows()
+        reasons, rows = count_by_reason(self.problems()), self._rows()
         has_image = rows['image width'] > 0
         images = rows['image'][has_image]
         # by number, then by name, so that the order does not depend on that of the shards

@@ -10,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from code_mm.datasets.captions.caption_list import read_rows, split_nouns
-from code_mm.datasets.captions.sample import checked_caption
+from code_mm.datasets.captions.sample import checked_caption, decode_caption
 from code_mm.datasets.sample_ledger import Skip
-from code_mm.datasets.transforms import LoadCaptionImage
+from code_mm.datasets.transforms.load_caption_image import LoadCaptionImage, read_image_file
 from code_mm.structures.unusable_sample import UnusableSample
+from code_mm.text_file import open_text
 
 from .shard_writer import FailedSample, ShardSample, finished_stats, write_shard
 
@@ -39,7 +40,10 @@ def read_coco_pairs(path: str, image_folder: str, captions: str = 'all') -> list
         captions (str): An image has five or so. 'all': a pair for each (the image is repeated);
             'first': the one with the least annotation id.
     """
-    content = json.loads(Path(path).read_text(encoding='utf-8'))
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f'{path}: not valid json: {error}') from error
     if 'images' not in content or not any('caption' in a for a in content.get('annotations', ())):
         raise ValueError(
             f'expected {path} to be a COCO captions file (captions_train2017.json), with images, '
@@ -87,28 +91,33 @@ def read_list_pairs(
     return pairs
 
 
-def read_folder_pairs(folder: str) -> list[Pair]:
+def read_folder_pairs(folder: str, skips: list[Skip]) -> list[Pair]:
     """Images below a folder with the text of the same name beside them (``a.jpg``, ``a.txt``).
 
-    Images without a text have no caption, texts without an image are pairs without image.
+    Images without a text have no caption, texts without an image are pairs without image; other
+    files are appended to ``skips``.
     """
     files = sorted(path for path in Path(folder).rglob('*') if path.is_file())
     texts = {
-        path.with_suffix(''): path.read_bytes().decode('utf-8-sig', 'replace')
+        path.with_suffix(''): decode_caption(path.read_bytes())
         for path in files
         if path.suffix.lower() == '.txt'
     }
     images = [path for path in files if path.suffix.lower() in _IMAGE_SUFFIXES]
     pairs = [Pair(str(path), texts.get(path.with_suffix('')), {}) for path in images]
+    known = ('.txt', *_IMAGE_SUFFIXES)
+    others = [str(path) for path in files if path.suffix.lower() not in known]
+    skips += [Skip('unused_member', name, 'neither image nor .txt') for name in others]
     lonely = texts.keys() - {path.with_suffix('') for path in images}
     return pairs + [Pair('', text, {}) for stem, text in texts.items() if stem in lonely]
 
 
 def is_coco(path: str) -> bool:
     """Whether a json file holds an object (COCO), not a list of rows."""
-    if not path.endswith('.json'):
+    if not path.lower().endswith('.json'):
         return False
-    return Path(path).read_text('utf-8-sig', 'replace').lstrip().startswith('{')
+    with open_text(path) as file:
+        return next((line for line in file if line.strip()), '').lstrip().startswith('{')
 
 
 class ShardJob(NamedTuple):
@@ -163,11 +172,9 @@ def convert(job: ShardJob) -> dict:
 def _checked(pair: Pair, min_size: int) -> ShardSample | FailedSample:
     try:
         caption = checked_caption(pair.caption)
-        try:
-            image = Path(pair.image).read_bytes()
-        except OSError as error:
-            detail = str(error) if pair.image else ''
-            raise UnusableSample('missing_image', detail) from error
+        if not pair.image:
+            raise UnusableSample('missing_image')
+        image = read_image_file(pair.image)
         extension = _extension(image)
         height, width = LoadCaptionImage(min_size)(dict(img_bytes=image))['img_shape']
     except UnusableSample as problem:

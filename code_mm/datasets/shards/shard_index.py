@@ -6,7 +6,8 @@ import json
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
+from tarfile import TarInfo
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -17,17 +18,17 @@ from webdataset.tariterators import base_plus_ext
 from code_mm.atomic_write import atomic_write
 from code_mm.datasets.sample_ledger import Skip
 
-from .tar_members import tar_members
+from .tar_members import has_contents, tar_members
 
-_ABSENT = (0, 0)
+_ABSENT = range(0)
 # first bytes of gzip, bzip2, xz and zstd files
 _COMPRESSED = (b'\x1f\x8b', b'BZh', b'\xfd7zXZ', b'\x28\xb5\x2f\xfd')
 _LOG_SECONDS = 30.0
-_FORMAT = 3  # raise it when scan_shard or the form of the kept file changes
+_FORMAT = 4  # raise it when scan_shard or the form of the kept file changes
 
 
 class ShardLayout(NamedTuple):
-    """Which member of a shard is what, by the part of its name after the first dot."""
+    """Which member of a shard is what, by the end of its name."""
 
     image: tuple[str, ...] = ('jpg', 'jpeg', 'png', 'webp')  # lower case
     caption: str = 'txt'  # that of fields where the caption is a json field
@@ -43,23 +44,68 @@ class ShardLayout(NamedTuple):
             caption='json' if caption_field else caption_extension.lower().lstrip('.'),
         )
 
-    def key_and_kind(self, member: str) -> tuple[str, str] | tuple[None, None]:
-        """Name of a member's sample, and what it is: 'image', 'caption', 'fields'."""
-        key, extension = base_plus_ext(member)
-        kinds = {self.fields: 'fields', **dict.fromkeys(self.image, 'image')}
-        kind = {**kinds, self.caption: 'caption'}.get(extension and extension.lower())
-        return (key, kind) if kind else (None, None)
+    def key_and_kind(self, member: str) -> tuple[str, str]:
+        """A member's sample, and what it is of it: image, caption, fields, text or other.
+
+        The key ends where a known extension begins, so it may hold dots; that of another member
+        at its first dot. What has no extension is its own key.
+        """
+        # the text beside a caption in the json is of the sample, too
+        kinds = {'txt': 'text', self.fields: 'fields', **dict.fromkeys(self.image, 'image')}
+        kinds[self.caption] = 'caption'
+        key, extension = first, _ = base_plus_ext(member)
+        while extension and extension.lower() not in kinds:
+            part, _, extension = extension.partition('.')
+            key = f'{key}.{part}'
+        return (key, kinds[extension.lower()]) if extension else (first or member, 'other')
 
 
-def missing_part(sizes: Mapping[str, int]) -> str | None:
-    """Why members of these kinds and sizes (bytes) are no pair; None: they are one."""
-    if 'image' not in sizes:
+def missing_part(found: Mapping[str, Sized]) -> str | None:
+    """Why members of these kinds, contents or places, are no pair; None: they are one."""
+    if 'image' not in found:
         return 'missing_image'
-    if 'caption' not in sizes:
+    if 'caption' not in found:
         return 'missing_caption'
-    if not sizes['image']:
+    if not found['image']:
         return 'broken_image'
-    return None if sizes['caption'] else 'empty_caption'
+    return None if found['caption'] else 'empty_caption'
+
+
+class MemberSorter:
+    """Sorts members into samples: of a whole shard, or neighbours in a stream.
+
+    Args:
+        layout (ShardLayout): What is what.
+        damage (Callable): Called as by :func:`tar_members` for what is there twice.
+    """
+
+    def __init__(self, layout: ShardLayout, damage: Callable[[str, str, str], None]) -> None:
+        self.samples: dict[str, dict[str, Sized]] = {}
+        self._layout, self._damage = layout, damage
+        self._others: list[tuple[str, str]] = []
+
+    def add(self, member: TarInfo, value: Sized | None) -> None:
+        """Take in a member: its contents or place."""
+        key, kind = self._layout.key_and_kind(member.name)
+        is_sample = key != member.name
+        found = self.samples.setdefault(key, {}) if is_sample else {}
+        if kind == 'other' or not has_contents(member):
+            self._others.append((key if is_sample else '', member.name))
+        elif kind in found:
+            self._damage('duplicate_member', member.name, '')
+        else:
+            found[kind] = value
+
+    def samples_and_unused(self) -> tuple[dict[str, dict[str, Sized]], list[str]]:
+        """Kinds and values by sample, also of samples that lack a part; names that are of none.
+
+        4.seg.png beside the pair 4 is of none: it is not the image of a sample 4.seg.
+        """
+        pairs = {key for key, found in self.samples.items() if missing_part(found) is None}
+        extra = {key for key in self.samples.keys() - pairs if base_plus_ext(key)[0] in pairs}
+        unused = [name for key, name in self._others if not key or key in pairs | extra]
+        unused += [key for key in extra for _ in self.samples[key]]
+        return {k: found for k, found in self.samples.items() if k not in extra}, sorted(unused)
 
 
 class ShardIndex(NamedTuple):
@@ -141,44 +187,43 @@ def scan_shard(path: str, layout: ShardLayout = ShardLayout()) -> ShardIndex:  #
     """
     name = os.path.basename(path)
     skips: list[Skip] = []
-    samples: dict[str, dict[str, tuple[int, int]]] = {}
+
+    def damage(reason: str, member: str, detail: str = '') -> None:
+        skips.append(Skip(reason, f'{name}/{member}' if member else name, detail))
+
+    members = MemberSorter(layout, damage)
     try:
         with open(path, 'rb') as file:
-            _scan(file, name, layout, samples, skips)
+            _scan(file, members, damage)
     except FileNotFoundError:
         skips.append(Skip('missing_shard', name))
     except OSError as error:
         skips.append(Skip('unreadable_shard', name, str(error)))
     keys, places = [], []
+    samples, unused = members.samples_and_unused()
+    if unused:
+        skips.append(Skip('unused_member', f'{name}/{unused[0]}', 'the first', len(unused)))
     for key, found in samples.items():
-        if problem := missing_part({kind: size for kind, (_, size) in found.items()}):
+        if problem := missing_part(found):
             skips.append(Skip(problem, f'{name}/{key}'))
             continue
         fields = found['caption'] if layout.caption == layout.fields else found.get('fields')
         keys.append(key.encode())
-        places.append((found['image'], found['caption'], fields or _ABSENT))
+        parts = found['image'], found['caption'], fields or _ABSENT
+        places.append([(part.start, len(part)) for part in parts])
     places = np.array(places, dtype=np.int64).reshape(-1, 3, 2)
     if not places.size or places.max() < 2**32:
         places = places.astype(np.uint32)  # half the memory for the usual shard
     return ShardIndex(path, np.array(keys, dtype=np.bytes_), places, skips)
 
 
-def _scan(file: BinaryIO, name: str, layout: ShardLayout, samples: dict, skips: list[Skip]) -> None:
-    """Place and size of each member by sample and kind; damage goes to ``skips``."""
-
-    def damage(reason: str, member: str, detail: str = '') -> None:
-        skips.append(Skip(reason, f'{name}/{member}' if member else name, detail))
-
+def _scan(file: BinaryIO, members: MemberSorter, damage: Callable) -> None:
+    """Take in the places of all members, as ranges of bytes."""
     if file.peek(8).startswith(_COMPRESSED):
         damage('unreadable_shard', '', 'a compressed tar file has no random access; decompress it')
         return
     end = os.fstat(file.fileno()).st_size
     for member, _ in tar_members(file, lambda name: True, damage, with_data=False):
-        key, kind = layout.key_and_kind(member.name)
-        if kind is None or member.offset_data + member.size > end:
-            continue
-        found = samples.setdefault(key, {})
-        if kind in found:
-            damage('duplicate_member', member.name)
-        else:
-            found[kind] = (member.offset_data, member.size)
+        place = range(member.offset_data, member.offset_data + member.size)
+        if place.stop <= end:
+            members.add(member, place)

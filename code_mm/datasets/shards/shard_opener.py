@@ -8,6 +8,7 @@ import os
 import select
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from importlib import import_module
 
@@ -20,6 +21,9 @@ _BUFFER = 2**16  # bytes
 # A compressed shard that grows beyond both is no shard: images and captions do not shrink so far.
 _MOST_UNPACKED = 2**24  # bytes
 _MOST_GROWTH = 100
+# What comes through a pipe or from the net: bytes, and bytes per second of waiting.
+_MOST_BYTES = 2**36
+_LEAST_SPEED = 2**12
 _DECOMPRESSORS = {b'\x1f\x8b': gzip.open, b'BZh': bz2.open, b'\xfd7zXZ': lzma.open}
 
 
@@ -33,7 +37,8 @@ def open_shard(shard: str, timeout: float | None = None) -> io.BufferedReader:
     Args:
         shard (str): Path or URL.
         timeout (float, optional): Seconds without a byte after which a pipe or download is given
-            up. fsspec has limits of its own.
+            up; so is one of less than 4 kB per second more, and of more than 64 GiB. fsspec has
+            limits of its own.
 
     Raises:
         OSError: The shard is not there or cannot be read.
@@ -90,12 +95,21 @@ def _timed_pipe(pipe: Pipe, timeout: float | None) -> io.BufferedReader:
     """A pipe of webdataset, which would wait for ever, with a limit to the time without a byte."""
     descriptor, poll = pipe.stream.fileno(), select.poll()
     poll.register(descriptor, select.POLLIN)
+    waited = received = 0
 
     def read(size: int) -> bytes:
+        nonlocal waited, received
+        start = time.monotonic()
         if not poll.poll(None if timeout is None else 1000 * timeout):
             raise TimeoutError(f'no data for {timeout:g} s')
+        waited += time.monotonic() - start
+        if timeout is not None and waited > timeout + received / _LEAST_SPEED:
+            raise TimeoutError(f'only {received} bytes in {waited:.0f} s')
+        if received > _MOST_BYTES:
+            raise OSError(f'more than {_MOST_BYTES} bytes: no shard')
         # past the stream's buffer, which poll does not know
         if data := os.read(descriptor, min(size, _CHUNK)):
+            received += len(data)
             return data
         try:
             pipe.proc.wait(timeout)

@@ -36,37 +36,38 @@ def expand_shard_paths(shards: str | Sequence[str], root: str = '') -> list[str]
         shards (str or Sequence[str]): One or more of: path, brace range
             (``{00000..01242}.tar``), glob (``a/*.tar``), folder (its ``*.tar``), URL, also with a
             brace range (``https://host/{000..331}.tar``, ``pipe:aws s3 cp s3://b/0.tar -``).
-        root (str): Folder or URL before relative ones.
+        root (str): Folder or URL before relative ones; a name, whose ``[ ] { , }`` are no pattern.
     """
     patterns = [shards] if isinstance(shards, str) else list(shards)
     if not patterns:
         raise ValueError('expected at least one shard, but got an empty list')
     found: list[str] = []
     for pattern in patterns:
-        if not is_url(pattern) and is_url(root):
-            pattern = f'{root.rstrip("/")}/{pattern}'
-        if not is_url(pattern):
+        before = f'{root.rstrip("/")}/' if is_url(root) and not is_url(pattern) else ''
+        if not before and not is_url(pattern):
             found += _expand_path(pattern, root)
             continue
         try:
-            found += braceexpand(pattern)
+            found += [before + name for name in braceexpand(pattern)]
         except UnbalancedBracesError:  # a brace of the shell in a pipe: command
-            found.append(pattern)
+            found.append(before + pattern)
     return list(dict.fromkeys(found))
 
 
 def _expand_path(pattern: str, root: str) -> list[str]:
-    full = os.path.expanduser(os.path.join(root, pattern))
+    root, pattern = os.path.expanduser(root), os.path.expanduser(pattern)
+    full = os.path.join(root, pattern)
     # the first: also a name that happens to hold braces or brackets
-    names = [full] if os.path.exists(full) else braceexpand(full)
+    names = [pattern] if os.path.exists(full) else braceexpand(pattern)
     paths: list[str] = []
     for name in names:
-        if os.path.isdir(name):
-            paths += sorted(glob.glob(os.path.join(glob.escape(name), '*.tar')))
-        elif glob.has_magic(name) and not os.path.exists(name):
-            paths += sorted(glob.glob(name))
+        path = os.path.join(root, name)
+        if os.path.isdir(path):
+            paths += sorted(glob.glob(os.path.join(glob.escape(path), '*.tar')))
+        elif glob.has_magic(name) and not os.path.exists(path):
+            paths += sorted(glob.glob(os.path.join(glob.escape(root), name)))
         else:
-            paths.append(name)
+            paths.append(path)
     if not any(os.path.isfile(path) for path in paths):
         raise ValueError(
             f'expected shards {pattern!r} to name tar files, but none of '

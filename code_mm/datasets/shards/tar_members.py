@@ -9,7 +9,10 @@ from typing import BinaryIO
 BLOCK = 512  # bytes; headers start at multiples, and two blocks of zeros end a tar file
 MAX_MEMBER = 2**28  # bytes; a larger member is part of no pair and would fill the memory
 _MAX_SIZE = 2**40  # bytes that a header may claim
-_MAX_NAME = 2**20  # bytes of a long name or of further fields, which tarfile reads at once
+_MAX_FIELDS = 2**14  # bytes of further fields; tarfile's time grows with their square
+_MAX_NAME = 2**10  # characters; an index keeps as many for every sample of the shard
+_MAX_EXTENSIONS = 8  # headers that extend one member's, for each of which tarfile calls itself
+_MAX_JUNK = MAX_MEMBER // BLOCK  # blocks in a row that belong to no member; a stream may be endless
 _LONG_TYPES = (
     tarfile.XHDTYPE,
     tarfile.XGLTYPE,
@@ -27,13 +30,20 @@ class BoundedHeader(tarfile.TarInfo):
     """
 
     zeros = invalid = 0  # blocks of zeros, and of anything else, since the last member
+    extensions = 0  # headers with further fields in a row
 
     @classmethod
     def frombuf(cls, buf, encoding, errors):
         """Parse a block; raises ``tarfile.HeaderError`` where it is no header."""
+        if cls.zeros + cls.invalid > _MAX_JUNK:
+            raise tarfile.StreamError(f'more than {_MAX_JUNK} blocks that belong to no member')
         try:
             header = super().frombuf(buf, encoding, errors)
-            limit = _MAX_NAME if header.type in _LONG_TYPES else _MAX_SIZE
+            is_extension = header.type in _LONG_TYPES
+            cls.extensions = cls.extensions + 1 if is_extension else 0
+            limit = _MAX_FIELDS if is_extension else _MAX_SIZE
+            if cls.extensions > _MAX_EXTENSIONS:
+                raise tarfile.InvalidHeaderError('too many headers of one member')
             if not 0 <= header.size <= limit:
                 raise tarfile.InvalidHeaderError(f'a size of {header.size} bytes')
         except tarfile.EOFHeaderError:
@@ -43,6 +53,13 @@ class BoundedHeader(tarfile.TarInfo):
             cls.invalid += 1
             raise
         return header
+
+    def _proc_member(self, tarfile_):
+        try:
+            return super()._proc_member(tarfile_)
+        except tarfile.InvalidHeaderError:  # fields without a length, which nobody else counts
+            type(self).invalid += 1
+            raise
 
     @property
     def is_sound(self) -> bool:
@@ -55,8 +72,8 @@ def tar_members(
     wanted: Callable[[str], bool],
     damage: Callable[[str, str, str], None],
     with_data: bool = True,
-) -> Iterator[tuple[BoundedHeader, bytes]]:
-    """Yield the file members that are wanted, with their contents.
+) -> Iterator[tuple[BoundedHeader, bytes | None]]:
+    """Yield all members but folders, with the contents of the files that are wanted.
 
     Unlike ``tarfile`` (and so webdataset), which end in silence at the first bad header,
     damage is reported and costs what it hit: members before a cut, and before and after
@@ -64,7 +81,7 @@ def tar_members(
 
     Args:
         file (BinaryIO): With ``read``, ``tell``, ``peek`` and ``seek`` ahead; OSError passes.
-        wanted (Callable): Which members, by name.
+        wanted (Callable): Whose contents, by name; of others they are None.
         damage (Callable): Called with a reason (as in ``UNUSABLE_REASONS``), the last member
             before it, and details.
         with_data (bool): False: contents are empty, and a member may end behind the file.
@@ -83,11 +100,12 @@ def tar_members(
         while (member := _next(tar)) is not None:
             if header.invalid:
                 damage('corrupt_header', last, f'before byte {member.offset}')
-            header.zeros, header.invalid, last = 0, 0, member.name
-            if not member.isfile() or member.issparse() or not wanted(member.name):
-                continue  # of a link, device or sparse file the next bytes are not the content
-            if member.size > MAX_MEMBER:
-                damage('other', last, f'a member of {member.size} bytes')
+            header.zeros, header.invalid, last = 0, 0, member.name[:_MAX_NAME]
+            if excess := _excess(member):
+                damage('other', last, excess)
+            elif not has_contents(member) or not wanted(member.name):
+                if not member.isdir():
+                    yield member, None
             elif not with_data:
                 yield member, b''
             else:
@@ -103,6 +121,18 @@ def tar_members(
         damage('unreadable_shard', last, str(error))
 
 
+def has_contents(member: tarfile.TarInfo) -> bool:
+    """Whether the next bytes are a file's: not a link's, a device's or a sparse file's."""
+    return member.isfile() and not member.issparse()
+
+
+def _excess(member: tarfile.TarInfo) -> str | None:
+    """What of a member would fill the memory."""
+    if len(member.name) > _MAX_NAME:
+        return f'a name of {len(member.name)} characters'
+    return f'a member of {member.size} bytes' if member.size > MAX_MEMBER else None
+
+
 def _next(tar: tarfile.TarFile) -> BoundedHeader | None:
     """The next header that can be read, or None at the end."""
     tar.members.clear()  # tarfile keeps them all, which a million members would feel
@@ -112,9 +142,9 @@ def _next(tar: tarfile.TarFile) -> BoundedHeader | None:
             if member is None or member.is_sound:
                 return member
             tar.offset = member.offset_data  # what its size says is no place to go on at
-        except tarfile.ReadError:
-            start = max(tar.offset + BLOCK, tar.fileobj.tell())
-            tar.offset = -(-start // BLOCK) * BLOCK
+        except (tarfile.ReadError, LookupError, ValueError):  # the last two of sparse files' maps
+            # behind the member, where that is known, or behind what was read of it
+            tar.offset = -(-max(tar.offset, tar.fileobj.tell()) // BLOCK) * BLOCK
             tar.fileobj.seek(tar.offset)
             if not tar.fileobj.peek(1):
                 return None

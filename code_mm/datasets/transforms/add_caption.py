@@ -8,6 +8,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.dataset import Compose
 
 from code_mm.datasets.captions.caption_list import read_list
+from code_mm.datasets.captions.sample import draw_caption
 from code_mm.datasets.sample_ledger import SampleLedger
 from code_mm.registry import TRANSFORMS
 from code_mm.structures.unusable_sample import UnusableSample
@@ -70,7 +71,7 @@ class AddCaption(BaseTransform):
                 self._check_paths(results['img_path'])
             return results
         self._num_without = None  # the paths are right
-        fields = captions[np.random.randint(len(captions))]
+        fields = draw_caption(captions[np.random.randint(len(captions))])
         try:
             captioned = self.transforms({**results, **fields})
         except UnusableSample as problem:

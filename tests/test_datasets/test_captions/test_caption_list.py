@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 
 from code_mm.datasets.captions import CaptionListDataset
@@ -12,6 +13,9 @@ CONTENT = {
     'list.json': json.dumps(ROWS),
     'list.jsonl': '\n'.join([*map(json.dumps, ROWS), '', '']),
     'list.csv': '\ufeffcaption,image\n"a dog, ""Rex"", and a cat",a/1.jpg\ncafé,/abs/2.jpg\n',
+    'LIST.CSV': '# mine\r\nimage,caption,\r\na/1.jpg,"a dog, ""Rex"", and a cat",\r\n'
+    '# a comment\r\n/abs/2.jpg,café\r\n',
+    'commas.jsonl': '# rows\n' + ',\n'.join(map(json.dumps, ROWS)),
     'list.tsv': 'image\tcaption\na/1.jpg\ta dog, "Rex", and a cat\n/abs/2.jpg\tcafé\n',
 }
 
@@ -34,9 +38,22 @@ def test_all_kinds_hold_the_same_rows(read, tmp_path, name):
     assert [sample['caption'] for sample in found] == [row['caption'] for row in ROWS]
     paths = [f'{tmp_path}/images/a/1.jpg', '/abs/2.jpg']
     assert [sample['img_path'] for sample in found] == paths
-    header = name.endswith('sv')
-    assert [s['sample_key'] for s in found] == [f'{name}:{i + header}' for i in (1, 2)]
+    lines = dict.fromkeys(('list.csv', 'list.tsv', 'commas.jsonl'), (2, 3)) | {'LIST.CSV': (3, 5)}
+    assert [s['sample_key'] for s in found] == [f'{name}:{i}' for i in lines.get(name, (1, 2))]
     assert dataset.skipped == {}
+
+
+def test_one_of_several_captions_is_drawn_at_each_visit(read):
+    rows = [dict(image='a.jpg', caption=['a dog', '', 'a cat']), dict(image='b.jpg', caption=[])]
+    dataset = read('x.json', json.dumps(rows))
+
+    def visits():
+        np.random.seed(0)
+        return [dataset[0]['caption'] for _ in range(40)]
+
+    first = visits()
+    assert set(first) == {'a dog', 'a cat'} and first == visits()
+    assert dataset.skipped_keys == {'empty_caption': ['x.json:2']}
 
 
 def test_own_columns_and_no_header(read):

@@ -1,6 +1,8 @@
 import json
 import pickle
+from itertools import islice
 
+import numpy as np
 import pytest
 
 from code_mm.datasets.captions import CaptionShardsDataset, CaptionStreamDataset
@@ -53,6 +55,8 @@ def test_nouns_and_caption_of_the_json_member(fields_shard):
     [
         (b'{"nouns": [', b'a dog', None, 'bad_fields'),
         (b'[1]', b'a dog', None, 'bad_fields'),
+        (b'[' * 100_000, b'a dog', None, 'bad_fields'),
+        (dict(alt=['a dog', 3]), b'', 'alt', 'missing_caption'),
         (dict(nouns=[1]), b'a dog', None, 'bad_fields'),
         ({}, b' \n', None, 'empty_caption'),
         ({}, b'a dog ' * 20_000, None, 'bad_caption'),
@@ -72,9 +76,20 @@ def test_bad_text_is_left_out_at_random_and_in_a_stream(
     assert stream.skipped == {reason: 1}
 
 
+def test_lines_of_a_text_and_a_json_list_are_captions_of_which_one_is_drawn(fields_shard):
+    path = fields_shard(dict(alt=['a dog', 'a cat']), b'a dog\r\n\r\n a cat \n')
+    np.random.seed(0)
+    for keys in ({}, dict(caption_field='alt')):
+        shards = CaptionShardsDataset(path, **keys)
+        stream = CaptionStreamDataset(dict(shards=path, **keys), [], shuffle_buffer=0)
+        drawn = [shards[0]['caption'] for _ in range(20)]
+        assert set(drawn) == {s['caption'] for s in islice(stream, 20)} == {'a dog', 'a cat'}
+
+
 def test_captions_that_are_no_utf8_or_begin_with_a_mark(fields_shard):
     path = fields_shard({}, ' café 🐱\n'.encode('utf-8-sig'))
     assert CaptionShardsDataset(path)[0]['caption'] == 'café 🐱'
+    assert CaptionShardsDataset(fields_shard({}, 'é'.encode('utf-16')))[0]['caption'] == 'é'
     path = fields_shard({}, 'café'.encode('latin-1'))
     assert CaptionShardsDataset(path)[0]['caption'] == 'caf\ufffd'
 

@@ -157,10 +157,20 @@ def test_other_names_of_keys_and_fields(write_tar):
 
 def test_bad_samples_are_counted_and_named(write_tar, log):
     members = {'a.jpg': b'image', 'a.txt': b'a dog', 'b.txt': b'no image'}
+    members |= {'d.1.jpg': b'', 'd.1.txt': b'a sea', 'd.2.jpg': b'image', 'd.2.txt': b'a sea'}
+    members |= {
+        'e.depth.png': b'',
+        'e.jpg': b'image',
+        'e.seg.png': b'',
+        'e.txt': b'a',
+        'f.gif': b'',
+    }
     path = write_tar('x.tar', [*members.items(), ('c.jpg', b'image'), *2 * [('c.txt', b'a cat')]])
     dataset = stream('', path, repeat=False)
-    assert {sample['sample_key'] for sample in dataset} == {'x.tar/a', 'x.tar/c'}
-    assert dataset.skipped == {'missing_image': 1, 'duplicate_member': 1}
+    keys = {f'x.tar/{key}' for key in ('a', 'c', 'd.2', 'e')}
+    assert {sample['sample_key'] for sample in dataset} == keys
+    expected = {'broken_image': 1, 'missing_image': 2, 'duplicate_member': 1, 'unused_member': 2}
+    assert dataset.skipped == CaptionShardsDataset(path).skipped == expected
     for named in ('x.tar/b: missing_image', 'x.tar/c.txt: duplicate_member'):
         assert any(line.endswith(f'left out {named}') for line in log)
 
@@ -186,7 +196,7 @@ def test_too_much_that_is_bad_stops_the_run(root, write_tar):
     path = write_tar('texts.tar', {'1.txt': b'a', '2.txt': b'b'})
     with pytest.raises(RuntimeError, match=r'1000 of 1000 samples were unusable, the last texts\.'):
         take(stream('', path), 1)
-    path = write_tar('none.tar', {'1.bin': b'a'})
+    path = write_tar('none.tar', {'README': b'a'})
     with pytest.raises(RuntimeError, match='no image or caption in a whole pass over 1 shards'):
         take(stream('', path), 1)
     with pytest.raises(RuntimeError, match='of 20 shards were unusable'):

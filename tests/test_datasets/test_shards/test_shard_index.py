@@ -30,9 +30,14 @@ def test_index_points_at_the_members(write_tar):
         '3.txt': b'caption three',  # no neighbour of its image
         'v1.2/3.jpg': b'e',  # another folder, another sample; its dot is no extension
         'v1.2/3.txt': b'f',
-        '.hidden.jpg': b'h',
-        'README': b'i',
-        '4.seg.png': b'j',  # not an image extension
+        'a0.b.jpg': b'g',  # a key with a dot
+        'a0.b.txt': b'h',
+        '.hidden.jpg': b'i',
+        'README': b'j',
+        '3.cls': b'k',
+        '3.seg.png': b'l',  # of 3, and no image of a sample 3.seg
+        '4.gif': b'm',  # a pair in other words
+        '4.caption': b'n',
     }
     path = write_tar('00007.tar', members)
     index = scan_shard(path)
@@ -41,10 +46,16 @@ def test_index_points_at_the_members(write_tar):
         '2': (b'image two', b'caption two', b''),
         '3': (b'image three', b'caption three', b''),
         'v1.2/3': (b'e', b'f', b''),
+        'a0.b': (b'g', b'h', b''),
     }
-    assert (index.skips, index.places.dtype) == ([], np.uint32)
-    index = scan_shard(path, ShardLayout(image=('seg.png', 'jpg'), caption='json'))
-    assert contents(path, index) == {'1': (b'image one', b'{}', b'{}')}
+    # every member is used, or left out with a reason and a count
+    assert index.skips == [
+        ('unused_member', '00007.tar/.hidden.jpg', 'the first', 4),
+        ('missing_image', '00007.tar/4', '', 1),
+    ]
+    assert index.places.dtype == np.uint32
+    index = scan_shard(path, ShardLayout(image=('seg.png', 'gif'), caption='caption'))
+    assert contents(path, index) == {'4': (b'm', b'n', b'')}
 
 
 def test_what_is_left_out_is_named_with_its_reason(write_tar):
@@ -75,7 +86,7 @@ def test_what_is_no_shard(tmp_path):
     (skip,) = index.skips
     assert skip[:2] == ('unreadable_shard', 'x.tar') and 'decompress it' in skip.detail
     absent = str(tmp_path / 'absent.tar')
-    assert load_or_scan(absent, LAYOUT, None).skips == [('missing_shard', 'absent.tar', '')]
+    assert load_or_scan(absent, LAYOUT, None).skips == [('missing_shard', 'absent.tar', '', 1)]
 
 
 @pytest.fixture

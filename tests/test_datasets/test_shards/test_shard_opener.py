@@ -79,7 +79,7 @@ def test_a_broken_download_is_no_end(path, web_server):
             file.read(10**8)
 
 
-def test_a_command_without_output_is_given_up_and_stopped(path):
+def test_a_command_without_output_or_end_is_given_up_and_stopped(path, monkeypatch):
     start = time.monotonic()
     with pytest.raises(TimeoutError, match=r'no data for 0\.3 s'):
         open_shard('pipe:sleep 600', timeout=0.3)
@@ -87,6 +87,14 @@ def test_a_command_without_output_is_given_up_and_stopped(path):
         assert file.read(50_000) == CONTENT[:50_000]
         with pytest.raises(TimeoutError, match='no data'):
             file.read(1)
+    with (
+        open_shard('pipe:while echo; do sleep 0.01; done', timeout=0.3) as file,
+        pytest.raises(TimeoutError, match=r'only \d+ bytes in'),
+    ):
+        file.read(10**6)
+    monkeypatch.setattr(shard_opener, '_MOST_BYTES', 2**20)
+    with open_shard('pipe:yes') as file, pytest.raises(OSError, match='bytes: no shard'):
+        file.read(2**24)
     with open_shard('pipe:yes; sleep 600') as file:
         assert file.read(4) == b'y\ny\n'
     assert time.monotonic() - start < 300

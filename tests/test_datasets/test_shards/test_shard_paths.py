@@ -44,6 +44,14 @@ def test_urls_keep_their_order_and_need_not_exist(shards, root, expected):
     assert expand_shard_paths(shards, root) == expected
 
 
+def test_a_root_is_a_name(folder):
+    root = str((folder / 'a').rename(folder / 'x[0]{a,b}'))
+    for pattern in ('*.tar', '0000{0..1}.tar', ''):
+        found = expand_shard_paths(pattern, root)
+        assert found == [f'{root}/00000.tar', f'{root}/00001.tar']
+    assert expand_shard_paths('{0..1}.tar', 's3://{b}') == ['s3://{b}/0.tar', 's3://{b}/1.tar']
+
+
 def test_a_pattern_without_a_file_is_named(folder):
     for pattern in ('c/*.tar', 'a/{7..9}.tar', 'nothing.tar', 'empty'):
         with pytest.raises(ValueError, match=re.escape(f'expected shards {pattern!r}')):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hostile_shards import header
 
+from code_mm.datasets.shards import tar_members as tar_members_module
 from code_mm.datasets.shards.shard_opener import forward_file
 from code_mm.datasets.shards.tar_members import tar_members
 
@@ -29,7 +30,8 @@ def read(request):
         notes, whole = [], Path(path).read_bytes()
         with dribble(path) if request.param == 'pipe' else open(path, 'rb') as file:
             with_data = request.param != 'headers'
-            found = list(tar_members(file, wanted, lambda *note: notes.append(note), with_data))
+            found = tar_members(file, wanted, lambda *note: notes.append(note), with_data)
+            found = [(member, data) for member, data in found if data is not None]
         if not with_data:  # what lies where the index points
             ends = [(m, m.offset_data + m.size) for m, _ in found]
             found = [(m, whole[m.offset_data : end]) for m, end in ends if end <= len(whole)]
@@ -116,6 +118,20 @@ def test_a_member_that_claims_to_be_huge_is_not_read(read, tmp_path):
     found, reasons, notes = read(path)
     assert (found, reasons[0]) == ({}, 'other')
     assert f'{2**40} bytes' in notes[0][2]
+
+
+def test_a_sparse_header_at_a_cut_end_and_endless_junk(read, shard, monkeypatch):
+    sparse = bytearray(header('b.jpg', 512, tarfile.GNUTYPE_SPARSE))
+    sparse[482] = 1  # its map goes on in the next block
+    sparse[148:156] = b'%06o\0 ' % (sum(sparse) - sum(sparse[148:156]) + 8 * 32)
+    whole = Path(shard).read_bytes()[: 30 * BLOCK]
+    Path(shard).write_bytes(whole + sparse)
+    assert read(shard)[:2] == (expected(range(10)), ['truncated_shard'])
+    monkeypatch.setattr(tar_members_module, '_MAX_JUNK', 50)
+    Path(shard).write_bytes(whole + b'\xff' * BLOCK * 100)
+    found, reasons, notes = read(shard)
+    assert (found, reasons) == (expected(range(10)), ['unreadable_shard'])
+    assert 'more than 50 blocks that belong to no member' in notes[0][2]
 
 
 def test_names_that_are_no_utf8_can_be_printed(read, write_tar):

@@ -1,3 +1,4 @@
+import os
 import warnings
 
 import cv2
@@ -55,12 +56,20 @@ png = encoded(Image.effect_noise((200, 200), 50), 'PNG')
         jpeg[:-2],
         png[: len(png) // 2],
         b'\xff\xd8' + b'junk' * 30 + b'\xff\xd9',
+        b'DDS |' + bytes(7) + 2 * b'\x08\0\0\0' + b'\xff' * 150,
+        png[:33] + b'\x7f\xff\xff\xffIDAT' + bytes(100),  # 2 GB, it says
+        encoded(picture(), 'AVIF').replace(b'infe', b'xnfe'),
     ],
 )
 @pytest.mark.parametrize('backend', ['cv2', 'pillow'])
 def test_broken_images(data, backend):
     with pytest.raises(UnusableSample, match='broken_image'):
         load(data, imdecode_backend=backend)
+
+
+def test_a_wrong_backend_is_no_fault_of_the_images():
+    with pytest.raises(ValueError, match=r"imdecode_backend='cv' decodes no JPEG.*'cv2'"):
+        LoadCaptionImage(imdecode_backend='cv')
 
 
 def test_small_images():
@@ -79,11 +88,12 @@ def test_small_images():
     ],
 )
 def test_claims_of_many_pixels_are_refused_before_decoding(monkeypatch, data, detail):
+    transform = LoadCaptionImage()
     monkeypatch.delattr('mmcv.imfrombytes')
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         with pytest.raises(UnusableSample, match=f'large_image .*{detail}'):
-            load(data)
+            transform(dict(img_bytes=data))
 
 
 def test_the_limit_of_pixels_is_a_key(monkeypatch):
@@ -99,8 +109,10 @@ def test_files(tmp_path):
     picture().save(tmp_path / 'a.png')
     results = LoadCaptionImage()(dict(img_path=str(tmp_path / 'a.png')))
     assert results['img'][0, 0].tolist() == list(COLOUR[::-1])
-    for name in ('absent.png', ''):  # the second is a folder
+    os.mkfifo(tmp_path / 'fifo')
+    names = ['absent.png', '', 'fifo', '/dev/zero', 'a\0b', 'a\ud800', 'a://b://c', 'file://a.png']
+    for name in [*(str(tmp_path / name) for name in names), 'http://127.0.0.1/a', 's3://b/a']:
         with pytest.raises(UnusableSample, match='missing_image'):
-            LoadCaptionImage()(dict(img_path=str(tmp_path / name)))
+            LoadCaptionImage()(dict(img_path=name))
     with pytest.raises(KeyError, match='expected img_bytes or img_path'):
         LoadCaptionImage()(dict(caption='a dog'))
