@@ -17,6 +17,7 @@ from packaging.version import Version
 from code_mm.weights.files import URL, read_for_mmengine, require_file
 
 from .config_check import check_config
+from .config_parts import check_custom_keys, check_parts
 from .hooks import CheckpointFitHook
 
 # Launcher -> its variables for PyTorch's RANK, WORLD_SIZE and LOCAL_RANK.
@@ -47,6 +48,7 @@ def prepare_every_run() -> None:
 def _check_and_setup_env(runner: Runner, env_cfg: dict) -> None:
     cfg = runner.cfg
     check_config(cfg)
+    check_parts(cfg)
     load_from = cfg.get('load_from')
     if load_from and not URL.match(load_from):
         require_file(load_from)  # before minutes are spent on building the run
@@ -63,6 +65,7 @@ def _check_and_setup_env(runner: Runner, env_cfg: dict) -> None:
 
 @wraps(_register_hooks)
 def _register_hooks_and_ours(runner: Runner, default_hooks=None, custom_hooks=None) -> None:
+    check_custom_keys(runner.cfg, runner.model)
     _register_hooks(runner, default_hooks, custom_hooks)
     runner.register_hook(CheckpointFitHook())
 
