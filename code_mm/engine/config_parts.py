@@ -23,8 +23,8 @@ from torch.utils.data import DataLoader
 # or the tools read.
 KEYS = {
     *(set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}),
-    *('compile', 'custom_imports', 'find_unused_parameters', 'model_wrapper_cfg', 'runner_type'),
-    *('sync_bn', 'tta_model', 'tta_pipeline', 'vis_backends'),
+    *('compile', 'custom_imports', 'find_unused_parameters', 'model_wrapper_cfg', 'protocol'),
+    *('runner_type', 'sync_bn', 'tta_model', 'tta_pipeline', 'vis_backends'),
 }
 # Taken out of a dict before its part is built, by mmengine or by mmcv's functions for layers.
 _TAKEN_BEFORE = {

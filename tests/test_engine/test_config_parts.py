@@ -92,6 +92,10 @@ def test_variables_that_are_used_up_are_not_set(tmp_path):
     used = f"_base_ = '{base}'\nmax_iters = 5\ntrain_cfg = dict(max_iters=max_iters)\n"
     (tmp_path / 'own.py').write_text(used)
     check_config(read_config(tmp_path / 'own.py'))
+    whole = load('code_cc12m.py')
+    whole.train_cfg.max_iters = 5
+    whole.dump(tmp_path / 'dumped.py')
+    check_config(read_config(tmp_path / 'dumped.py'))
 
 
 def test_a_config_that_is_no_python_is_named_with_its_line(tmp_path):
