@@ -38,11 +38,11 @@ def load_config(args: argparse.Namespace) -> Config:
     """Read the config and merge the options; the Runner will check the keys."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
 
-    from code_mm.engine.config_check import check_options
+    from code_mm.engine.config_check import check_options, read_config
 
     if not Path(args.config).is_file():
         raise FileNotFoundError(f'expected a config file, but {args.config!r} does not exist')
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config)
     check_options(cfg, args.cfg_options)
     cfg.merge_from_dict(args.cfg_options or {})
     cfg.launcher = args.launcher

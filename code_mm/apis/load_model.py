@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.device import get_device
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
+from code_mm.engine.config_check import read_config
 from code_mm.models.segmentors import ZeroShotSegmentor
 from code_mm.registry import MODELS
 from code_mm.weights.files import require_file
@@ -25,7 +28,7 @@ def load_config(model: str | Path | dict) -> Config | ConfigDict:
                 f'expected a config (.py), but got {str(model)!r}; weights go second: '
                 'CoDeInferencer(config, weights)'
             )
-        model = Config.fromfile(model)
+        model = read_config(model)
     cfg = model if isinstance(model, (Config, ConfigDict)) else ConfigDict(model)
     if not cfg.get('model'):
         raise ValueError('expected a model in the config, but got none: a part of configs only?')
@@ -44,6 +47,12 @@ def load_zero_shot_model(
         TypeError: The model takes no class names.
         ValueError: The weights do not fit, or there are none.
     """
+    try:
+        torch.zeros((), device=device)
+    except (RuntimeError, AssertionError) as error:  # torch's, by the kind of device
+        raise ValueError(
+            f'expected a device of this machine ({get_device()}), but got {device!r}: {error}'
+        ) from error
     if weights is not None:
         require_file(weights)
     elif not any(pretrained_files(cfg.model)):

@@ -1,19 +1,14 @@
 """Misspelt top-level keys of a config, which MMEngine would ignore in silence."""
 
+import ast
 import difflib
-import inspect
-from collections.abc import Collection
+from collections.abc import Iterator
+from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 
-# The top-level keys with a meaning: parameters of the Runner, and what it takes from ``cfg`` itself
-# or the tools read.
-KEYS = {
-    *(set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}),
-    *('compile', 'custom_imports', 'find_unused_parameters', 'model_wrapper_cfg', 'runner_type'),
-    *('sync_bn', 'tta_model', 'tta_pipeline', 'vis_backends'),
-}
+from .config_parts import KEYS, check_keys, dicts
+
 # Names that configs give to values of their own and that resemble a key.
 HELPER_NAMES = {'train_pipeline', 'val_pipeline', 'test_pipeline'}
 ENV_KEYS = {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'}
@@ -24,6 +19,18 @@ TEXT_KEYS = {
 # difflib's ratio: one wrong, missing or swapped letter in a key of 9 letters scores .88 or more.
 # No top-level name in MMSegmentation's own 700 configs comes near it, but for HELPER_NAMES.
 SIMILARITY = 0.85
+
+
+def read_config(path: str | Path) -> Config:
+    """``Config.fromfile``, with a mistake of Python's grammar named as one."""
+    try:
+        return Config.fromfile(path)
+    except SyntaxError as error:
+        where = error.filename if error.filename not in (None, '<unknown>') else path
+        raise ValueError(
+            f'expected a config in Python, but line {error.lineno} of {where}, or of one of its '
+            f'bases, is none: {error.msg} ({(error.text or "").strip()})'
+        ) from error
 
 
 def check_config(cfg: Config) -> None:
@@ -44,7 +51,9 @@ def check_config(cfg: Config) -> None:
                 f'did you mean {nearest[0]!r}? (If {name!r} is a variable of your own, give it a '
                 f'name that is not nearly a key.)'
             )
-    _require_known('env_cfg', cfg.get('env_cfg') or {}, ENV_KEYS)
+    for name in _unread_variables(cfg):
+        _refuse_variable(name, cfg[name], cfg)
+    check_keys('env_cfg', cfg.get('env_cfg') or {}, ENV_KEYS)
 
 
 def check_options(cfg: Config, options: dict | None) -> None:
@@ -53,13 +62,34 @@ def check_options(cfg: Config, options: dict | None) -> None:
     Raises:
         ValueError: Names the nearest valid key.
     """
-    _require_known('--cfg-options', options or {}, KEYS | cfg.keys())
+    check_keys('--cfg-options', options or {}, KEYS | cfg.keys())
+    for name in (options or {}).keys() - KEYS:
+        _refuse_variable(name, options[name], cfg)
 
 
-def _require_known(where: str, given: Collection[str], valid: set[str]) -> None:
-    for name in given:
-        first = name.split('.')[0]
-        if first not in valid:
-            nearest = difflib.get_close_matches(first, valid, n=1, cutoff=0.6)
-            advice = f'did you mean {nearest[0]!r}?' if nearest else f'valid: {sorted(valid)}'
-            raise ValueError(f'expected a known key in {where}, but got {name!r}; {advice}')
+def _refuse_variable(name: str, value, cfg: Config) -> None:
+    """Raise a ValueError for a variable that was used up while the bases were read."""
+    places = {place: keys[name] for place, keys in dicts(cfg._cfg_dict) if place and name in keys}
+    if places and value not in places.values():
+        raise ValueError(
+            f'expected a key that the Runner reads, but got {name!r}: a variable of the config, '
+            f'which nothing reads any more; did you mean {next(iter(places))}.{name}?'
+        )
+
+
+def _unread_variables(cfg: Config) -> Iterator[str]:
+    """Names of the numbers and texts that a config sets beside its bases and does not use."""
+    if not (cfg.filename and cfg.filename.endswith('.py') and Path(cfg.filename).is_file()):
+        return
+    tree = ast.parse(Path(cfg.filename).read_text(encoding='utf-8'))
+    set_here = [node.targets[0].id for node in tree.body if _is_assignment(node)]
+    if '_base_' not in set_here:
+        return  # as MMEngine dumps a whole config, with variables that nothing reads
+    used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    for name in set_here:
+        if name not in used | KEYS and isinstance(cfg.get(name), (int, float, str)):
+            yield name
+
+
+def _is_assignment(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)

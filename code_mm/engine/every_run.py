@@ -13,10 +13,12 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.runner import Runner
 from packaging.version import Version
+from torch import nn
 
 from code_mm.weights.files import URL, read_for_mmengine, require_file
 
 from .config_check import check_config
+from .config_parts import check_custom_keys, check_parts
 from .hooks import CheckpointFitHook
 
 # Launcher -> its variables for PyTorch's RANK, WORLD_SIZE and LOCAL_RANK.
@@ -27,7 +29,12 @@ RANK_VARIABLES = {
 }
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
 
-_setup_env, _register_hooks = Runner.setup_env, Runner.register_hooks  # MMEngine's
+# MMEngine's
+_setup_env, _register_hooks, _wrap_model = (
+    Runner.setup_env,
+    Runner.register_hooks,
+    Runner.wrap_model,
+)
 
 
 def prepare_every_run() -> None:
@@ -36,17 +43,19 @@ def prepare_every_run() -> None:
     A run follows from its config: with MMEngine's or MMSegmentation's scripts as with ours, its
     keys and files are checked, checkpoints are read as data only and must fit, and several
     processes work without a GPU. No hook comes before MMEngine starts processes and wraps the
-    model, so that two of the Runner's methods are extended instead.
+    model, so that three of the Runner's methods are extended instead.
     """
     read_for_mmengine()
     Runner.setup_env = _check_and_setup_env
     Runner.register_hooks = _register_hooks_and_ours
+    Runner.wrap_model = _wrap_model_that_learns
 
 
 @wraps(_setup_env)
 def _check_and_setup_env(runner: Runner, env_cfg: dict) -> None:
     cfg = runner.cfg
     check_config(cfg)
+    check_parts(cfg)
     load_from = cfg.get('load_from')
     if load_from and not URL.match(load_from):
         require_file(load_from)  # before minutes are spent on building the run
@@ -63,8 +72,17 @@ def _check_and_setup_env(runner: Runner, env_cfg: dict) -> None:
 
 @wraps(_register_hooks)
 def _register_hooks_and_ours(runner: Runner, default_hooks=None, custom_hooks=None) -> None:
+    check_custom_keys(runner.cfg, runner.model)
     _register_hooks(runner, default_hooks, custom_hooks)
     runner.register_hook(CheckpointFitHook())
+
+
+@wraps(_wrap_model)
+def _wrap_model_that_learns(runner: Runner, model_wrapper_cfg, model: nn.Module) -> nn.Module:
+    """DDP refuses a model without anything to train; there is nothing to synchronise in one."""
+    if any(p.requires_grad for p in model.parameters()):
+        return _wrap_model(runner, model_wrapper_cfg, model)
+    return model.to(get_device())
 
 
 def fuse_where_possible(optim_wrapper: dict) -> dict:

@@ -49,6 +49,8 @@ class CaptionSource:
     ) -> None:
         if weight is not None and weight <= 0:
             raise ValueError(f'expected weight > 0, but got {weight}')
+        if num_samples is not None and num_samples < 1:
+            raise ValueError(f'expected num_samples >= 1, or None, but got {num_samples}')
         named = expand_shard_paths(shards, data_root)
         self.shards = [shard for shard in named if is_url(shard) or os.path.exists(shard)]
         there = set(self.shards)

@@ -29,7 +29,8 @@ def decode_sample(
         caption (bytes): Text member of a shard; ``caption``, a list where there are several.
         fields (bytes | dict, optional): Json member of a shard, or row of a list.
         caption_field (str, optional): Field that is the caption, in place of the text member.
-        nouns_field (str, optional): Field that is ``nouns``, where there is one.
+        nouns_field (str, optional): Field that is ``nouns``; the default, 'nouns', where there is
+            one, any other in every sample.
     """
     found = {}
     if caption_field or (nouns_field and fields):
@@ -38,6 +39,8 @@ def decode_sample(
     captions = _checked_captions(text, is_text=not caption_field)
     results = dict(sample_key=key, shard=source, caption=captions)
     nouns = found.get(nouns_field) if nouns_field else None
+    if nouns is None and nouns_field not in (None, 'nouns'):  # misspelt, or forgotten
+        raise UnusableSample('bad_fields', f'no nouns_field {nouns_field!r} in {list(found)}')
     if nouns is not None:
         if not isinstance(nouns, list) or not all(isinstance(noun, str) for noun in nouns):
             raise UnusableSample('bad_fields', f'expected a list of nouns, got {nouns!r}')

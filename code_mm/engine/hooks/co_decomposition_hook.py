@@ -80,6 +80,9 @@ class CoDecompositionHook(Hook):
             data = model.data_preprocessor(pseudo_collate([pair]), False)
             with torch.no_grad():
                 result = model.decompose(**data)[0]
+            if not result.region_masks.isfinite().all():
+                print_log(f'CoDecompositionHook: pair {i} has masks of NaN', logger='current')
+                continue
             picture = _picture(pair['inputs'], result, tokenizer)
             runner.visualizer.add_image(f'co_decomposition_{i}', picture, step=runner.iter)
 

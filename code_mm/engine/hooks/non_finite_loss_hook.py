@@ -73,7 +73,14 @@ class NonFiniteLossHook(Hook):
                 f'{report}. The parameters are those before it. Look at these samples and at the '
                 'learning rate'
                 + ("; action='skip' goes on without the batch" if self.action == 'stop' else '')
-                + (f'; it was the {self._in_a_row}th in a row' if self._in_a_row > 1 else '')
+                + (
+                    f'; it was the {self._in_a_row}th in a row, which began at iteration '
+                    f'{runner.iter + 2 - self._in_a_row}'
+                    if self._in_a_row > 1
+                    else ''
+                )
+                + '. '
+                + _largest(runner.model)
             )
         _warn(f'{report}. Skipped ({self.num_skipped} so far)')
 
@@ -108,6 +115,13 @@ def _report(iteration: int, bad: dict[str, float], data_batch) -> str:
         '(another process, an earlier accumulated batch, or an overflow in the backward '
         f'pass). Batch of this process: {batch}'
     )
+
+
+def _largest(model) -> str:
+    """The parameter that went furthest, by which a learning rate that is too high is seen."""
+    values = {n: float(p.detach().abs().max()) for n, p in model.named_parameters() if p.numel()}
+    name = max(values, key=lambda name: (math.isnan(values[name]), values[name]))
+    return f'Largest parameter: {values[name]:.3g}, in {name}'
 
 
 def _warn(text: str) -> None:

@@ -24,6 +24,8 @@ class NounContextPrompt(BaseModule):
 
     def __init__(self, text_width: int, num_contexts: int = 16) -> None:
         super().__init__()
+        if num_contexts < 1:
+            raise ValueError(f'expected num_contexts >= 1, but got {num_contexts}')
         self.contexts = nn.Parameter(torch.empty(num_contexts, text_width))
         nn.init.normal_(self.contexts, std=0.02)
 

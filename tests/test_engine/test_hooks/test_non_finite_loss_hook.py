@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -131,3 +132,13 @@ def test_all_processes_drop_the_same_step(run_in_two_processes):
     for weight, dropped in run_in_two_processes(_two_processes):
         assert weight.item() == pytest.approx(1 - 2 * 0.1)
         assert dropped
+
+
+def test_divergence_tells_where_it_began_and_how_far_it_went(tmp_path):
+    hook = NonFiniteLossHook(max_skips=1)
+    runner = SimpleNamespace(model=torch.nn.ModuleDict(dict(a=torch.nn.PReLU(init=3e29))), iter=6)
+    hook.after_train_iter(runner, 6, {}, dict(loss=torch.tensor(torch.nan)))
+    runner.iter = 7
+    told = r'Iteration 8: .*2th in a row.*began at iteration 7.*Largest parameter: 3e\+29, in a\.w'
+    with pytest.raises(FloatingPointError, match=told):
+        hook.after_train_iter(runner, 7, {}, dict(loss=torch.tensor(torch.nan)))

@@ -1,0 +1,26 @@
+"""A model without anything to train is evaluated by several processes as by one."""
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from tiny_configs import load, shrink
+
+
+def evaluate(file):
+    init_default_scope('mmseg')
+    metrics = Runner.from_cfg(Config.fromfile(file)).test()
+    return {key: value for key, value in metrics.items() if 'time' not in key}
+
+
+def test_two_processes_measure_what_one_does(world, tmp_path, run_in_two_processes):
+    cfg = shrink(load('eval/maskclip_vit-b16_ade20k.py'), world.clip)
+    loader = dict(num_workers=0, persistent_workers=False)
+    loader['dataset.data_root'] = str(world.folder / 'ade')  # three images for two processes
+    cfg.merge_from_dict({f'test_dataloader.{key}': value for key, value in loader.items()})
+    cfg.work_dir = str(tmp_path / 'run')
+    cfg.dump(tmp_path / 'one.py')
+    cfg.launcher = 'pytorch'
+    cfg.dump(tmp_path / 'two.py')
+    one = evaluate(tmp_path / 'one.py')
+    assert 'mIoU' in one
+    assert run_in_two_processes(evaluate, str(tmp_path / 'two.py')) == [one, one]
