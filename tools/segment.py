@@ -168,9 +168,9 @@ def join_frames(joined: Path, fps: float, count: int) -> None:
     overlays = joined.with_suffix('')
     with atomic_write(joined, '.mp4') as unfinished:
         mmcv.frames2video(str(overlays), unfinished, rate, 'mp4v', end=count, show_progress=False)
-        # OpenCV says nothing where the disk is full
+        # OpenCV says nothing where the disk is full; atomic_write finds out
         if mmcv.VideoReader(unfinished).frame_cnt != count:
-            raise OSError(f'OpenCV could not write {joined}; the frames are in {overlays}')
+            raise ValueError(f'OpenCV could not write {joined}; the frames are in {overlays}')
 
 
 def print_shares(shares: list, names) -> None:

@@ -1,5 +1,6 @@
 """tools/segment.py as a user runs it, on a tiny model."""
 
+import errno
 import importlib
 import json
 import re
@@ -145,6 +146,22 @@ def test_videos_of_one_name_and_a_shorter_one_over_a_longer(run, tmp_path):
         assert [p.stem for p in sorted((out / kind / 'v').iterdir())] == [
             f'{i:06d}' for i in range(3)
         ]
+
+
+def test_a_full_disk_is_one_sentence_and_the_next_start_goes_on(run, tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    options = ('clip.avi', '--classes', CLASSES, '--out', tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr('code_mm.apis.results.label_image', full)
+        status, said = run('segment', *options)
+    assert status == 2 and 'Traceback' not in said
+    path = tmp_path / 'pred/clip/000000.png'
+    assert f'segment.py: {path}: No space left on device; free some space there' in said
+    assert not list(path.parent.iterdir())
+    (tmp_path / 'settings.json').write_bytes(b'')
+    assert run('segment', *options)[0] == 0 and frames_of(tmp_path / 'vis/clip.mp4') == 3
 
 
 def test_results_of_other_settings_are_not_taken_for_new_ones(run, tmp_path):
