@@ -74,8 +74,10 @@ def read_checkpoint(path: str | Path) -> dict:
     try:
         if path.name.endswith(_INDEX):
             content = _read_parts(path)
+        elif path.suffix == '.safetensors':
+            content = _read_safetensors(path)
         else:
-            content = _read_pickled(path) if _is_pickled(path) else _read_safetensors(path)
+            content = _read_pickled(path)
         if not isinstance(content, dict):
             raise ValueError(
                 f'it holds no tensors by name, but a {type(content).__name__}; {_SAVE_TENSORS}'
@@ -145,21 +147,12 @@ def read_for_mmengine() -> None:
         CheckpointLoader.register_scheme(scheme, ours.get(scheme, _refuse), force=True)
 
 
-def _is_pickled(path: Path) -> bool:
-    """By its content where that is clear, whatever the file is called."""
-    with path.open('rb') as file:
-        start = file.read(9)
-    if start[8:] == b'{':
-        return False
-    return path.suffix != '.safetensors' or start.startswith((b'PK', b'\x80'))
-
-
 def _read_safetensors(path: Path) -> dict:
     with path.open('rb') as file:
         length = int.from_bytes(file.read(8), 'little')
         # the library checks the rest: names, types, offsets without gaps or overlaps
         if not 2 <= length <= min(path.stat().st_size - 8, _LARGEST_TABLE) or file.read(1) != b'{':
-            raise ValueError('it has no header of safetensors, or one of more than 2 MiB')
+            raise EOFError('it has no header of safetensors, or one of more than 2 MiB')
     with safe_open(path, framework='pt') as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return {'state_dict': tensors, 'meta': file.metadata() or {}}
@@ -318,9 +311,9 @@ def _reason(path: Path, error: Exception) -> str:
         if start.startswith(beginning):
             return f'it is {kind}; {cure}'
     text = _short(str(error).strip().split('\n')[0]) or type(error).__name__
-    short = len(start) < 64 and not path.name.endswith(_INDEX)
-    if short and start.decode('latin-1').isprintable():  # what a server answers
-        return f'it is a text, {start.decode("latin-1")!r}; download the file itself'
+    answer = start.decode('latin-1')
+    if len(answer) < 64 and answer.isprintable() and path.suffix != '.json':  # a server's
+        return f'it is a text, {answer!r}; download the file itself'
     return text if type(error) is ValueError else f'{_CUT} ({text})'
 
 

@@ -51,9 +51,6 @@ WRITERS = {
     'script.pt': write_script,
     'state_dict.pth': lambda state, path: torch.save({'state_dict': state, 'epoch': 3}, path),
     'model.pth': lambda state, path: torch.save({'model': OrderedDict(state)}, path),
-    'safetensors.pth': save_file,  # told by their content
-    'pickle.safetensors': torch.save,
-    'legacy.safetensors': write_legacy,
     'model_state_dict.pth': lambda state, path: torch.save({'model_state_dict': state}, path),
 }
 
