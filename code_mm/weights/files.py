@@ -12,6 +12,7 @@ import re
 import sys
 import zipfile
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -105,9 +106,9 @@ def tensors_of(checkpoint: dict, source: str | Path) -> dict[str, Tensor]:
     state = next(inner, checkpoint)
     found = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     if not found:
+        keys = shorten(str([*checkpoint]), _LONGEST_NAME)
         raise ValueError(
-            f'expected tensors by name, but {source} has none, only {_short(str([*checkpoint]))}; '
-            f'{_SAVE_TENSORS}'
+            f'expected tensors by name, but {source} has none, only {keys}; {_SAVE_TENSORS}'
         )
     return found
 
@@ -179,7 +180,7 @@ def _read_pickled(path: Path) -> Any:
     if left_out:
         print_log(
             f'{path}: only tensors and plain values are read; objects of these types are left '
-            f'out: {_short(", ".join(sorted(left_out)))}',
+            f'out: {shorten(", ".join(sorted(left_out)), _LONGEST_NAME)}',
             logger='current',
             level=logging.WARNING,
         )
@@ -310,15 +311,12 @@ def _reason(path: Path, error: Exception) -> str:
     for beginning, kind, cure in _OTHER_KINDS:
         if start.startswith(beginning):
             return f'it is {kind}; {cure}'
-    text = _short(str(error).strip().split('\n')[0]) or type(error).__name__
+    text = shorten(str(error).strip().split('\n')[0], _LONGEST_NAME) or type(error).__name__
     answer = start.decode('latin-1')
     if len(answer) < 64 and answer.isprintable() and path.suffix != '.json':  # a server's
         return f'it is a text, {answer!r}; download the file itself'
-    return text if type(error) is ValueError else f'{_CUT} ({text})'
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST_NAME else f'{text[:_LONGEST_NAME]}...'
+    told = type(error) is ValueError or isinstance(error, OSError)
+    return text if told else f'{_CUT} ({text})'
 
 
 def _read_local(path: str, map_location: Any = None) -> dict:
