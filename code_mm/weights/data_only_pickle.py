@@ -121,7 +121,10 @@ class DataUnpickler:
         if opcode is None:
             raise EOFError('its pickle has no end, or an opcode that does not exist')
         read, name = opcode.arg and opcode.arg.reader, opcode.name
-        argument = read and _BYTES_OF_TEXT.get(name, read)(self._stream)
+        try:
+            argument = read and _BYTES_OF_TEXT.get(name, read)(self._stream)
+        except ValueError as error:  # it is shorter than stated
+            raise EOFError(str(error)) from error
         if name in _BYTES_OF_TEXT:
             # decoded, all characters take what the largest one takes
             self._charge(len(argument) * (4 if _BEYOND_LATIN_1.search(argument) else 1))

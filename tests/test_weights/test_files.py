@@ -85,7 +85,7 @@ def test_truncated_files_are_named(tmp_path, name, share):
     path = tmp_path / name
     WRITERS[name](STATE, path)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    with pytest.raises(ValueError, match=f'{name} cannot be read as one: .'):
+    with pytest.raises(ValueError, match=f'{name} cannot be read as one: .*download it again'):
         read_checkpoint(path)
 
 
