@@ -57,6 +57,7 @@ _MMPRETRAIN = (
     ('.mlp.c_fc.', '.ffn.layers.0.0.'),
     ('.mlp.c_proj.', '.ffn.layers.1.'),
 )
+_HEADS = ('vision_heads', 'text_heads')
 # open_clip's large towers have heads of another width than 64: H/14, g/14 and bigG/14.
 _HEADS_BY_WIDTH = {1280: 16, 1408: 16, 1664: 16}
 
@@ -163,6 +164,15 @@ class StatedCLIP:
     text_heads: int | None = None
     where: str = ''
 
+    def __post_init__(self) -> None:
+        heads = [n for n in (self.vision_heads, self.text_heads) if n is not None]
+        known = self.activation in (None, 'quick_gelu', 'gelu')
+        if not known or any(type(n) is not int or n < 1 for n in heads):
+            raise ValueError(
+                'expected quick_gelu or gelu and the heads of both towers, but '
+                f'{self.where} states activation {self.activation!r} and {heads} heads'
+            )
+
 
 def stated_clip(path: str | Path, state: dict[str, Tensor], meta: dict | None = None) -> StatedCLIP:
     """Collect what a file, or ``config.json`` or ``open_clip_config.json`` beside it, states.
@@ -177,8 +187,8 @@ def stated_clip(path: str | Path, state: dict[str, Tensor], meta: dict | None = 
     """
     path = Path(path).expanduser()
     if meta and 'activation' in meta:  # written by tools/model_converters/clip.py
-        heads = {key: int(meta[key]) for key in ('vision_heads', 'text_heads') if key in meta}
-        return StatedCLIP(meta['activation'], **heads, where=f'the metadata of {path}')
+        heads = [int(meta[k]) if meta.get(k, '').isdecimal() else None for k in _HEADS]
+        return StatedCLIP(meta['activation'], *heads, where=f'the metadata of {path}')
     name, read = 'open_clip_config.json', _of_open_clip
     if clip_layout(state) == 'Hugging Face':
         name, read = 'config.json', _of_hugging_face

@@ -121,7 +121,10 @@ class DataUnpickler:
         if opcode is None:
             raise EOFError('its pickle has no end, or an opcode that does not exist')
         read, name = opcode.arg and opcode.arg.reader, opcode.name
-        argument = read and _BYTES_OF_TEXT.get(name, read)(self._stream)
+        try:
+            argument = read and _BYTES_OF_TEXT.get(name, read)(self._stream)
+        except ValueError as error:  # it is shorter than stated
+            raise EOFError(str(error)) from error
         if name in _BYTES_OF_TEXT:
             # decoded, all characters take what the largest one takes
             self._charge(len(argument) * (4 if _BEYOND_LATIN_1.search(argument) else 1))
@@ -234,13 +237,11 @@ class DataUnpickler:
 def _key(value: Any) -> Any:
     """A value that may be hashed: nothing nested, whose hash would be computed recursively."""
     parts, largest = (value, _LARGEST_IN_TUPLE) if isinstance(value, tuple) else ([value], _LARGEST)
-    if len(parts) > _LONGEST_TUPLE:
-        raise ValueError(f'its pickle has a key of {len(parts)} parts')
     for part in parts:
-        if isinstance(part, int) and abs(part) >= largest:
-            raise ValueError('its pickle has an integer beyond all bounds as a key')
-        kinds = (str, int, bytes, Placeholder, *([float] if part is value else []))
-        if part is not None and not isinstance(part, kinds):
+        large = isinstance(part, int) and abs(part) >= largest
+        if large or len(parts) > _LONGEST_TUPLE or (parts is value and isinstance(part, float)):
+            raise ValueError('its pickle has a number or a tuple beyond all bounds as a key')
+        if part is not None and not isinstance(part, (str, int, float, bytes, Placeholder)):
             raise ValueError(f'its pickle has a key of type {type(part).__name__}')
     return value
 

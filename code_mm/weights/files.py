@@ -12,6 +12,7 @@ import re
 import sys
 import zipfile
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -74,8 +75,10 @@ def read_checkpoint(path: str | Path) -> dict:
     try:
         if path.name.endswith(_INDEX):
             content = _read_parts(path)
+        elif path.suffix == '.safetensors':
+            content = _read_safetensors(path)
         else:
-            content = _read_pickled(path) if _is_pickled(path) else _read_safetensors(path)
+            content = _read_pickled(path)
         if not isinstance(content, dict):
             raise ValueError(
                 f'it holds no tensors by name, but a {type(content).__name__}; {_SAVE_TENSORS}'
@@ -103,9 +106,9 @@ def tensors_of(checkpoint: dict, source: str | Path) -> dict[str, Tensor]:
     state = next(inner, checkpoint)
     found = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     if not found:
+        keys = shorten(str([*checkpoint]), _LONGEST_NAME)
         raise ValueError(
-            f'expected tensors by name, but {source} has none, only {_short(str([*checkpoint]))}; '
-            f'{_SAVE_TENSORS}'
+            f'expected tensors by name, but {source} has none, only {keys}; {_SAVE_TENSORS}'
         )
     return found
 
@@ -145,21 +148,12 @@ def read_for_mmengine() -> None:
         CheckpointLoader.register_scheme(scheme, ours.get(scheme, _refuse), force=True)
 
 
-def _is_pickled(path: Path) -> bool:
-    """By its content where that is clear, whatever the file is called."""
-    with path.open('rb') as file:
-        start = file.read(9)
-    if start[8:] == b'{':
-        return False
-    return path.suffix != '.safetensors' or start.startswith((b'PK', b'\x80'))
-
-
 def _read_safetensors(path: Path) -> dict:
     with path.open('rb') as file:
         length = int.from_bytes(file.read(8), 'little')
         # the library checks the rest: names, types, offsets without gaps or overlaps
         if not 2 <= length <= min(path.stat().st_size - 8, _LARGEST_TABLE) or file.read(1) != b'{':
-            raise ValueError('it has no header of safetensors, or one of more than 2 MiB')
+            raise EOFError('it has no header of safetensors, or one of more than 2 MiB')
     with safe_open(path, framework='pt') as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return {'state_dict': tensors, 'meta': file.metadata() or {}}
@@ -186,7 +180,7 @@ def _read_pickled(path: Path) -> Any:
     if left_out:
         print_log(
             f'{path}: only tensors and plain values are read; objects of these types are left '
-            f'out: {_short(", ".join(sorted(left_out)))}',
+            f'out: {shorten(", ".join(sorted(left_out)), _LONGEST_NAME)}',
             logger='current',
             level=logging.WARNING,
         )
@@ -317,15 +311,12 @@ def _reason(path: Path, error: Exception) -> str:
     for beginning, kind, cure in _OTHER_KINDS:
         if start.startswith(beginning):
             return f'it is {kind}; {cure}'
-    text = _short(str(error).strip().split('\n')[0]) or type(error).__name__
-    short = len(start) < 64 and not path.name.endswith(_INDEX)
-    if short and start.decode('latin-1').isprintable():  # what a server answers
-        return f'it is a text, {start.decode("latin-1")!r}; download the file itself'
-    return text if type(error) is ValueError else f'{_CUT} ({text})'
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST_NAME else f'{text[:_LONGEST_NAME]}...'
+    text = shorten(str(error).strip().split('\n')[0], _LONGEST_NAME) or type(error).__name__
+    answer = start.decode('latin-1')
+    if len(answer) < 64 and answer.isprintable() and path.suffix != '.json':  # a server's
+        return f'it is a text, {answer!r}; download the file itself'
+    told = type(error) is ValueError or isinstance(error, OSError)
+    return text if told else f'{_CUT} ({text})'
 
 
 def _read_local(path: str, map_location: Any = None) -> dict:

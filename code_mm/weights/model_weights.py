@@ -35,7 +35,6 @@ class LoadReport:
         missing (list[str]): Parameters of the model that the file lacks.
         unexpected (list[str]): Tensors of the file that the model has no use for.
         wrong (dict[str, tuple]): Names in both, but of another size: (the model's, the file's).
-        unusable (dict[str, str]): Names in both whose values are no weights, and why.
         num_parameters (int): Parameters of the model, beside which it may have buffers.
     """
 
@@ -44,7 +43,6 @@ class LoadReport:
     missing: list[str]
     unexpected: list[str]
     wrong: dict[str, tuple[tuple, tuple]]
-    unusable: dict[str, str]
     num_parameters: int
 
     @classmethod
@@ -62,23 +60,8 @@ class LoadReport:
             missing=[name for name in own if name not in sizes],
             unexpected=[name for name in sizes if name not in known],
             wrong=wrong,
-            unusable={
-                name: why
-                for name, parameter in model.named_parameters()
-                if name in state and (why := _why_unusable(state[name], parameter.dtype))
-            },
             num_parameters=len(own),
         )
-
-    def require_weights(self) -> None:
-        """Raise a ValueError where values are no weights: not a number, too large, integers."""
-        if self.unusable:
-            few = [f'{name} ({why})' for name, why in [*self.unusable.items()][:3]]
-            raise ValueError(
-                f'expected finite floating-point weights, but of {self.title} {len(self.unusable)} '
-                f'are not: {", ".join(few)}; the training that wrote the file diverged, or it was '
-                'converted wrongly: use an earlier checkpoint or the original file'
-            )
 
     def require_fit(self, strict: bool = True) -> None:
         """Stop where a file does not fit the model.
@@ -89,7 +72,6 @@ class LoadReport:
         Raises:
             ValueError: It does not fit.
         """
-        self.require_weights()
         missing = [name for name in self.missing if name not in _OPTIONAL]
         some = len(self.missing) + len(self.wrong) < self.num_parameters
         if (missing or self.wrong) and (strict or not some):
@@ -107,6 +89,18 @@ class LoadReport:
         return (
             f'{self.title}: loaded {len(self.loaded)}, missing {_few(self.missing)}, '
             f'unexpected {_few(self.unexpected)}, of another size {_few(self.wrong)}'
+        )
+
+
+def require_finite(model: nn.Module, state: dict[str, Tensor], source: str | Path) -> None:
+    """Raise a ValueError where tensors for parameters are NaN, infinite, too large, or integers."""
+    own = {name: value.dtype for name, value in model.named_parameters() if name in state}
+    wrong = [f'{n} ({why})' for n, kind in own.items() if (why := _why_unusable(state[n], kind))]
+    if wrong:
+        raise ValueError(
+            f'expected finite floating-point weights, but of {source} {len(wrong)} are not: '
+            f'{", ".join(wrong[:3])}; the training that wrote the file diverged, or it was '
+            'converted wrongly: use an earlier checkpoint or the original file'
         )
 
 
@@ -166,6 +160,7 @@ class ModelWeights:
         state = rename_own(state, model.state_dict().keys())
         report = LoadReport.compare(model, state, self.source, self.layout)
         report.require_fit(strict)
+        require_finite(model, state, self.source)
         report.log()
         return state
 

@@ -143,6 +143,16 @@ def test_a_file_that_states_nothing_is_told_of(tmp_path, warnings):
         ('{"vision_config": 3}', 'config', 'int'),
         ('[' * 100_000, 'config', 'recursion'),
         ('{"vision_cfg": {"head_width": 0}}', 'open_clip_config', 'zero'),
+        ('{"vision_cfg": {"width": 0}}', 'open_clip_config', r'\[0, 8\] heads'),
+        ('{"text_cfg": {"heads": "8"}}', 'open_clip_config', r"\[12, '8'\] heads"),
+        ('{"vision_cfg": {"width": 1e999}}', 'open_clip_config', 'nan'),
+        ('[]', 'open_clip_config', 'no attribute'),
+        (f'{{"a": "{"a" * (2 << 20)}"}}', 'open_clip_config', 'longer than 2 MiB'),
+        ('{"text_config": {"hidden_act": []}}', 'config', 'unhashable'),
+        (
+            '{"text_config": {"hidden_act": "relu"}, "vision_config": {"hidden_act": "relu"}}',
+            *('config', "states activation 'relu'"),
+        ),
     ],
 )
 def test_mixed_or_broken_configs_are_told(tmp_path, text, name, message):

@@ -51,9 +51,6 @@ WRITERS = {
     'script.pt': write_script,
     'state_dict.pth': lambda state, path: torch.save({'state_dict': state, 'epoch': 3}, path),
     'model.pth': lambda state, path: torch.save({'model': OrderedDict(state)}, path),
-    'safetensors.pth': save_file,  # told by their content
-    'pickle.safetensors': torch.save,
-    'legacy.safetensors': write_legacy,
     'model_state_dict.pth': lambda state, path: torch.save({'model_state_dict': state}, path),
 }
 
@@ -88,7 +85,7 @@ def test_truncated_files_are_named(tmp_path, name, share):
     path = tmp_path / name
     WRITERS[name](STATE, path)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    with pytest.raises(ValueError, match=f'{name} cannot be read as one: .'):
+    with pytest.raises(ValueError, match=f'{name} cannot be read as one: .*download it again'):
         read_checkpoint(path)
 
 

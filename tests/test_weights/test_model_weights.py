@@ -199,16 +199,6 @@ def test_values_that_are_no_weights_are_refused_by_name(model, tmp_path, why):
         load_clip_weights(tiny_clip(), tmp_path / 'clip.pth')
 
 
-def test_double_and_half_precision_are_weights(model, tmp_path):
-    for kind in (torch.float64, torch.bfloat16):
-        state = {name: value.to(kind) for name, value in model.state_dict().items()}
-        torch.save(state, tmp_path / 'x.pth')
-        found = build()
-        load_model_weights(found, tmp_path / 'x.pth')
-        scale = found.co_decomposition.similarity_to_mask.scale
-        assert scale.dtype == torch.float32 and scale == state[SCALE].float()
-
-
 def test_a_report_names_what_was_loaded_missing_and_unexpected():
     model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
     others = {f'text.{i}': torch.ones(1) for i in range(4)}

@@ -168,10 +168,7 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
     def postprocess_result(
         self, seg_logits: Tensor, data_samples: list[SegDataSample] | None = None
     ) -> list[SegDataSample]:
-        """As ``WindowedPrediction``; ``name_scores`` come after averaging and resizing.
-
-        They may ``decide(scores)`` otherwise than by the highest; the scores stay as they are.
-        """
+        """As ``WindowedPrediction``; ``name_scores`` come last, and may ``decide(scores)``."""
         name_scores = self.decode_head.name_scores
         if name_scores is None:
             return super().postprocess_result(seg_logits, data_samples)

@@ -12,7 +12,7 @@ from torch import Tensor
 from code_mm.weights import LoadReport, clip_layout, read_checkpoint, stated_clip, to_own_names
 from code_mm.weights.clip_layouts import StatedCLIP, likely_heads
 from code_mm.weights.files import tensors_of
-from code_mm.weights.model_weights import pretrained_file
+from code_mm.weights.model_weights import pretrained_file, require_finite
 
 # Constructor key -> the tensor that shows it, and its axis.
 _SIZES = (
@@ -58,7 +58,7 @@ def load_clip_weights(clip: BaseModule, path: str | Path) -> None:
             f'{wrong[:3]}. Expected {clip_sizes(clip.state_dict())}, but the file ({layout} '
             f"layout) has {clip_sizes(state)}; set these keys of the model to the file's"
         )
-    report.require_weights()
+    require_finite(clip, state, path)
     stated = stated_clip(path, theirs, checkpoint.get('meta'))
     _check_stated(clip, stated, path)
     if stated.activation is None and layout in ('open_clip', 'Hugging Face'):

@@ -28,13 +28,14 @@ def test_files_with_openais_names_or_ours_fill_the_whole_model(clip, tmp_path):
             assert torch.equal(other.state_dict()[key], value), key
 
 
-def test_half_precision_files_give_a_single_precision_model(clip, tmp_path):
-    state = {k: v.half().contiguous() for k, v in openai_state(clip).items()}
-    save_file(state, tmp_path / 'half.safetensors')
+@pytest.mark.parametrize('dtype', [torch.half, torch.bfloat16, torch.double])
+def test_files_of_another_precision_give_a_single_precision_model(clip, tmp_path, dtype):
+    state = {k: v.to(dtype).contiguous() for k, v in openai_state(clip).items()}
+    save_file(state, tmp_path / 'other.safetensors')
     other = build()
-    load_clip_weights(other, tmp_path / 'half.safetensors')
+    load_clip_weights(other, tmp_path / 'other.safetensors')
     assert {p.dtype for p in other.parameters()} == {torch.float32}
-    torch.testing.assert_close(other.visual.proj, clip.visual.proj.half().float(), rtol=0, atol=0)
+    assert torch.equal(other.visual.proj, clip.visual.proj.to(dtype).float())
 
 
 def test_another_architecture_is_refused_with_both_sizes(clip, tmp_path):
