@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import platform
 from functools import wraps
+from pathlib import Path
 
+import mmengine.runner.runner
 import torch
 import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.runner import Runner
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner, find_latest_checkpoint
 from packaging.version import Version
 from torch import nn
 
@@ -20,6 +24,11 @@ from code_mm.weights.files import URL, read_for_mmengine, require_file
 from .config_check import check_config
 from .config_parts import check_custom_keys, check_parts
 from .hooks import CheckpointFitHook
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 # Launcher -> its variables for PyTorch's RANK, WORLD_SIZE and LOCAL_RANK.
 RANK_VARIABLES = {
@@ -49,6 +58,7 @@ def prepare_every_run() -> None:
     Runner.setup_env = _check_and_setup_env
     Runner.register_hooks = _register_hooks_and_ours
     Runner.wrap_model = _wrap_model_that_learns
+    mmengine.runner.runner.find_latest_checkpoint = newest_checkpoint
 
 
 @wraps(_setup_env)
@@ -68,6 +78,8 @@ def _check_and_setup_env(runner: Runner, env_cfg: dict) -> None:
         if cfg.get('train_cfg'):
             keep_freed_memory()
     _setup_env(runner, env_cfg)
+    if fcntl and cfg.get('train_cfg') and is_main_process():
+        lock_folder(runner.work_dir)
 
 
 @wraps(_register_hooks)
@@ -83,6 +95,32 @@ def _wrap_model_that_learns(runner: Runner, model_wrapper_cfg, model: nn.Module)
     if any(p.requires_grad for p in model.parameters()):
         return _wrap_model(runner, model_wrapper_cfg, model)
     return model.to(get_device())
+
+
+def newest_checkpoint(folder: str) -> str | None:
+    """The checkpoint that ``last_checkpoint`` names, in this folder, which may be a copy."""
+    if (saved := find_latest_checkpoint(folder)) is None:
+        return None
+    here = Path(folder, Path(saved).name)
+    return str(here) if here.exists() else str(require_file(saved))
+
+
+def lock_folder(folder: str) -> None:
+    """Keep other trainings out of a work folder until this process ends, however it does.
+
+    Raises:
+        RuntimeError: Another process trains there.
+    """
+    lock = os.open(Path(folder, '.lock'), os.O_RDWR | os.O_CREAT)  # stays open
+    try:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EAGAIN):
+            return  # a file system without locks
+        raise RuntimeError(
+            f'expected a work folder that no other run writes to, but {folder} is one of a running '
+            'training; wait for its end, or choose another one (--work-dir)'
+        ) from error
 
 
 def fuse_where_possible(optim_wrapper: dict) -> dict:

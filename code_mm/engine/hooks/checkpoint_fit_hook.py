@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import logging
+from collections.abc import Iterator
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
@@ -13,6 +15,18 @@ from code_mm.weights.model_weights import ModelWeights, pretrained_files
 from code_mm.weights.segmentor_layouts import rename_own
 
 from .class_names_hook import unwrapped_model
+
+_KEPT = "the checkpoint's is kept; for the new one start from its weights (load_from, no --resume)"
+# Settings of a training -> what a resumed one does with others than the checkpoint's.
+_WHEN_CHANGED = {
+    'param_scheduler': _KEPT,
+    'optim_wrapper.optimizer': _KEPT,
+    'optim_wrapper.paramwise_cfg': _KEPT,
+    'train_cfg': 'the new one is used from here on',
+    'optim_wrapper': 'the new one is used from here on',
+    'train_dataloader': 'the new one is used; samples may come again, or not at all',
+    'randomness': 'the new one is used; samples may come again, or not at all',
+}
 
 
 @HOOKS.register_module()
@@ -59,6 +73,8 @@ class CheckpointFitHook(Hook):
                 'earlier one, whose optimizer had its parameters in another order; start from its '
                 'weights: --cfg-options load_from=FILE in place of --resume'
             )
+        if runner._resume:
+            _tell_changes(checkpoint.get('meta', {}).get('cfg', ''), runner.cfg.pretty_text)
         state = weights.fitted(model, strict=runner._resume or not _is_training(runner))
         if state.keys() != checkpoint.get('state_dict', checkpoint).keys():
             checkpoint['state_dict'] = state
@@ -67,3 +83,37 @@ class CheckpointFitHook(Hook):
 def _is_training(runner) -> bool:
     # built by runner.train() before it loads anything; runner.train_loop would build it here
     return isinstance(runner._train_loop, BaseLoop)
+
+
+def _tell_changes(before: str, now: str) -> None:
+    """Log how the settings of two configs, as MMEngine writes them, differ; runs neither."""
+    try:
+        old, new = (
+            {place: value for node in ast.parse(text).body for place, value in _settings(node)}
+            for text in (before, now)
+        )
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        return  # no config that MMEngine wrote
+    for place in sorted(old.keys() | new.keys()) if old else ():
+        given, found = old.get(place), new.get(place)
+        kind = next((kind for kind in _WHEN_CHANGED if place.startswith(kind)), None)
+        if kind and given != found:
+            print_log(
+                f'Resuming: {place} was {given} and is {found} now; {_WHEN_CHANGED[kind]}.',
+                logger='current',
+                level=logging.WARNING,
+            )
+
+
+def _settings(node: ast.AST, place: str = '') -> Iterator[tuple[str, str]]:
+    """Place and value of all that a config sets."""
+    if isinstance(node, ast.Assign):
+        yield from _settings(node.value, ast.unparse(node.targets[0]))
+    elif isinstance(node, ast.Call):
+        for key in node.keywords:
+            yield from _settings(key.value, f'{place}.{key.arg}')
+    elif isinstance(node, ast.List):
+        for i, value in enumerate(node.elts):
+            yield from _settings(value, f'{place}.{i}')
+    else:
+        yield place, ast.unparse(node)
