@@ -1,4 +1,5 @@
 import multiprocessing
+import pickle
 from types import SimpleNamespace
 
 import pytest
@@ -21,6 +22,17 @@ def log(monkeypatch):
 
 def as_worker(monkeypatch, number):
     monkeypatch.setattr(sample_ledger, 'get_worker_info', lambda: SimpleNamespace(id=number))
+
+
+def test_a_problem_survives_pickling():
+    """As it does on its way out of a loader worker."""
+    copy = pickle.loads(pickle.dumps(SMALL))
+    assert (type(copy), copy.reason, copy.detail, str(copy)) == (
+        UnusableSample,
+        'small_image',
+        '1x1 pixels',
+        str(SMALL),
+    )
 
 
 def test_numbered_samples_count_once_and_the_last_verdict_stands():

@@ -52,7 +52,7 @@ class CaptionShardsDataset(CaptionDataset):
     random by their offset, so the sampler alone decides on order and division among
     processes, and a run can be resumed exactly.
 
-    A sample is what shares a name up to the first dot: ``0000003.jpg``, ``0000003.txt``,
+    A sample is what shares a name before its extension: ``0000003.jpg``, ``0000003.txt``,
     ``0000003.json``. One that lacks an image or a caption, a missing shard and the damaged part of
     a shard are left out, counted and named in one log line.
 

@@ -13,7 +13,7 @@ from webdataset.filters import shuffle
 
 from code_mm.datasets.sample_ledger import SampleLedger
 from code_mm.datasets.shards.shard_paths import is_url, shard_name
-from code_mm.datasets.shards.shard_schedule import Part, parts_of_pass, passes_of_positions
+from code_mm.datasets.shards.shard_schedule import Part, parts_of_pass
 from code_mm.registry import DATASETS
 from code_mm.structures.unusable_sample import UnusableSample
 
@@ -128,8 +128,6 @@ class CaptionStreamDataset(IterableDataset):
         How far that was is told by its :class:`StreamWorkers`, (processes, workers, sources); with
         other numbers of processes or workers each begins at the mean.
         """
-        if passes.ndim == 4:
-            passes = passes_of_positions(passes, [len(source.shards) for source in self.sources])
         same = passes.shape[:2] == (self.world_size, max(1, num_workers))
         self.workers.resume_at(passes[self.rank] if same else passes.mean((0, 1)), num_workers)
 

@@ -1,11 +1,7 @@
 """Which parts of which shards a loader worker reads, pass by pass."""
 
 import random
-from collections.abc import Sequence
-from itertools import product
 from typing import NamedTuple
-
-from torch import Tensor
 
 
 class Part(NamedTuple):
@@ -27,19 +23,3 @@ def parts_of_pass(num_shards: int, reader: int, num_readers: int, seed: str) -> 
     parts = -(-num_readers // num_shards)
     dealt = [Part(shard, part, parts) for part in range(parts) for shard in order]
     return dealt[reader::num_readers]
-
-
-def passes_of_positions(positions: Tensor, num_shards: Sequence[int]) -> Tensor:
-    """Passes over each source, (processes, workers, sources), from what older checkpoints hold.
-
-    Args:
-        positions (Tensor): Finished passes and opened parts, (processes, workers, sources, 2).
-        num_shards (Sequence[int]): Of each source.
-    """
-    passes, opened = positions.double().unbind(-1)
-    processes, workers = passes.shape[:2]
-    for rank, worker, source in product(range(processes), range(workers), range(len(num_shards))):
-        reader = worker * processes + rank, processes * workers
-        parts = len(parts_of_pass(num_shards[source], *reader, ''))
-        passes[rank, worker, source] += min(1, opened[rank, worker, source] / parts)
-    return passes

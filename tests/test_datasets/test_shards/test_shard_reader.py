@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import pickle
 
@@ -25,6 +26,18 @@ def test_reads_ranges_of_more_files_than_it_keeps_open(files, monkeypatch):
             assert reader.read(path, offset, 5) == expected
             assert len(reader._files) <= 2
     assert pickle.loads(pickle.dumps(reader)).read(files[0], 1, 2) == bytes([1, 2])
+
+
+def test_a_fork_does_not_move_the_place_of_the_other(files):
+    reader = ShardReader()
+    assert reader.read(files[0], 0, 5) == bytes(range(5))  # the file is open
+    process = multiprocessing.get_context('fork').Process(
+        target=reader.read, args=(files[0], 9, 50)
+    )
+    process.start()
+    process.join()
+    assert reader.read(files[0], 5, 5) == bytes(range(5, 10))
+    assert os.lseek(reader._files[files[0]].fileno(), 0, os.SEEK_CUR) == 0  # nobody moved it
 
 
 def test_gone_or_shortened_file(files):

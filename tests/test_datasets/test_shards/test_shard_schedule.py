@@ -1,9 +1,8 @@
 from collections import Counter
 
 import pytest
-import torch
 
-from code_mm.datasets.shards.shard_schedule import parts_of_pass, passes_of_positions
+from code_mm.datasets.shards.shard_schedule import parts_of_pass
 
 
 @pytest.mark.parametrize('num_shards', [1, 7, 8, 40])
@@ -25,12 +24,3 @@ def test_order_follows_from_the_seed():
 
     assert sorted(order('0 0 1')) == list(range(50))
     assert order('0 0 1') == order('0 0 1') != order('0 0 2')
-
-
-def test_positions_of_older_checkpoints():
-    # 8 shards for 2 x 2 readers are 2 each; 6 are 2, 2, 1, 1, as the first worker's come first
-    old = [[[[1, 2], [0, 1]], [[1, 1], [0, 1]]], [[[1, 0], [0, 1]], [[2, 1], [0, 0]]]]
-    assert passes_of_positions(torch.tensor(old), [8, 6]).tolist() == [
-        [[2, 0.5], [1.5, 1]],
-        [[1, 0.5], [2.5, 0]],
-    ]

@@ -108,6 +108,16 @@ def test_a_hanging_worker_is_named_with_its_shard(root, tmp_path):
         assert text in str(error.value)
 
 
+def test_other_data_sets_are_left_alone():
+    loader, checkpoint = DataLoader([1, 2]), {}
+    runner = SimpleNamespace(train_dataloader=loader, iter=0, max_iters=9)
+    hook = StreamPositionHook(interval=1)
+    hook.before_train(runner)
+    hook.after_train_iter(runner, 0)
+    hook.before_save_checkpoint(runner, checkpoint)
+    assert checkpoint == {} and loader.dataset == [1, 2]
+
+
 def test_mistakes():
     with pytest.raises(ValueError, match='interval and log_interval >= 1'):
         StreamPositionHook(interval=0)
