@@ -39,7 +39,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def read_pairs(args: argparse.Namespace, skips: list) -> list:
-    from code_mm.datasets.preparation import shard_conversion as conversion
+    import shard_conversion as conversion
 
     if os.path.isdir(args.source):
         return conversion.read_folder_pairs(args.source, skips)
@@ -54,9 +54,10 @@ def read_pairs(args: argparse.Namespace, skips: list) -> list:
 
 def main() -> None:
     args = parse_args()
+    from shard_conversion import convert, shard_jobs
+
     from code_mm.atomic_write import write_text
     from code_mm.datasets.preparation.parallel_jobs import run_jobs
-    from code_mm.datasets.preparation.shard_conversion import convert, shard_jobs
 
     skips: list = []
     pairs = read_pairs(args, skips)

@@ -45,9 +45,10 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    from shard_check import ShardCheck, ShardReport
+
     from code_mm.atomic_write import atomic_write, write_text
     from code_mm.datasets.preparation.parallel_jobs import run_jobs
-    from code_mm.datasets.preparation.shard_check import ShardCheck, ShardReport
     from code_mm.datasets.shards.shard_paths import expand_shard_paths
     from code_mm.nouns import build_tagger
     from code_mm.structures.unusable_sample import UNUSABLE_REASONS

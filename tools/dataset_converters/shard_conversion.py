@@ -11,12 +11,16 @@ import numpy as np
 
 from code_mm.datasets.captions.caption_list import read_rows, split_nouns
 from code_mm.datasets.captions.sample import checked_caption, decode_caption
+from code_mm.datasets.preparation.shard_writer import (
+    FailedSample,
+    ShardSample,
+    finished_stats,
+    write_shard,
+)
 from code_mm.datasets.sample_ledger import Skip
 from code_mm.datasets.transforms.load_caption_image import LoadCaptionImage, read_image_file
 from code_mm.structures.unusable_sample import UnusableSample
 from code_mm.text_file import open_text
-
-from .shard_writer import FailedSample, ShardSample, finished_stats, write_shard
 
 _IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp')
 _FORMAT = 2  # raise it when other bytes are written from the same pairs

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 from hostile_shards import members_of
+from shard_check import ShardCheck, ShardReport
 
 from code_mm.datasets.preparation.noun_extraction import NounExtraction
-from code_mm.datasets.preparation.shard_check import ShardCheck, ShardReport
 
 
 @pytest.fixture

@@ -5,9 +5,7 @@ import json
 import tarfile
 
 import pytest
-
-from code_mm.datasets.captions import CaptionShardsDataset
-from code_mm.datasets.preparation.shard_conversion import (
+from shard_conversion import (
     Pair,
     convert,
     is_coco,
@@ -15,6 +13,8 @@ from code_mm.datasets.preparation.shard_conversion import (
     read_list_pairs,
     shard_jobs,
 )
+
+from code_mm.datasets.captions import CaptionShardsDataset
 from code_mm.datasets.preparation.shard_writer import ShardSample, write_shard
 
 COCO = dict(
