@@ -71,7 +71,7 @@ def main() -> None:
         report.add(findings)
     with (
         atomic_write(args.out / 'problems.jsonl') as unfinished,
-        open(unfinished, 'w', encoding='utf-8') as file,
+        open(unfinished, 'w', -1, 'utf-8', 'backslashreplace') as file,
     ):
         for problem in report.problems():
             shard, _, key = problem.key.partition('/')
