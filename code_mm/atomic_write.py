@@ -56,10 +56,7 @@ def _refusal(error: BaseException, file: str) -> OSError | None:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write a file of text in UTF-8 by :func:`atomic_write`; its folder is made.
-
-    What is no text, as in a broken file's name, is written as an escape, which JSON reads.
-    """
+    """Write text by :func:`atomic_write`; what is no UTF-8, as in odd file names, is escaped."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as unfinished:
         Path(unfinished).write_text(text, 'utf-8', 'backslashreplace')

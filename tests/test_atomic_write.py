@@ -72,5 +72,5 @@ def test_other_errors_stay_what_they_are(tmp_path):
 
 
 def test_text_in_a_new_folder(tmp_path):
-    write_text(tmp_path / 'b/a.txt', 'hündchen')
-    assert (tmp_path / 'b/a.txt').read_bytes() == b'h\xc3\xbcndchen'
+    write_text(tmp_path / 'b/a.txt', 'hündchen\udcff')
+    assert (tmp_path / 'b/a.txt').read_bytes() == b'h\xc3\xbcndchen\\udcff'
