@@ -82,12 +82,11 @@ def draw_caption(sample: dict) -> dict:
 def _checked_captions(found: object, is_text: bool) -> str | list[str]:
     """The caption, or several: those of a list, or the lines of a text; blank ones do not count."""
     if is_text:
-        found = [line for line in checked_caption(found).splitlines() if line.strip()]
+        found = checked_caption(found).splitlines()
     if not isinstance(found, list):
         return checked_caption(found)
-    if not found:
-        raise UnusableSample('empty_caption')
-    captions = [checked_caption(caption) for caption in found if caption != '']
+    found = [text for text in found if not isinstance(text, str) or text.strip()]
+    captions = list(map(checked_caption, found or ['']))
     return captions if len(captions) > 1 else captions[0]
 
 

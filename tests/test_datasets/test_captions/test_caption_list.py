@@ -43,8 +43,16 @@ def test_all_kinds_hold_the_same_rows(read, tmp_path, name):
     assert dataset.skipped == {}
 
 
+def test_utf_16(tmp_path):
+    (tmp_path / 'x.tsv').write_bytes(CONTENT['list.tsv'].encode('utf-16'))
+    assert CaptionListDataset('x.tsv', data_root=str(tmp_path))[1]['caption'] == 'café'
+
+
 def test_one_of_several_captions_is_drawn_at_each_visit(read):
-    rows = [dict(image='a.jpg', caption=['a dog', '', 'a cat']), dict(image='b.jpg', caption=[])]
+    rows = [
+        dict(image='a.jpg', caption=['a dog', ' ', 'a cat']),
+        dict(image='b.jpg', caption=[' ', '']),
+    ]
     dataset = read('x.json', json.dumps(rows))
 
     def visits():

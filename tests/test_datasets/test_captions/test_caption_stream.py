@@ -1,5 +1,4 @@
 import collections
-import json
 import os
 import pickle
 import random
@@ -141,20 +140,6 @@ def test_weights_are_the_counted_sizes(write_texts, tmp_path):
     assert len(CaptionStreamDataset({**sources[1], 'num_samples': 7}, [])) == 7
 
 
-def test_other_names_of_keys_and_fields(write_tar):
-    fields = dict(text='ein Kätzchen 🐱 im Körbchen', words=['Kätzchen', 'Körbchen'])
-    members = {'set/ü1.image.png': b'image', 'set/ü1.caption': 'wörtlich'.encode()}
-    members['set/ü1.json'] = json.dumps(fields).encode()
-    source = dict(shards=write_tar('x.tar', members), image_extensions=['image.png'])
-    for keys, caption, nouns in (
-        (dict(caption_field='text', nouns_field='words'), fields['text'], fields['words']),
-        (dict(caption_extension='.caption', nouns_field=None), 'wörtlich', None),
-    ):
-        (sample,) = CaptionStreamDataset({**source, **keys}, [], repeat=False)
-        assert sample['sample_key'] == 'x.tar/set/ü1'
-        assert (sample['caption'], sample.get('nouns')) == (caption, nouns)
-
-
 def test_bad_samples_are_counted_and_named(write_tar, log):
     members = {'a.jpg': b'image', 'a.txt': b'a dog', 'b.txt': b'no image'}
     members |= {'d.1.jpg': b'', 'd.1.txt': b'a sea', 'd.2.jpg': b'image', 'd.2.txt': b'a sea'}
@@ -223,18 +208,6 @@ def test_shards_over_http(root, web_server):
     dataset = stream(web_server, '{00000..00008}.tar', repeat=False, retries=0)
     assert sorted(loaded(dataset, 2)) == sorted(KEYS)
     assert dataset.skipped == {'missing_shard': 1}  # the ninth: 404
-
-
-@pytest.mark.parametrize('num_workers', [0, 2])
-def test_a_resumed_stream_goes_on_behind_what_was_read(root, num_workers):
-    dataset, resumed = (stream(root, shuffle_buffer=0, seed=5) for _ in range(2))
-    before = loaded(dataset, num_workers, batches=5)
-    passes = dataset.workers.passes(num_workers)
-    resumed.resume_at(passes[None], num_workers)
-    left = round(8 * (1 - passes.mean().item()))  # shards that nobody opened
-    rest = loaded(resumed, num_workers, batches=8)
-    fresh = list(dict.fromkeys(key[:5] for key in rest))[:left]
-    assert fresh and not {key[:5] for key in before} & set(fresh)
 
 
 def test_after_the_pass_a_resumed_stream_is_the_uninterrupted_one(root):
