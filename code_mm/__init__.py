@@ -6,8 +6,13 @@ names it behind the package, ``['code_mm', 'projects.tcl']``: importing the pack
 projects of its checkout, or those that its wheel brings along, importable from anywhere.
 """
 
+import os
 import sys
 from pathlib import Path
+
+# Else OpenMP's threads spin while they wait and take the cores from other programs. It is read when
+# torch is loaded, and a setting of the user's own wins.
+os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
 
 from .compatibility import check_versions
 from .version import __version__

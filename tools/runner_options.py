@@ -4,6 +4,9 @@ import argparse
 import os
 from pathlib import Path
 
+# as code_mm does, which comes too late here: mmengine loads torch
+os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
+
 from mmengine.config import Config, DictAction
 
 # Nothing heavy is imported above: MIM runs `train.py -h` before every training.
@@ -27,6 +30,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
         default='none',
         help='how the processes are started',
     )
+    parser.add_argument('--threads', type=int, help="of this process, for torch's operators")
     # torch.distributed.launch passes --local-rank to the script.
     parser.add_argument(
         '--local_rank', '--local-rank', type=int, default=0, help='set by launchers'
@@ -36,7 +40,13 @@ def make_parser(description: str) -> argparse.ArgumentParser:
 
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config and merge the options; the Runner will check the keys."""
+    import torch
+
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if args.threads is not None:
+        if args.threads < 1:
+            raise ValueError(f'expected --threads >= 1, but got {args.threads}')
+        torch.set_num_threads(args.threads)
 
     from code_mm.engine.config_check import check_options, read_config
 

@@ -1,8 +1,7 @@
 """Evaluates a model: tools/test.py CONFIG [CHECKPOINT] (the options are MMSegmentation's)."""
 
-from mmengine.config import Config
 from run_or_explain import run_or_explain
-from runner_options import build_runner, load_config, make_parser
+from runner_options import Config, build_runner, load_config, make_parser
 
 
 def parse_args():
