@@ -1,6 +1,11 @@
 """Evaluates a model: tools/test.py CONFIG [CHECKPOINT] (the options are MMSegmentation's)."""
 
+<<<<<<< HEAD
 from run_or_explain import run_or_explain
+=======
+from pathlib import Path
+
+>>>>>>> trust-runs
 from runner_options import Config, build_runner, load_config, make_parser
 
 
@@ -50,26 +55,48 @@ def draw_predictions(cfg: Config, args) -> None:
         cfg.visualizer.save_dir = args.show_dir
 
 
+def benchmarks_with_own(cfg: Config, key: str) -> dict:
+    """Name -> keys of the benchmarks of ``test_cfg`` that have a key of their own."""
+    chosen = (cfg.get('test_cfg') or {}).get('benchmarks') or {}
+    return {name: keys for name, keys in chosen.items() if keys and keys.get(key)}
+
+
 def save_predictions(cfg: Config, folder: str) -> None:
-    """Lets the IoU metric write its label maps to a folder."""
-    evaluator = cfg.test_evaluator
-    metrics = [evaluator] if isinstance(evaluator, dict) else evaluator
-    writers = [metric for metric in metrics if metric['type'].endswith('IoUMetric')]
-    if not writers:
-        raise ValueError(
-            f'--out: expected an IoUMetric in test_evaluator, but got '
-            f'{[metric["type"] for metric in metrics]}'
-        )
-    writers[0].update(output_dir=folder, keep_results=True)
+    """Lets the IoU metrics write their label maps to a folder, or one in it per benchmark."""
+    own = benchmarks_with_own(cfg, 'evaluator')
+    evaluators = [(cfg.test_evaluator, folder)]
+    evaluators += [(keys['evaluator'], str(Path(folder) / name)) for name, keys in own.items()]
+    for evaluator, place in evaluators:
+        metrics = [evaluator] if isinstance(evaluator, dict) else evaluator
+        writers = [metric for metric in metrics if metric['type'].endswith('IoUMetric')]
+        if not writers:
+            raise ValueError(
+                f'--out: expected an IoUMetric in test_evaluator, but got '
+                f'{[metric["type"] for metric in metrics]}'
+            )
+        writers[0].update(output_dir=place, keep_results=True)
 
 
 def use_augmentation(cfg: Config) -> None:
-    """Wraps the model and the pipeline for test-time augmentation."""
+    """Wraps the model and the pipelines for test-time augmentation."""
     missing = [key for key in ('tta_model', 'tta_pipeline') if key not in cfg]
     if missing:
         raise ValueError(f'--tta: expected {" and ".join(missing)} in the config, but got none')
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    for keys in benchmarks_with_own(cfg, 'dataset').values():
+        if own := keys['dataset'].get('pipeline'):
+            labels = [step for step in own if 'LoadAnnotations' in step['type']]
+            keys['dataset']['pipeline'] = with_labels(cfg.tta_pipeline, labels)
     cfg.model = dict(cfg.tta_model, module=cfg.model)
+
+
+def with_labels(node, labels: list):
+    """A pipeline that reads its labels by these steps, in place of its own ones."""
+    if isinstance(node, dict):
+        if labels and 'LoadAnnotations' in str(node.get('type')):
+            return dict(labels[0])
+        return {key: with_labels(value, labels) for key, value in node.items()}
+    return [with_labels(each, labels) for each in node] if isinstance(node, list) else node
 
 
 def main() -> None:

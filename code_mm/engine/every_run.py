@@ -16,9 +16,12 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.structures import PixelData
+from mmseg.models import SegTTAModel
 from packaging.version import Version
 from torch import nn
 
+from code_mm.models.segmentors import ZeroShotSegmentor
 from code_mm.weights.files import URL, read_for_mmengine, require_file
 
 from .config_check import check_config
@@ -36,6 +39,7 @@ RANK_VARIABLES = {
     'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
     'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
 }
+_merge_preds = SegTTAModel.merge_preds  # mmseg's
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
 
 # MMEngine's
@@ -55,6 +59,7 @@ def prepare_every_run() -> None:
     model, so that three of the Runner's methods are extended instead.
     """
     read_for_mmengine()
+    SegTTAModel.merge_preds = _merge_views
     Runner.setup_env = _check_and_setup_env
     Runner.register_hooks = _register_hooks_and_ours
     Runner.wrap_model = _wrap_model_that_learns
@@ -121,6 +126,25 @@ def lock_folder(folder: str) -> None:
             f'expected a work folder that no other run writes to, but {folder} is one of a running '
             'training; wait for its end, or choose another one (--work-dir)'
         ) from error
+
+
+@wraps(_merge_preds)
+def _merge_views(model: SegTTAModel, data_samples_list: list) -> list:
+    """mmseg's, which keeps the scores of the last view beside the label map of all.
+
+    Scores of class names are averaged as they are: softmax, which mmseg applies first, would undo
+    their scale, by which the background's threshold is set.
+    """
+    merged = _merge_preds(model, data_samples_list)
+    for sample, views in zip(merged, data_samples_list, strict=True):
+        scores = torch.stack([view.seg_logits.data for view in views])
+        if isinstance(model.module, ZeroShotSegmentor):
+            mean = scores.mean(dim=0)
+            sample.pred_sem_seg = PixelData(data=mean.argmax(dim=0, keepdim=True))
+        else:
+            mean = scores.softmax(1).mean(0) if scores.shape[1] > 1 else scores.sigmoid().mean(0)
+        sample.seg_logits = PixelData(data=mean)
+    return merged
 
 
 def fuse_where_possible(optim_wrapper: dict) -> dict:

@@ -67,8 +67,8 @@ class BestThresholdIoU(IoUMetric):
     """mIoU with background at the best of the background thresholds 0.05, 0.1 ... 0.95.
 
     The model's own background plane takes no part: a pixel is background unless an object class
-    scores above the threshold. It compares models whose scores differ in level. The threshold is chosen on the very labels that are
-    scored, so this is an upper bound, and no result of a benchmark.
+    scores above the threshold. It compares models whose scores differ in level. The threshold is
+    chosen on the very labels that are scored: an upper bound, and no result of a benchmark.
 
     Returns (of ``evaluate``):
         dict: ``best_threshold/mIoU`` in percent, ``best_threshold/threshold``.

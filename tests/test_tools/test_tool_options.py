@@ -118,3 +118,32 @@ def test_augmentation_wraps_model_and_pipeline(tool):
     assert cfg.test_dataloader.dataset.pipeline == [{'type': 'T'}]
     with pytest.raises(ValueError, match='expected tta_model and tta_pipeline'):
         test.use_augmentation(Config({'model': {}}))
+
+
+def test_benchmarks_with_parts_of_their_own_are_augmented_and_written_too(tool):
+    module = tool('test')
+    own = [dict(type='LoadAnnotations', reduce_zero_label=True), dict(type='PackSegInputs')]
+    tta = [dict(type='TestTimeAug', transforms=[[dict(type='LoadAnnotations')]])]
+    benchmarks = dict(
+        a=dict(dataset=dict(type='D')),
+        b=dict(dataset=dict(pipeline=own), evaluator=dict(type='IoUMetric')),
+        c=None,
+    )
+    cfg = Config(
+        dict(
+            model=dict(type='M'),
+            test_dataloader=dict(dataset=dict(pipeline=own)),
+            test_evaluator=[dict(type='IoUMetric')],
+            test_cfg=dict(benchmarks=benchmarks),
+            tta_model=dict(type='SegTTAModel'),
+            tta_pipeline=tta,
+        )
+    )
+    module.use_augmentation(cfg)
+    module.save_predictions(cfg, 'out')
+    augmented = [dict(type='TestTimeAug', transforms=[[own[0]]])]
+    assert cfg.test_dataloader.dataset.pipeline == tta
+    assert cfg.test_cfg.benchmarks.b.dataset.pipeline == augmented
+    assert 'pipeline' not in cfg.test_cfg.benchmarks.a.dataset
+    assert cfg.test_evaluator[0].output_dir == 'out'
+    assert cfg.test_cfg.benchmarks.b.evaluator.output_dir == 'out/b'
