@@ -10,6 +10,8 @@ from mmengine.registry import init_default_scope
 # Test files are not importable by name (importmode=importlib), but the processes that
 # `run_in_two_processes` starts must find its own module.
 sys.path.insert(0, str(Path(__file__).parent))
+# what stands beside the tools is imported from there
+sys.path.append(str(Path(__file__).parents[1] / 'tools' / 'dataset_converters'))
 
 import two_processes
 from caption_files import (  # noqa: F401

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from coco_object_labels import write_coco_object_labels
 from mmseg.datasets import COCOStuffDataset, PascalVOCDataset
 from PIL import Image
 
 from code_mm.datasets.benchmarks.table import BENCHMARKS
-from code_mm.datasets.preparation.coco_object_labels import write_coco_object_labels
 
 SIZES = [(40, 56), (64, 48), (48, 72), (36, 36)]  # height, width
 # COCO's category ids: 80 of 1 ... 90.

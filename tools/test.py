@@ -1,11 +1,8 @@
 """Evaluates a model: tools/test.py CONFIG [CHECKPOINT] (the options are MMSegmentation's)."""
 
-<<<<<<< HEAD
-from run_or_explain import run_or_explain
-=======
 from pathlib import Path
 
->>>>>>> trust-runs
+from run_or_explain import run_or_explain
 from runner_options import Config, build_runner, load_config, make_parser
 
 

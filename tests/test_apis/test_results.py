@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from coco_object_labels import decode_mask
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from PIL import Image
@@ -18,7 +19,6 @@ from code_mm.apis.results import (
     label_image,
     read_record,
 )
-from code_mm.datasets.preparation.coco_object_labels import decode_mask
 
 LABELS = np.array([[0, 0, 2], [0, 2, 2]])
 QUERY = ClassQuery(('cat', 'grüne Katze'), 0.4)

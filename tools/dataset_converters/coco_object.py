@@ -1,6 +1,6 @@
 """Make the label maps of COCO-Object from COCO's instances_val2017.json.
 
-The rule where objects overlap: code_mm/datasets/preparation/coco_object_labels.py. Example:
+The rule where objects overlap: coco_object_labels.py. Example:
     python tools/dataset_converters/coco_object.py data/coco_stuff164k --workers 8
 """
 
@@ -22,7 +22,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from code_mm.datasets.preparation.coco_object_labels import write_coco_object_labels
+    from coco_object_labels import write_coco_object_labels
 
     annotations = args.root / 'annotations'
     out = args.out or annotations / args.split

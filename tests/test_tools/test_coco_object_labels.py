@@ -4,17 +4,17 @@ import json
 
 import numpy as np
 import pytest
-from miniature_benchmarks import OBJECT_IDS, make_miniature
-from PIL import Image
-from pycocotools import mask as coco
-
-from code_mm.datasets.benchmarks import COCOObjectDataset
-from code_mm.datasets.preparation.coco_object_labels import (
+from coco_object_labels import (
     category_labels,
     decode_mask,
     paint_labels,
     write_coco_object_labels,
 )
+from miniature_benchmarks import OBJECT_IDS, make_miniature
+from PIL import Image
+from pycocotools import mask as coco
+
+from code_mm.datasets.benchmarks import COCOObjectDataset
 
 
 def test_spellings_of_a_mask():
