@@ -1,4 +1,4 @@
-# make install | test | lint | demo | study | pretrain | clean
+# make install | test | lint | fuzz | demo | study | pretrain | clean
 # The active virtual environment (or conda's) is used; .venv is made only where none is active.
 
 SHELL := /bin/bash
@@ -16,7 +16,7 @@ export PATH := $(ENVIRONMENT)/bin:$(PATH)
 test: export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install test lint check demo study pretrain clean
+.PHONY: help install test lint check fuzz demo study pretrain clean
 
 help:  ## these lines
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ lint: install  ## ruff, rules and format
 	$(PYTHON) -m ruff format --check .
 
 check: lint test  ## lint, then test
+
+fuzz: install  ## damaged files of every kind for some minutes (FUZZ_ARGS="--minutes 30 --seed 1")
+	$(PYTHON) tests/fuzzing.py $(FUZZ_ARGS)
 
 demo: install  ## install, make the shapes world, train, evaluate, draw
 	$(PYTHON) projects/shapes_world/demo.py $(DEMO_ARGS)

@@ -11,21 +11,9 @@ from PIL import Image
 from code_mm.datasets.preparation.coco_object_labels import write_coco_object_labels
 
 SIZES = [(40, 56), (64, 48), (48, 72), (36, 36)]  # height, width
-# Ids of COCO-Stuff's label files that no pixel has; the train ids close these gaps.
-UNUSED_STUFF_IDS = (11, 25, 28, 29, 44, 65, 67, 68, 70, 82, 90)
-STUFF_IDS = [i for i in range(182) if i not in UNUSED_STUFF_IDS]
-# COCO's category ids have gaps too: 1 ... 90, 80 of them (one more than the ids of COCO-Stuff).
-OBJECT_IDS = [i + 1 for i in STUFF_IDS[:80]]
-# Cityscapes: train id -> id of gtFine_labelIds.png
-CITY_IDS = [7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33]
+# COCO's category ids: 80 of 1 ... 90.
+OBJECT_IDS = [i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)]
 CITIES = ('frankfurt', 'lindau', 'munster')
-
-
-def coding(values, ignored=255):
-    """What label files hold: the value of each label, and of 255, which is what is ignored."""
-    codes = np.full(256, ignored, np.uint8)
-    codes[: len(values)] = values
-    return codes
 
 
 class Files(NamedTuple):
@@ -33,96 +21,79 @@ class Files(NamedTuple):
 
     folder: str  # below data/
     image: str
-    labels: dict[str, np.ndarray]  # path -> coding; the published file, and what is made of it
+    labels: str
     num_labels: int
+    first: int = 0  # value in the files of the first label
     has_ignored: bool = True
-    split: str = ''  # path of the list of a split
+    split: str = ''  # list of a split
 
 
 VOC = Files(
     'VOCdevkit/VOC2012',
     'JPEGImages/2007_{n:06d}.jpg',
-    {'SegmentationClass/2007_{n:06d}.png': coding(range(21))},
-    21,
+    'SegmentationClass/2007_{n:06d}.png',
+    num_labels=21,
     split='ImageSets/Segmentation/val.txt',
 )
 CONTEXT = Files(  # as mmseg's pascal_context.py converts them
     'VOCdevkit/VOC2010',
     'JPEGImages/2007_{n:06d}.jpg',
-    {'SegmentationClassContext/2007_{n:06d}.png': coding(range(60))},
-    60,
+    'SegmentationClassContext/2007_{n:06d}.png',
+    num_labels=60,
     has_ignored=False,
     split='ImageSets/SegmentationContext/val.txt',
 )
-_CITY = 'gtFine/val/{city}/{city}_{n:06d}_000019_gtFine_'
-FILES = dict(
-    voc21=VOC,
-    context60=CONTEXT,
-    coco_object=Files('coco_stuff164k', 'images/val2017/{n:012d}.jpg', {}, 81),
-    voc20=VOC,
-    context59=CONTEXT,
-    coco_stuff=Files(
-        'coco_stuff164k',
-        'images/val2017/{n:012d}.jpg',
-        {
-            'annotations/val2017/{n:012d}.png': coding(STUFF_IDS),
-            'annotations/val2017/{n:012d}_labelTrainIds.png': coding(range(171)),
-        },
-        171,
-    ),
-    cityscapes=Files(
-        'cityscapes',
-        'leftImg8bit/val/{city}/{city}_{n:06d}_000019_leftImg8bit.png',
-        {
-            f'{_CITY}labelIds.png': coding(CITY_IDS, ignored=0),
-            f'{_CITY}labelTrainIds.png': coding(range(19)),
-        },
-        19,
-    ),
-    ade20k=Files(
-        'ade/ADEChallengeData2016',
-        'images/validation/ADE_val_{n:08d}.jpg',
-        {'annotations/validation/ADE_val_{n:08d}.png': coding(range(1, 151), ignored=0)},
-        150,
-    ),
+STUFF = Files(
+    'coco_stuff164k',
+    'images/val2017/{n:012d}.jpg',
+    'annotations/val2017/{n:012d}_labelTrainIds.png',
+    num_labels=171,
 )
+CITYSCAPES = Files(
+    'cityscapes',
+    'leftImg8bit/val/{city}/{city}_{n:06d}_000019_leftImg8bit.png',
+    'gtFine/val/{city}/{city}_{n:06d}_000019_gtFine_labelTrainIds.png',
+    num_labels=19,
+)
+ADE20K = Files(
+    'ade/ADEChallengeData2016',
+    'images/validation/ADE_val_{n:08d}.jpg',
+    'annotations/validation/ADE_val_{n:08d}.png',
+    num_labels=150,
+    first=1,  # 0 is what is ignored
+)
+# coco_object has the images of COCO-Stuff and label maps of its own
+FILES = dict(voc21=VOC, context60=CONTEXT, coco_object=STUFF, voc20=VOC, context59=CONTEXT)
+FILES |= dict(coco_stuff=STUFF, cityscapes=CITYSCAPES, ade20k=ADE20K)
 NAMES = tuple(FILES)
 
 
 def make_miniature(name: str, root: Path, num_images: int = 3) -> Path:
     """Write a miniature of one benchmark, the same at every call.
 
-    Args:
-        name: One of NAMES.
-        root: Every benchmark gets a folder of its own below it, ``root/name``, which stands for
-            ``data/``: two benchmarks of different size never share files, as VOC 21 and 20 would.
-        num_images: How many images.
-
-    Returns:
-        The ``data_root`` for the benchmark's config, e.g. ``root/voc21/VOCdevkit/VOC2012``.
+    Every benchmark gets a folder of its own, ``root/name``, which stands for ``data/``: two of
+    different size never share files, as VOC 21 and 20 would. Returns the ``data_root`` for the
+    benchmark's config, e.g. ``root/voc21/VOCdevkit/VOC2012``.
     """
     files, rng = FILES[name], np.random.default_rng(0)
     data_root = Path(root) / name / files.folder
-    numbers = range(1, num_images + 1)
-    sizes = {n: SIZES[n % len(SIZES)] for n in numbers}
-    if name == 'coco_object':
-        drawn = draw_coco_objects(data_root, sizes)
-    else:
-        drawn = {n: draw_labels(rng, *sizes[n], files) for n in numbers}
-    for n, labels in drawn.items():
+    sizes = {n: SIZES[n % len(SIZES)] for n in range(1, num_images + 1)}
+    objects = make_coco_object(data_root, sizes) if name == 'coco_object' else {}
+    for n, size in sizes.items():
         names = dict(n=n, city=CITIES[n % len(CITIES)])
+        labels = objects[n] if objects else draw_labels(rng, *size, files)
         save(draw_image(rng, labels), data_root / files.image.format(**names))
-        for path, codes in files.labels.items():
-            image = Image.fromarray(codes[labels])
+        if not objects:
+            image = Image.fromarray(np.uint8(labels + files.first))  # 255 + 1 is 0
             if files is VOC:
                 image.putpalette(np.uint8(PascalVOCDataset.METAINFO['palette']).tobytes())
-            save(image, data_root / path.format(**names))
+            save(image, data_root / files.labels.format(**names))
     if files.split:
         # an image of another split, which must not be evaluated, is among them
         save(Image.new('RGB', (8, 8)), data_root / 'JPEGImages' / '2012_004331.jpg')
         path = data_root / files.split
         path.parent.mkdir(parents=True)
-        path.write_text(''.join(f'2007_{n:06d}\n' for n in numbers))
+        path.write_text(''.join(f'2007_{n:06d}\n' for n in sizes))
     return data_root
 
 
@@ -152,7 +123,7 @@ def draw_image(rng, labels):
     return Image.fromarray((colours[labels] + noise).astype(np.uint8))
 
 
-def draw_coco_objects(root, sizes):
+def make_coco_object(root, sizes):
     """An instances file, from which the project's own converter paints the label maps."""
     images, annotations = [], []
     for n, (height, width) in sizes.items():

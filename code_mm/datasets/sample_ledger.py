@@ -171,6 +171,11 @@ class SampleLedger:
         """Samples that came through the pipeline, in all workers of this process."""
         return self.totals()[_USED]
 
+    @property
+    def num_shards(self) -> int:
+        """Shards that were opened to be read as a stream."""
+        return int(self._rows[:, _SHARDS].sum())
+
     def counts(self, totals: Sequence[int] | None = None) -> dict[str, int]:
         """Number of left-out items by reason, index and all workers together, no zeros."""
         found = (self.totals() if totals is None else totals)[_FIRST_REASON:]

@@ -124,25 +124,21 @@ class CLIPPretrainBatches(Dataset):
         else:
             picks = self._pick(iteration, rng)
         template = (rng.random() < self.template_share, rng.random())
-        window = self._draw_window(picks[0][0], rng)
+        # where the images lie on the position grid
+        side = self.sources[picks[0][0]].images.shape[1]
+        free = self.image_size // self.patch_size - side // self.patch_size
+        window = tuple(rng.integers(0, free + 1, 2).tolist())
         mine = slice(part, None, self.processes)
         images, samples = [], []
         for name, rows in picks:
             source = self.sources[name]
-            pixels = source.images[rows[mine]]
+            pixels = source.images[rows]
             if self.augment:
-                changes = _draw_changes(rng, len(rows), source.mirrors[rows])
-                pixels = _change(pixels, *(value[mine] for value in changes))
-            images.append(pixels)
+                pixels = _augment(pixels, source.mirrors[rows], rng)
+            images.append(pixels[mine])
             samples += source.samples(rows[mine], template, window)
         bgr = np.concatenate(images)[..., ::-1].transpose(0, 3, 1, 2)
         return {'inputs': torch.from_numpy(np.ascontiguousarray(bgr)), 'data_samples': samples}
-
-    def _draw_window(self, name: str, rng: np.random.Generator) -> tuple:
-        """First (row, column) of the position grid for the images of a source."""
-        side = self.sources[name].images.shape[1] // self.patch_size
-        free = self.image_size // self.patch_size - side
-        return tuple(int(v) for v in rng.integers(0, free + 1, 2))
 
     def _pick(self, index: int, rng: np.random.Generator) -> list:
         """(source, rows) of the batch of an iteration."""
@@ -159,23 +155,17 @@ class CLIPPretrainBatches(Dataset):
         ]
 
 
-def _draw_changes(rng: np.random.Generator, count: int, mirrors: np.ndarray) -> tuple:
-    """Flip, shift (y, x), gain and offset of ``count`` images."""
-    return (
-        mirrors & (rng.random(count) < 0.5),
-        rng.integers(-_SHIFT, _SHIFT + 1, (count, 2)),
-        rng.uniform(0.8, 1.2, (count, 1, 1, 3)).astype(np.float32),
-        rng.uniform(-20, 20, (count, 1, 1, 1)).astype(np.float32),
-    )
-
-
-def _change(images, flip, shift, gain, offset) -> np.ndarray:
-    """Mirrored, shifted, brightened copies of images [b, H, W, 3]."""
-    size = images.shape[1]
+def _augment(images: np.ndarray, mirrors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Mirrored, where that may be, shifted and brightened copies of images [b, H, W, 3]."""
+    count, size = images.shape[:2]
+    flip = mirrors & (rng.random(count) < 0.5)
+    shift = rng.integers(-_SHIFT, _SHIFT + 1, (count, 2))
+    gain = rng.uniform(0.8, 1.2, (count, 1, 1, 3)).astype(np.float32)
+    offset = rng.uniform(-20, 20, (count, 1, 1, 1)).astype(np.float32)
     rows = (np.arange(size) + shift[:, :1]).clip(0, size - 1)
     columns = (np.arange(size) + shift[:, 1:]).clip(0, size - 1)
     columns = np.where(flip[:, None], columns[:, ::-1], columns)
-    batch = np.arange(len(images))[:, None, None]
+    batch = np.arange(count)[:, None, None]
     images = images[batch, rows[:, :, None], columns[:, None]].astype(np.float32)
     return np.clip((images - 128) * gain + (128 + offset), 0, 255).astype(np.uint8)
 

@@ -1,5 +1,7 @@
 import copy
+import json
 import pickle
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -23,10 +25,11 @@ KEYS = ['0000007', 'é/1', '0000001', 'a.csv:12']
 
 @pytest.fixture
 def write(tmp_path):
-    def write_cache(name='s.tar', settings=SETTINGS):
+    def write_cache(name='s.tar'):
+        """Path of a shard, and its nouns file, which is written."""
         file = nouns_file(str(tmp_path / name))
-        write_nouns(file, KEYS, NOUNS, list(map(caption_checksum, CAPTIONS)), settings)
-        return str(tmp_path / name), file
+        write_nouns(file, KEYS, NOUNS, list(map(caption_checksum, CAPTIONS)), SETTINGS)
+        return str(tmp_path / name), Path(file)
 
     return write_cache
 
@@ -38,17 +41,37 @@ def log(monkeypatch):
     return lines
 
 
+def arrow(nouns='nouns', settings=None):
+    """An Arrow file of another program, or of another version, as bytes."""
+    columns = {'key': ['a'], nouns: [['dog']], 'caption_crc': pa.array([0xBC2FE6B1], pa.uint32())}
+    metadata = settings and dict(code_mm=json.dumps(settings))
+    table, sink = pa.table(columns).replace_schema_metadata(metadata), pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
 def test_finds_by_key(write):
     shard, file = write()
     cache = NounCache(tagger='textblob')
     for row in (3, 0, 2, 1, 0):
         assert cache.find(shard, KEYS[row], f' {CAPTIONS[row]}\n') == NOUNS[row]
     assert cache.counts() == dict(found=5, missing=0, changed=0)
-    table = NounTable(file)
+    table = NounTable(str(file))
     assert [key for key, *_ in table.rows()] == sorted(KEYS)
     assert len(table) == 4 and table.settings == SETTINGS
     write()  # in mid-run, as extract_nouns.py does: a new file of this name
     assert cache.find(shard, KEYS[3], CAPTIONS[3]) == NOUNS[3]
+
+
+def test_files_of_the_version_before_are_read(tmp_path):
+    """Commit 832f570 also noted the versions of the packages that tagged."""
+    settings = dict(tagger='textblob', word_type='noun', versions=dict(code_mm='1'), source=[7])
+    (tmp_path / 's.nouns.arrow').write_bytes(arrow(settings=settings))
+    cache = NounCache(tagger='textblob')
+    assert cache.find(str(tmp_path / 's.tar'), 'a', 'a dog') == ['dog']
+    found = NounTable(str(tmp_path / 's.nouns.arrow')).settings
+    assert found == NounSettings('textblob', 'noun', [7])  # so it is not made again
 
 
 def test_unknown_and_changed_captions_are_counted_and_said_once(write, tmp_path, log):
@@ -65,24 +88,25 @@ def test_unknown_and_changed_captions_are_counted_and_said_once(write, tmp_path,
         assert text in line and 'extract_nouns.py' in line
 
 
-@pytest.mark.parametrize('damage', ['cut', 'offsets', 'text', 'empty', 'columns', 'settings'])
+def shift_offsets(data):
+    place = data.index(b'0000001'.ljust(8, b'0')) - 16  # in front of the keys' text
+    return data[: place - 8] + b'\xff' * 24 + data[place + 16 :]
+
+
+DAMAGES = dict(
+    cut=lambda data: data[:-9],
+    offsets=shift_offsets,
+    text=lambda _: b'no Arrow',
+    empty=lambda _: b'',
+    columns=lambda _: arrow('words', SETTINGS._asdict()),
+    settings=lambda _: arrow(),
+)
+
+
+@pytest.mark.parametrize('damage', DAMAGES)
 def test_damaged_and_foreign_files_are_said_and_not_used(write, log, damage):
     shard, file = write()
-    with open(file, 'rb') as stream:
-        data = stream.read()
-    if damage == 'offsets':
-        place = data.index(b'0000001'.ljust(8, b'0')) - 16  # in front of the keys' text
-        data = data[: place - 8] + b'\xff' * 24 + data[place + 16 :]
-    data = dict(cut=data[:-9], text=b'no Arrow', empty=b'').get(damage, data)
-    with open(file, 'wb') as stream:
-        stream.write(data)
-    columns = dict(key=['a'], words=[['b']])
-    if damage == 'settings':
-        columns = dict(key=['a'], nouns=[['b']], caption_crc=pa.array([1], pa.uint32()))
-    if damage in ('columns', 'settings'):
-        batch = pa.record_batch(columns)
-        with pa.ipc.new_file(file, batch.schema) as writer:
-            writer.write_batch(batch)
+    file.write_bytes(DAMAGES[damage](file.read_bytes()))
     cache = NounCache()
     for _ in range(2):
         assert cache.find(shard, KEYS[0], CAPTIONS[0]) is None
@@ -107,7 +131,6 @@ def test_other_settings_are_an_error(write, wanted, message):
 def test_names_of_the_files(tmp_path):
     assert nouns_file('/a/b/00000.tar') == '/a/b/00000.nouns.arrow'
     assert nouns_file('https://x/y/00000.tar?token=a/b', 'c') == 'c/00000.nouns.arrow'
-    assert nouns_file('x/captions.csv') == 'x/captions.nouns.arrow'
     with pytest.raises(ValueError, match='give the folder of the nouns files'):
         nouns_file('s3://x/y/00000.tar')
     for folder in (None, str(tmp_path / 'nowhere')):

@@ -1,28 +1,21 @@
+import sys
+from functools import cache
+
 import nltk
 import pytest
 
 from code_mm.nouns import NounSelector, taggers
 from code_mm.nouns.taggers import build_tagger, settled_tagger
-from code_mm.registry import TAGGERS
 
 
 @pytest.fixture(autouse=True)
 def log(monkeypatch):
+    """What is logged; nothing of the caches outlives a test."""
     lines = []
     monkeypatch.setattr(taggers, 'print_log', lambda message, *_, **__: lines.append(message))
-    for cached in (taggers._auto, taggers._build):
-        cached.cache_clear()
-    yield lines
-    for cached in (taggers._auto, taggers._build):
-        cached.cache_clear()
-
-
-@pytest.fixture
-def no_data(monkeypatch):
-    def fail(*_):
-        raise LookupError('Resource punkt_tab not found')
-
-    monkeypatch.setattr(nltk, 'word_tokenize', fail)
+    for name in ('_auto', '_build'):
+        monkeypatch.setattr(taggers, name, cache(getattr(taggers, name).__wrapped__))
+    return lines
 
 
 def test_textblob_tags_without_data():
@@ -41,7 +34,11 @@ def test_auto_prefers_nltk_where_its_data_are(monkeypatch, log):
     assert build_tagger('auto') is build_tagger('nltk') is build_tagger(dict(type='nltk'))
 
 
-def test_auto_falls_back_and_says_so_once(no_data, log):
+def test_auto_falls_back_and_says_so_once(monkeypatch, log):
+    def fail(*_):
+        raise LookupError('Resource punkt_tab not found')
+
+    monkeypatch.setattr(nltk, 'word_tokenize', fail)
     for _ in range(3):
         assert ('dog', 'NN') in build_tagger('auto')('a dog')
     assert log == [
@@ -51,6 +48,8 @@ def test_auto_falls_back_and_says_so_once(no_data, log):
     assert settled_tagger('auto') == 'textblob'
     with pytest.raises(RuntimeError, match=r'nltk\.downloader punkt_tab .*textblob'):
         build_tagger('nltk')
+    with pytest.raises(ValueError, match=r"one of \['auto', 'nltk', 'textblob'.*'spacy'"):
+        build_tagger('spacy')
 
 
 class AfterThe:
@@ -65,18 +64,10 @@ class AfterThe:
         return list(zip(words, tags, strict=False))
 
 
-@pytest.mark.parametrize('name', ['AfterThe', f'{__name__}.AfterThe'])
-def test_a_tagger_of_ones_own_is_one_class(name, monkeypatch, request):
-    monkeypatch.setitem(__import__('sys').modules, __name__, request.module)
-    if '.' not in name:
-        monkeypatch.setitem(TAGGERS._module_dict, name, AfterThe)
-        monkeypatch.setitem(TAGGERS.parent._module_dict, name, AfterThe)
+def test_a_tagger_of_ones_own_by_the_path_of_its_class(monkeypatch, request):
+    monkeypatch.setitem(sys.modules, __name__, request.module)
+    name = f'{__name__}.AfterThe'
     assert NounSelector(name)('a dog by the sea') == ['sea']
     config = dict(type=name, markers=['a', 'the'])
     assert NounSelector(config)('a dog by the sea') == ['dog', 'sea']
     assert (settled_tagger(name), settled_tagger(config)) == (name, config)
-
-
-def test_unknown_name():
-    with pytest.raises(ValueError, match=r"one of \['auto', 'nltk', 'textblob'.*'spacy'"):
-        build_tagger('spacy')

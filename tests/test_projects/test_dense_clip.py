@@ -6,66 +6,49 @@ import pytest
 import torch
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
-from training_free import (
-    PlainMethod,
-    build_config,
-    clearclip,
-    maskclip,
-    naclip,
-    pictures,
-    sclip,
-)
+from training_free import PlainMethod, build_config, clearclip, maskclip, naclip, pictures, sclip
 
 from code_mm.datasets.benchmarks.table import BENCHMARKS
 from code_mm.models.segmenters import SimilarityToMask
 from code_mm.vocabulary import ClassNameFile, Vocabulary
-from projects.dense_clip import (
-    MasksOfAveragedLogits,
-    NeighbourhoodAttention,
-    SoftmaxOverNames,
-)
+from projects.dense_clip import MasksOfAveragedLogits, NeighbourhoodAttention, SoftmaxOverNames
 from projects.dense_clip.sclip_protocol import CLASS_NAMES
 
-DENSE = 'dense_clip/configs/'
+# attention, its method by plain formulas, and what of the block learns when CoDe starts from it
+METHODS = [
+    ('SelfOnlyAttention', maskclip, {'value', 'feed_forward'}),
+    ('CorrelativeSelfAttention', sclip, {'query', 'key', 'value', 'feed_forward'}),
+    ('SelfSelfAttention', clearclip, {'query', 'value'}),
+    ('NeighbourhoodAttention', naclip, {'key', 'value'}),
+]
 
 
-@pytest.mark.parametrize(
-    ('method', 'attention'),
-    [
-        (maskclip, 'SelfOnlyAttention'),
-        (sclip, 'CorrelativeSelfAttention'),
-        (clearclip, 'SelfSelfAttention'),
-        (naclip, None),  # the config's own
-    ],
-)
-def test_a_config_gives_the_miou_of_the_formulas(method, attention, shapes_folder, tmp_path):
-    keys = {'model.backbone.dense_attention.type': attention} if attention else {}
-    config = f'{DENSE}naclip_shapes-hard.py'
-    runner = Runner.from_cfg(build_config(config, shapes_folder, tmp_path, **keys))
+def build(name, world, work_dir, **keys):
+    cfg = build_config(f'dense_clip/configs/{name}_shapes-hard.py', world, work_dir, **keys)
+    runner = Runner.from_cfg(cfg)
     runner.model.init_weights()
+    return runner
+
+
+@pytest.mark.parametrize(('attention', 'method', '_'), METHODS)
+def test_a_config_gives_the_miou_of_the_formulas(attention, method, _, shapes_folder, tmp_path):
+    keys = {'model.backbone.dense_attention.type': attention}
+    if method is naclip:  # the config's own
+        keys = {}
+    runner = build('naclip', shapes_folder, tmp_path, **keys)
     expected = PlainMethod(method).miou(shapes_folder)
     assert runner.test()['mIoU'] == pytest.approx(expected, abs=0.02)  # percent, two digits
 
 
-@pytest.mark.parametrize(
-    ('method', 'attention', 'learnt'),
-    [
-        (maskclip, 'SelfOnlyAttention', {'value', 'feed_forward'}),
-        (sclip, 'CorrelativeSelfAttention', {'query', 'key', 'value', 'feed_forward'}),
-        (clearclip, 'SelfSelfAttention', {'query', 'value'}),
-        (naclip, 'NeighbourhoodAttention', {'key', 'value'}),
-    ],
-)
-def test_code_starts_from_these_features(method, attention, learnt, shapes_folder, tmp_path):
+@pytest.mark.parametrize(('attention', 'method', 'learnt'), METHODS)
+def test_code_starts_from_these_features(attention, method, learnt, shapes_folder, tmp_path):
     keys = {
         'model.image_segmenter.tail.dense_attention.type': attention,
         'model.image_segmenter.init_gate': 0.0,  # nothing is added to the upsampled features
         'train_cfg.max_iters': 2,
         'custom_hooks': [dict(type='ClassNamesHook')],
     }
-    config = f'{DENSE}code_naclip_shapes-hard.py'
-    runner = Runner.from_cfg(build_config(config, shapes_folder, tmp_path, **keys))
-    runner.model.init_weights()
+    runner = build('code_naclip', shapes_folder, tmp_path, **keys)
     image, _ = next(iter(pictures(shapes_folder)))
     plain = PlainMethod(method)
     with torch.no_grad():
@@ -100,9 +83,13 @@ def cosines(*shape):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(0))
 
 
+def softmax(similarity, *counts, **keys):
+    return SoftmaxOverNames(**keys)(similarity, vocabulary(*counts), None)
+
+
 def test_a_class_takes_the_probability_of_its_best_name():
     similarity = cosines(2, 6, 3, 4)
-    found = SoftmaxOverNames(scale=7.0)(similarity, vocabulary(2, 1, 3), None)
+    found = softmax(similarity, 2, 1, 3, scale=7.0)
     assert found.shape == (2, 3, 3, 4)
     for b, y, x in [(b, y, x) for b in range(2) for y in range(3) for x in range(4)]:
         powers = [math.exp(7 * c) for c in similarity[b, :, y, x].tolist()]
@@ -113,13 +100,11 @@ def test_a_class_takes_the_probability_of_its_best_name():
 
 def test_unsure_pixels_become_background():
     similarity = cosines(1, 6, 8, 8)
-    plain = SoftmaxOverNames(scale=3.0)(similarity, vocabulary(2, 1, 3), None)
+    plain = softmax(similarity, 2, 1, 3, scale=3.0)
     threshold = plain.amax(1).median().item()
-    found = SoftmaxOverNames(scale=3.0, min_score=threshold)(similarity, vocabulary(2, 1, 3), None)
-    expected = plain.argmax(1)
-    expected[plain.amax(1) < threshold] = 0
-    assert torch.equal(found.argmax(1), expected)
-    assert (found.argmax(1) != plain.argmax(1)).any()
+    found = softmax(similarity, 2, 1, 3, scale=3.0, min_score=threshold).argmax(1)
+    expected = torch.where(plain.amax(1) < threshold, 0, plain.argmax(1))
+    assert torch.equal(found, expected) and (found != plain.argmax(1)).any()
 
 
 def test_classes_of_few_pixels_are_left_out_of_their_image():
@@ -128,15 +113,13 @@ def test_classes_of_few_pixels_are_left_out_of_their_image():
     similarity[0, 0, :2] = 1.0
     similarity[0, 1, 2:] = 0.9
     similarity[0, 2, 3, 4] = 1.0
-    kept = SoftmaxOverNames(10.0, min_share=0.09)(similarity, vocabulary(1, 1, 1), None).argmax(1)[
-        0
-    ]
-    scores = SoftmaxOverNames(10.0, min_share=0.1)
-    both = scores(torch.cat([similarity, similarity.flip(1)]), vocabulary(1, 1, 1), None).argmax(1)
-    assert (kept[3, 4], both[0, 3, 4]) == (2, 1)
-    kept[3, 4] = 1
-    assert torch.equal(both[0], kept)
-    assert torch.equal(both[1], scores(similarity.flip(1), vocabulary(1, 1, 1), None).argmax(1)[0])
+    two = torch.cat([similarity, similarity.flip(1)])
+    kept, fewer = (
+        softmax(two, 1, 1, 1, scale=10.0, min_share=share).argmax(1) for share in (0.09, 0.1)
+    )
+    assert (kept[0, 3, 4], fewer[0, 3, 4]) == (2, 1)
+    kept[0, 3, 4] = 1
+    assert torch.equal(fewer, kept)  # in the other image, class 0 alone has one pixel, and stays
 
 
 @pytest.mark.parametrize('threshold', [None, 0.4])

@@ -32,16 +32,14 @@ def scored_images(world):
 
 def mean_iou(pairs, names):
     """mIoU in percent over classes that are there, pixels of other names left out."""
-    found = dict.fromkeys(names, 0)
-    everything = dict.fromkeys(names, 0)
-    for predicted, labels in pairs:
-        for i, name in enumerate(names):
-            mask = np.isin(labels, [NAMES.index(n) + 1 for n in names])
-            truth = (labels == NAMES.index(name) + 1) & mask
-            guess = (predicted == i) & mask
-            found[name] += (truth & guess).sum()
-            everything[name] += (truth | guess).sum()
-    return 100 * np.mean([found[n] / everything[n] for n in names if everything[n]])
+    predicted, labels = (np.stack(maps) for maps in zip(*pairs, strict=True))
+    known = np.isin(labels, [NAMES.index(name) + 1 for name in names])
+    ious = []
+    for i, name in enumerate(names):
+        truth, guess = labels == NAMES.index(name) + 1, (predicted == i) & known
+        if (truth | guess).any():
+            ious.append((truth & guess).sum() / (truth | guess).sum())
+    return 100 * np.mean(ious)
 
 
 def embed_names(model, names):
@@ -58,40 +56,42 @@ def embed_names(model, names):
     return torch.stack(rows)
 
 
+def upsample(x, size=(SIDE, SIDE)):
+    return F.interpolate(x, size, mode='bilinear', align_corners=False)
+
+
 def cosines(model, image, embeddings):
     """Features of all four maps, brought to the finest grid, projected, against the names."""
     maps = model.backbone(image)
     size = maps[0].shape[2:]
-    maps = [F.interpolate(m, size, mode='bilinear', align_corners=False) for m in maps]
+    maps = [upsample(m, size) for m in maps]
     weight = model.decode_head.projection.weight[:, :, 0, 0]
     features = torch.cat(maps, 1).movedim(1, -1) @ weight.T + model.decode_head.projection.bias
     return torch.einsum('bhwc,nc->bnhw', F.normalize(features, dim=-1), embeddings)
 
 
-def label_loss(model, batch, embeddings):
-    """Cross-entropy of the labelled pixels under the names of ``embeddings``."""
-    data = model.data_preprocessor(batch, training=True)
+def assert_label_loss(runner, recorder):
+    """The last iteration's loss is the cross-entropy of labelled pixels under the seen names."""
+    # after the validation, which asked for all names, training went on with those of the labels
+    assert recorder.names == [tuple(SEEN)] * 3
+    model = runner.model.train()
+    model.load_state_dict(recorder.weights)
+    data = model.data_preprocessor(recorder.batches[-1], training=True)
     rows = [i for i, sample in enumerate(data['data_samples']) if 'gt_sem_seg' in sample]
     labels = torch.cat([data['data_samples'][i].gt_sem_seg.data for i in rows])
-    head = model.decode_head
-    logits = cosines(model, data['inputs'][rows], embeddings)
-    logits = head.similarity_to_mask.scale * logits + head.similarity_to_mask.bias
-    logits = F.interpolate(logits, labels.shape[1:], mode='bilinear', align_corners=False)
-    return F.cross_entropy(logits, labels.long(), ignore_index=255), labels
+    to_mask = model.decode_head.similarity_to_mask
+    with torch.no_grad():
+        logits = cosines(model, data['inputs'][rows], embed_names(model, SEEN))
+        logits = upsample(to_mask.scale * logits + to_mask.bias, labels.shape[1:])
+    loss = F.cross_entropy(logits, labels.long(), ignore_index=255)
+    assert recorder.losses[-1]['decode.loss_ce'] == pytest.approx(loss.item(), rel=1e-3)
+    assert set(labels.unique().tolist()) <= {*range(len(SEEN)), 255}
 
 
 def test_the_zero_shot_head_learns_names_that_labels_have(tiny_runner):
     runner, recorder = tiny_runner(f'{CONFIGS}/zero-shot-head_mit_shapes.py')
     runner.train()
-    # after the validation, which asked for all names, training went on with those of the labels
-    assert recorder.names == [tuple(SEEN)] * 3
-    model = runner.model
-    model.load_state_dict(recorder.weights)
-    with torch.no_grad():
-        embeddings = embed_names(model.train(), SEEN)
-        loss, labels = label_loss(model, recorder.batches[-1], embeddings)
-    assert recorder.losses[-1]['decode.loss_ce'] == pytest.approx(loss.item(), rel=1e-3)
-    assert set(labels.unique().tolist()) <= {*range(len(SEEN)), 255}
+    assert_label_loss(runner, recorder)
 
 
 @pytest.mark.parametrize('name', ['zero-shot-head', 'caption-aligned'])
@@ -105,8 +105,7 @@ def test_names_that_no_label_had_can_be_asked_for(tiny_runner, tiny_world, name)
     with torch.no_grad():
         embeddings = embed_names(model, UNSEEN)
         for image, labels in scored_images(tiny_world):
-            scores = torch.sigmoid(20 * cosines(model, image, embeddings) - 5)
-            scores = F.interpolate(scores, (SIDE, SIDE), mode='bilinear', align_corners=False)
+            scores = upsample(torch.sigmoid(20 * cosines(model, image, embeddings) - 5))
             pairs.append((scores[0].argmax(0).numpy(), labels))
     assert recorder.metrics['mIoU'] == pytest.approx(mean_iou(pairs, UNSEEN), abs=0.3)
 
@@ -124,9 +123,7 @@ def test_pamr_after_an_ordinary_segformer(tiny_runner, tiny_world):
     refined, unrefined = [], []
     with torch.no_grad():
         for image, labels in scored_images(tiny_world):
-            logits = model.decode_head(model.backbone(image))
-            logits = F.interpolate(logits, (SIDE, SIDE), mode='bilinear', align_corners=False)
-            scores = logits.softmax(1)
+            scores = upsample(model.decode_head(model.backbone(image))).softmax(1)
             unrefined.append((scores[0].argmax(0).numpy(), labels))
             refined.append((refine(image, scores)[0].argmax(0).numpy(), labels))
     assert recorder.metrics['mIoU'] == pytest.approx(mean_iou(refined, NAMES), abs=0.05)
@@ -141,16 +138,11 @@ def test_three_sources_train_one_model(tiny_runner):
     kinds = [kind_of(dataset[i]['data_samples']) for i in range(len(dataset))]
     assert kinds == [(True, True)] * 12 + [(False, True)] * 16 + [(True, False)] * 12
     runner.train()
-    assert recorder.names == [tuple(SEEN)] * 3
     batch, values = recorder.batches[-1], recorder.losses[-1]
     assert len({kind_of(sample) for sample in batch['data_samples']}) > 1
-    model = runner.model
-    model.load_state_dict(recorder.weights)
-    with torch.no_grad():
-        loss, _ = label_loss(model, batch, embed_names(model.train(), SEEN))
-    assert values['decode.loss_ce'] == pytest.approx(loss.item(), rel=1e-3)
+    assert_label_loss(runner, recorder)
     aligned = {name for name in values if name.startswith('alignment.')}
-    assert aligned == {f'alignment.loss_{name}' for name in model.co_decomposition.losses}
+    assert aligned == {f'alignment.loss_{name}' for name in runner.model.co_decomposition.losses}
     assert all(math.isfinite(value) for value in values.values())
 
 

@@ -8,6 +8,7 @@ import statistics
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from itertools import accumulate, pairwise
 from operator import attrgetter
 from unittest.mock import patch
 
@@ -55,9 +56,11 @@ def unit_of(visual: nn.Module, image: Tensor, dtype: torch.dtype) -> Callable[[]
     return torch.inference_mode()(lambda: plain_tower(visual, image))
 
 
-def precision(device: torch.device, dtype: torch.dtype) -> torch.autocast:
-    """Autocast to ``dtype``; nothing for fp32."""
-    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+def precision(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager:
+    """Autocast to ``dtype``; nothing for fp32, which PyTorch 2.1 refuses even where disabled."""
+    if dtype == torch.float32:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype)
 
 
 def time_in_turns(
@@ -87,7 +90,7 @@ def time_in_turns(
 
 def in_units(seconds: dict[str, list[float]]) -> dict[str, float]:
     """Medians over the rounds, each divided by the mean of the units before and after it."""
-    units = [statistics.fmean(pair) for pair in zip(seconds[UNIT], seconds[UNIT][1:], strict=False)]
+    units = [statistics.fmean(pair) for pair in pairwise(seconds[UNIT])]
     return {
         name: statistics.median(t / unit for t, unit in zip(times, units, strict=True))
         for name, times in seconds.items()
@@ -110,14 +113,10 @@ def peak_memory(work: Callable[[], object], device: torch.device) -> int:
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         kept = work()
     del kept
-    events = profiler.profiler.kineto_results.events()
-    held = peak = 0
-    start = 'start_ns' if hasattr(events[0], 'start_ns') else 'start_us'  # of torch 2.1
-    changes = [(getattr(e, start)(), e.nbytes()) for e in events if e.name() == '[memory]']
-    for _, change in sorted(changes):
-        held += change
-        peak = max(peak, held)
-    return peak
+    events = [e for e in profiler.profiler.kineto_results.events() if e.name() == '[memory]']
+    # PyTorch 2.1 counts in microseconds; events of the same one stay in their order
+    events.sort(key=lambda e: e.start_ns() if hasattr(e, 'start_ns') else e.start_us())
+    return max(accumulate((event.nbytes() for event in events), initial=0))
 
 
 class Stopwatch:
@@ -191,13 +190,11 @@ class Stopwatch:
         """Seconds by (part, phase), up to the last mark."""
         clock()  # waits for the device
         totals: dict[tuple[str, str], float] = {}
-        for (label, start), (_, end) in zip(self._marks, self._marks[1:], strict=False):
-            if label[0] != self._WATCHING:
-                elapsed = (
-                    end - start if self.device.type == 'cpu' else start.elapsed_time(end) / 1e3
-                )
-                totals[label] = totals.get(label, 0.0) + elapsed
-        return totals
+        on_cpu = self.device.type == 'cpu'
+        for (label, start), (_, end) in pairwise(self._marks):
+            elapsed = end - start if on_cpu else start.elapsed_time(end) / 1e3
+            totals[label] = totals.get(label, 0.0) + elapsed
+        return {label: seconds for label, seconds in totals.items() if label[0] != self._WATCHING}
 
     def _watched(self, owner: object, name: str, part: str) -> object:
         if isinstance(owner, type):

@@ -43,9 +43,10 @@ class PackCaptionInputs(PackSegInputs):
                 'TokenizeCaption before PackCaptionInputs, or set require_caption=False'
             )
         packed = super().transform({key: results[key] for key in results if key != 'img'})
-        # ten times as fast as a transposed copy
-        planes = cv2.split(np.ascontiguousarray(results['img']))
-        packed['inputs'] = torch.from_numpy(np.stack(planes))
+        if 'img' in results:
+            # ten times as fast as a transposed copy
+            planes = cv2.split(np.ascontiguousarray(results['img']))
+            packed['inputs'] = torch.from_numpy(np.stack(planes))
         for field in CAPTION_FIELDS:
             if field in results:
                 packed['data_samples'].set_field(results[field], field)

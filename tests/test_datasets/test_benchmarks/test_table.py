@@ -21,36 +21,30 @@ from code_mm.datasets.benchmarks.table import (
 )
 
 MMSEG = Path(mmseg.__file__).parent / '.mim/configs/_base_/datasets'
-PROTOCOL = {  # thesis §4.1: classes, of them background
-    'voc21': (21, True),
-    'context60': (60, True),
-    'coco_object': (81, True),
-    'voc20': (20, False),
-    'context59': (59, False),
-    'coco_stuff': (171, False),
-    'cityscapes': (19, False),
-    'ade20k': (150, False),
+# name -> (classes, of them background: thesis §4.1; mmseg's config with these files)
+PROTOCOL = {
+    'voc21': (21, True, 'pascal_voc12'),
+    'context60': (60, True, 'pascal_context'),
+    'coco_object': (81, True, 'coco-stuff164k'),
+    'voc20': (20, False, 'pascal_voc12'),
+    'context59': (59, False, 'pascal_context_59'),
+    'coco_stuff': (171, False, 'coco-stuff164k'),
+    'cityscapes': (19, False, 'cityscapes'),
+    'ade20k': (150, False, 'ade20k'),
 }
-OF_MMSEG = {
-    'voc21': 'pascal_voc12',
-    'context60': 'pascal_context',
-    'context59': 'pascal_context_59',
-    'coco_stuff': 'coco-stuff164k',
-    'cityscapes': 'cityscapes',
-    'ade20k': 'ade20k',
-}
-SHARED = {'voc20': 'voc21', 'coco_object': 'coco_stuff'}  # files of another one
 PIPELINE = load('_base_/datasets/evaluation.py').test_pipeline
 ALL = 'eval/code_vit-b16_all.py'
 
 
 @pytest.mark.parametrize('name', NAMES)
 def test_files_are_where_mmsegs_own_configs_have_them(name):
-    theirs = Config.fromfile(MMSEG / f'{OF_MMSEG[SHARED.get(name, name)]}.py').test_dataloader
+    theirs = Config.fromfile(MMSEG / f'{PROTOCOL[name][2]}.py').test_dataloader.dataset
     ours = BENCHMARKS[name].dataset_config()
-    for key in ('data_prefix',) if name in SHARED else ('type', 'data_prefix', 'ann_file'):
-        assert ours.get(key) == theirs.dataset.get(key), key
-    assert ours['data_root'] == theirs.dataset.data_root.rstrip('/')
+    assert ours['data_root'] == theirs.data_root.rstrip('/')
+    own_types = dict(coco_object='COCOObjectDataset', voc20='PascalVOC20Dataset')
+    assert ours['type'] == own_types.get(name, theirs.type)
+    for key in ('data_prefix', 'ann_file'):
+        assert ours.get(key) == theirs.get(key), key
 
 
 def test_the_config_of_all_evaluates_every_benchmark_by_one_protocol():
@@ -116,7 +110,7 @@ def test_labels_mean_what_the_files_say(name, tmp_path):
     cfg.update(data_root=str(root), pipeline=PIPELINE, test_mode=True)
     dataset = DATASETS.build(cfg)
     classes, palette = dataset.metainfo['classes'], dataset.metainfo['palette']
-    number, background = PROTOCOL[name]
+    number, background, _ = PROTOCOL[name]
     assert len(classes) == len(set(classes)) == len(palette) == number
     assert [c for c in classes if c == 'background'] == list(classes[:background])
     assert name != 'coco_object' or len(set(map(tuple, palette))) == 81

@@ -127,12 +127,11 @@ def test_other_files_are_refused(instances, tmp_path):
     data = json.loads(instances.read_text())
     without = dict(images=data['images'], annotations=[])
     foreign = dict(data, annotations=[dict(data['annotations'][0], image_id=9)])
-    texts = {
-        'is cut or damaged': instances.read_text()[:-20],
-        'has no categories': json.dumps(without),
-        r'got image ids \[9\]; the file is not whole': json.dumps(foreign),
-    }
-    for message, text in texts.items():
+    for text, message in (
+        (instances.read_text()[:-20], 'is cut or damaged'),
+        (json.dumps(without), 'has no categories'),
+        (json.dumps(foreign), r'got image ids \[9\]; the file is not whole'),
+    ):
         instances.write_text(text)
         with pytest.raises(ValueError, match=message):
             write_coco_object_labels(instances, tmp_path)
