@@ -215,7 +215,7 @@ def test_an_unreadable_image_among_others(run, place, tmp_path):
     (tmp_path / 'text.jpg').write_text('no image')
     inputs = ('photos/a.png', tmp_path / 'text.jpg', '--classes', 'names.txt')
     status, said = run('segment', *inputs, '--out', tmp_path / 'out')
-    assert status == 2 and "'names.txt'" in said
+    assert status == 2 and "class names, but got 'names.txt'" in said
     (place / 'names.txt').write_text('cat\n\na man, sitting\n', encoding='utf-8')
     status, said = run('segment', *inputs, '--out', tmp_path / 'out')
     assert status == 1

@@ -12,8 +12,7 @@ from pycocotools import mask as coco
 
 from code_mm.atomic_write import atomic_write
 from code_mm.datasets.benchmarks import COCOObjectDataset
-
-from .parallel_jobs import run_jobs
+from code_mm.datasets.preparation.parallel_jobs import run_jobs
 
 
 def decode_mask(
