@@ -43,10 +43,11 @@ def load_config(args: argparse.Namespace) -> Config:
     import torch
 
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    if args.threads is not None:
-        if args.threads < 1:
-            raise ValueError(f'expected --threads >= 1, but got {args.threads}')
-        torch.set_num_threads(args.threads)
+    threads = getattr(args, 'threads', None)  # the tools of analysis have no such option
+    if threads is not None:
+        if threads < 1:
+            raise ValueError(f'expected --threads >= 1, but got {threads}')
+        torch.set_num_threads(threads)
 
     from code_mm.engine.config_check import check_options, read_config
 

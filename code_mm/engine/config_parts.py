@@ -30,6 +30,7 @@ KEYS = {
 _TAKEN_BEFORE = {
     *('type', '_scope_', 'name', 'priority', 'convert_to_iter_based', 'epoch_length'),
     *('requires_grad', 'optimizer', 'constructor', 'paramwise_cfg'),
+    'keep_results',  # mmseg's tools/test.py --out gives it to IoUMetric, which drops it
 }
 # Dicts without a type: what takes their keys, and keys that are asked for one by one.
 _LOADER = ((DataLoader,), {'num_batch_per_epoch', 'disable_subprocess_warning'})
