@@ -56,7 +56,7 @@ def losses(constants, sync):
     negative = dict(of='negative_area', prior=0.0, sync=sync)
     return dict(
         knowledge_guided=loss('KnowledgeGuidedLoss', 'w_kg'),
-        region_feature=loss('RegionInfoNCELoss', 'w_tcl'),
+        region_feature=loss('RegionInfoNCELoss', 'w_tcl', sync=sync),
         region_image=loss('InfoNCELoss', 'w_tcl', text='nouns'),
         feature_variation=loss('TotalVariationLoss', 'w_tv', of='features'),
         mask_variation=loss('TotalVariationLoss', 'w_tv', of='masks'),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from mmengine.device import get_device
 from mmengine.model import BaseModel
 from mmseg.structures import SegDataSample
 from mmseg.utils import get_predefined_templates
@@ -110,6 +112,14 @@ class CLIPPretrainer(BaseModel):
         self.register_buffer('token_ids', token_ids)
         self.nouns, self.template = tuple(nouns), template
         self.autocast_dtype = autocast_dtype and getattr(torch, autocast_dtype)
+        native = getattr(
+            torch.cpu, '_is_avx512_bf16_supported', lambda: True
+        )  # torch 2.1 cannot tell
+        if autocast_dtype == 'bfloat16' and get_device() == 'cpu' and not native():
+            warnings.warn(
+                'this processor only emulates bfloat16, which is about ten times slower than full '
+                'precision: --cfg-options model.autocast_dtype=None'
+            )
 
     def forward(self, inputs: Tensor, data_samples: list[SegDataSample], mode: str = 'loss'):
         """Dispatch to :meth:`loss` or :meth:`predict`, by ``mode``."""

@@ -1,7 +1,6 @@
 """Golden case 04_full_2proc: the full objective on two processes, and our own exact form of it."""
 
 import torch
-import torch.nn.functional as F
 from released_model import (
     LOSS_NAMES,
     build_released_model,
@@ -10,27 +9,7 @@ from released_model import (
     own_name,
 )
 
-from code_mm.models.losses import RegionInfoNCELoss
-from code_mm.ops import gather, l2_normalize, rank
-
-
-class ReleasedRegionInfoNCELoss(RegionInfoNCELoss):
-    """The release's form, wrong in its text-to-image direction on several processes.
-
-    There every process offers its images pooled with the masks of its *own* texts (golden README
-    no. 21). Written here only to compare everything that depends on it; code_mm computes the
-    intended value.
-    """
-
-    def forward(self, step):
-        region, text = l2_normalize(step.pooled), l2_normalize(step.nouns)
-        n = len(text)
-        label = torch.arange(n) + rank() * n
-        by_image = torch.einsum('nmc,mc->nm', region, gather(text))
-        own_columns = region[:, rank() * n : (rank() + 1) * n]
-        by_text = torch.einsum('inc,nc->ni', gather(own_columns), text)
-        loss = sum(F.cross_entropy(self.scale() * x, label) for x in (by_image, by_text)) / 2
-        return self.loss_weight * loss
+from code_mm.ops import rank
 
 
 def _rank_inputs(index, strings, tensors, r):
@@ -44,11 +23,6 @@ def _rank_inputs(index, strings, tensors, r):
 def _step(index, checkpoint, strings, tensors, released):
     """Losses and gradients of this rank, with the release's per-process forms or code_mm's."""
     model = build_released_model(index, checkpoint, sync=not released)
-    if released:
-        losses = model.co_decomposition.losses
-        own = losses['region_feature']
-        losses['region_feature'] = ReleasedRegionInfoNCELoss(loss_weight=own.loss_weight)
-        losses['region_feature'].logit_scale = own.logit_scale
     samples, image, noise = _rank_inputs(index, strings, tensors, rank())
     fix_noise(model, noise, columns=rank() * len(noise))
     values = model.loss(image, samples)

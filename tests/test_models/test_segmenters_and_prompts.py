@@ -36,6 +36,18 @@ def test_upsampled_first_and_gated_last():
     torch.testing.assert_close(layer(x), up + math.tanh(0.7) * added)
 
 
+def test_the_text_segmenter_starts_as_the_release_s():
+    # Xavier's bounds sqrt(6 / (in + out)); nn.Linear's are 1 / sqrt(in)
+    for block in TextSegmenter(64, 4).transformer.resblocks:
+        for weight, bound in (
+            (block.attn.in_proj_weight, math.sqrt(6 / (64 + 3 * 64))),
+            (block.attn.out_proj.weight, 64**-0.5),
+            (block.mlp.c_proj.weight, 256**-0.5),
+        ):
+            assert 0.98 * bound < weight.abs().max() <= bound
+        assert not block.attn.in_proj_bias.any() and not block.attn.out_proj.bias.any()
+
+
 def test_hard_masks_are_straight_through():
     similarity = torch.linspace(-1, 1, 24).view(2, 3, 2, 2).requires_grad_()
     to_mask = SimilarityToMask(temperature=0.5)

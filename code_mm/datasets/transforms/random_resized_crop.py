@@ -14,7 +14,7 @@ _ATTEMPTS = 10
 
 @TRANSFORMS.register_module()
 class RandomResizedCrop(BaseTransform):
-    """Cut out a random rectangle and resize it to ``size``, bicubically (thesis §4.2).
+    """Cut out a random rectangle and resize it to ``size`` (thesis §4.2).
 
     The area is drawn uniformly, then the logarithm of width / height, then the place. Where ten
     draws do not fit into the image, the largest central rectangle of an allowed shape is taken.
@@ -36,6 +36,8 @@ class RandomResizedCrop(BaseTransform):
             image in (0, 1].
         ratio (tuple[float, float]): Least and largest width / height of the rectangle, positive.
         flip_prob (float): Probability of mirroring, in [0, 1]; 0 leaves it to another transform.
+        interpolation (str): Of Pillow, which smooths before it shrinks: 'bilinear' as in the
+            authors' release, 'bicubic', 'lanczos' …
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class RandomResizedCrop(BaseTransform):
         scale: tuple[float, float] = (0.9, 1.0),
         ratio: tuple[float, float] = (3 / 4, 4 / 3),
         flip_prob: float = 0.0,
+        interpolation: str = 'bilinear',
     ) -> None:
         self.size = (size, size) if isinstance(size, int) else tuple(size)
         if len(self.size) != 2 or min(self.size) < 1:
@@ -55,6 +58,7 @@ class RandomResizedCrop(BaseTransform):
         if not 0 <= flip_prob <= 1:
             raise ValueError(f'expected flip_prob in [0, 1], but got {flip_prob}')
         self.scale, self.ratio, self.flip_prob = scale, ratio, flip_prob
+        self.interpolation = interpolation
 
     def rectangle(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Draw a rectangle (top, left, height, width) in an image, in pixels."""
@@ -79,8 +83,8 @@ class RandomResizedCrop(BaseTransform):
         results['img'] = mmcv.imresize(
             np.ascontiguousarray(results['img'][window]),
             self.size,
-            interpolation='bicubic',
-            backend='pillow',  # which smooths before it shrinks
+            interpolation=self.interpolation,
+            backend='pillow',
         )
         results['img_shape'] = results['img'].shape[:2]
         maps = results.get('seg_fields', [])

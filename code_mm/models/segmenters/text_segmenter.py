@@ -37,6 +37,8 @@ class TextSegmenter(BaseModule):
     ) -> None:
         super().__init__()
         self.transformer = Transformer(text_width, num_layers, text_heads)
+        for block in self.transformer.resblocks:  # as nn.MultiheadAttention, and the release, start
+            nn.init.xavier_uniform_(block.attn.in_proj_weight)
         self.scale = nn.Parameter(torch.tensor(float(init_scale)))
         self.bias = nn.Parameter(torch.tensor(float(init_bias)))
 

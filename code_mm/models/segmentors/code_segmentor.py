@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fnmatch
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from code_mm.registry import MODELS
 from code_mm.weights.model_weights import init_from_files
@@ -26,6 +30,9 @@ class CoDeSegmentor(ZeroShotSegmentor):
         co_decomposition (dict): ``CoDecomposition``: prompts, masks, text segmenter and losses.
             Its scale and bias make the masks of prediction, too.
         decode_head (dict): ``ZeroShotHead`` without a scale and bias of its own.
+        unsynchronized (Sequence[str]): Patterns (``fnmatch``) of parameters whose gradients are not
+            averaged over processes. The release's last image block, frozen while
+            DistributedDataParallel looks at it, is one: configs/ablation/release_processes.py.
         **kwargs: Those of ``ZeroShotSegmentor``. ``init_cfg`` may name a checkpoint of any kind:
             our own, of the CoDe or TCL release, or trained parts (docs/weights.md).
     """
@@ -36,11 +43,19 @@ class CoDeSegmentor(ZeroShotSegmentor):
         image_segmenter: dict,
         co_decomposition: dict,
         decode_head: dict,
+        unsynchronized: Sequence[str] = (),
         **kwargs,
     ) -> None:
         super().__init__(backbone=backbone, decode_head=decode_head, **kwargs)
         self.image_segmenter = MODELS.build({**image_segmenter, 'backbone': self.backbone})
         self.co_decomposition = MODELS.build({**co_decomposition, 'backbone': self.backbone})
+        names = [name for name, _ in self.named_parameters()]
+        ignored = [name for pattern in unsynchronized for name in fnmatch.filter(names, pattern)]
+        if unsynchronized and not ignored:
+            raise ValueError(
+                f'expected unsynchronized patterns that match parameters, but got {unsynchronized}'
+            )
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self, ignored)
 
     @property
     def noun_prompt(self) -> nn.Module | None:

@@ -17,7 +17,9 @@ from tiny_model import (
     tiny_code,
 )
 from torch._subclasses import fake_tensor
+from torch.nn.parallel import DistributedDataParallel
 
+from code_mm.ops import rank
 from code_mm.registry import MODELS
 
 NAMES = ['star', 'boat|ship', 'fish']
@@ -93,6 +95,24 @@ def losses_and_gradients(model, seed=3):
     sum(losses.values()).backward()
     gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
     return {name: value.detach() for name, value in losses.items()}, gradients
+
+
+def _gradients_in_processes():
+    model = tiny_code(unsynchronized=['*.block.*'])
+    model.forward = lambda seed: sum(
+        model.loss(images(2, 32, 32, seed=seed), caption_samples()).values()
+    )
+    wrapped = DistributedDataParallel(model, find_unused_parameters=True)
+    wrapped(rank()).backward()
+    return {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+
+
+def test_gradients_of_unsynchronized_parameters_stay_apart(run_in_two_processes):
+    first, second = run_in_two_processes(_gradients_in_processes)
+    apart = {name for name, grad in first.items() if not torch.equal(grad, second[name])}
+    assert apart == {name for name in first if '.block.' in name} != set()
+    with pytest.raises(ValueError, match=r"match parameters, but got \['blok"):
+        tiny_code(unsynchronized=['blok.*'])
 
 
 @pytest.mark.parametrize('frozen_block', [False, True])
