@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
+from code_mm.text_file import entries
 from code_mm.tokenizers.clip_tokenizer import clean_text
 
 from .taggers import TaggedWords, build_tagger
@@ -40,6 +42,12 @@ class NounSelector:
         """The nouns (or phrases) of ``caption``; empty where it names nothing."""
         caption = clean_text(caption[:_MAX_TAGGED])
         return self._select(self._tag(caption)) if caption else []
+
+
+def no_things() -> list[str]:
+    """Words that taggers take for nouns of captions but that name nothing one could point at."""
+    text = Path(__file__).with_name('no_things.txt').read_text()
+    return [word for _, line in entries(text) for word in line.split()]
 
 
 def nouns(words: TaggedWords) -> list[str]:

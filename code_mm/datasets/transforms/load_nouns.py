@@ -1,9 +1,11 @@
 """The nouns of the caption: the sample's own, those of a cache, or tagged now."""
 
+from collections.abc import Sequence
+
 from mmcv.transforms import BaseTransform
 
 from code_mm.nouns.noun_cache import NounCache
-from code_mm.nouns.noun_selector import NounSelector
+from code_mm.nouns.noun_selector import NounSelector, no_things
 from code_mm.nouns.taggers import settled_tagger
 from code_mm.registry import TRANSFORMS
 
@@ -31,11 +33,21 @@ class LoadNouns(BaseTransform):
             a cache of any), 'nltk', 'textblob', or one of your own, see
             :mod:`code_mm.nouns.taggers`.
         word_type (str): 'noun' (single words) or 'noun_phrase'.
+        ignored (str | Sequence[str]): Words that are no nouns, in any case: one's own, or
+            'no_things', a list of such as "front" and "group" (docs/captions.md). Nouns that the
+            sample brings along or the cache has are held against it, too.
     """
 
     def __init__(
-        self, cache: str | None = None, tagger: str | dict = 'auto', word_type: str = 'noun'
+        self,
+        cache: str | None = None,
+        tagger: str | dict = 'auto',
+        word_type: str = 'noun',
+        ignored: str | Sequence[str] = (),
     ) -> None:
+        self._ignored = frozenset(
+            map(str.lower, no_things() if ignored == 'no_things' else ignored)
+        )
         self._nouns_of = NounSelector(tagger, word_type)
         self.cache = None
         if cache is not None:
@@ -45,11 +57,10 @@ class LoadNouns(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Add the nouns."""
-        if 'nouns' in results:
-            return results
-        nouns = None
-        if self.cache is not None:
+        nouns = results.get('nouns')
+        if nouns is None and self.cache is not None:
             shard_name, _, key = results['sample_key'].partition('/')  # a list's keys have no '/'
             nouns = self.cache.find(results['shard'], key or shard_name, results['caption'])
-        results['nouns'] = self._nouns_of(results['caption']) if nouns is None else nouns
+        nouns = self._nouns_of(results['caption']) if nouns is None else nouns
+        results['nouns'] = [noun for noun in nouns if noun.lower() not in self._ignored]
         return results

@@ -5,6 +5,7 @@ from code_mm.datasets.captions import (
     CaptionListDataset,
     CaptionShardsDataset,
 )
+from code_mm.datasets.transforms import LoadNouns
 from code_mm.nouns.noun_cache import NounSettings, caption_checksum, nouns_file, write_nouns
 
 CAPTIONS = ['a dog', 'Café / 犬', 'running', 'a red car']
@@ -68,3 +69,17 @@ def test_mistakes(write, shard):
         CaptionShardsDataset(shard, pipeline=[LOAD])[0]
     with pytest.raises(FileNotFoundError, match=r'/nowhere/s\.nouns\.arrow'):
         CaptionShardsDataset(shard, pipeline=[dict(LOAD, cache='/nowhere')])[0]
+
+
+def test_ignored_words_are_no_nouns(write, shard):
+    sample = dict(caption='The front of a group of dogs')
+    nouns = {
+        str(ignored): LoadNouns(tagger='textblob', ignored=ignored).transform(dict(sample))['nouns']
+        for ignored in ((), 'no_things', ['DOGS'])
+    }
+    assert list(nouns.values()) == [['front', 'group', 'dogs'], ['dogs'], ['front', 'group']]
+    write()  # of the cache and of the sample, too
+    dataset = CaptionShardsDataset(shard, pipeline=[{**LOAD, 'ignored': ['Hound', '犬']}])
+    assert [sample['nouns'] for sample in dataset] == [[], ['coffee house'], [], ['vehicle']]
+    own = LoadNouns(tagger='textblob', ignored='no_things').transform(dict(sample, nouns=['top']))
+    assert own['nouns'] == []
