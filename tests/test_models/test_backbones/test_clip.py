@@ -1,10 +1,13 @@
+"""CLIP as a backbone, and the files that fill it; layouts of others: tests/test_weights."""
+
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_model import code_config, images, tiny_clip
+from tiny_model import code_config, images, openai_state, tiny_clip
+from torch import nn
 
 from code_mm.models.backbones import CLIP
-from code_mm.models.backbones.clip import DenseAttention, with_class_token
+from code_mm.models.backbones.clip import DenseAttention, load_clip_weights, with_class_token
 from code_mm.registry import MODELS
 
 
@@ -69,7 +72,6 @@ def test_one_tower_will_do_where_only_texts_are_embedded():
 @pytest.mark.parametrize(
     ('act', 'match'),
     [
-        (lambda clip: clip.encode_image(images(1, 7, 32)), r'at least 8 x 8 .* got \(7, 32\)'),
         (lambda clip: clip.trunk(images(1, 32, 5)), r'at least 8 x 8 pixels .* got \(32, 5\)'),
         (
             lambda clip: clip.encode_text(clip.tokenize('a', 30)),
@@ -86,3 +88,47 @@ def test_one_tower_will_do_where_only_texts_are_embedded():
 def test_mistakes(act, match):
     with pytest.raises(ValueError, match=match):
         act(tiny_clip())
+
+
+def test_another_architecture_is_refused_with_both_sizes(tmp_path):
+    torch.save(openai_state(tiny_clip()), tmp_path / 'clip.pth')
+    other = tiny_clip(patch_size=16, text_layers=3, vision_width=96)
+    with pytest.raises(ValueError, match=r'clip\.pth does not fit this CLIP: 12 miss') as error:
+        load_clip_weights(other, tmp_path / 'clip.pth')
+    sizes = str(error.value).split('Expected ')[1].split('but the file (OpenAI layout) has')
+    ours = dict(patch_size=16, text_layers=3, vision_width=96, vision_layers=3, image_size=32)
+    theirs = dict(patch_size=8, text_layers=2, vision_width=48, vision_layers=3, image_size=32)
+    for text, values in zip(sizes, (ours, theirs), strict=True):
+        assert all(f"'{key}': {value}" in text for key, value in values.items())
+    torch.save(nn.Linear(2, 2).state_dict(), tmp_path / 'linear.pth')
+    with pytest.raises(ValueError, match=r'missing .* 2 unexpected \[.text\.weight'):
+        load_clip_weights(tiny_clip(), tmp_path / 'linear.pth')
+
+
+@pytest.mark.parametrize('dtype', [torch.half, torch.bfloat16, torch.double])
+def test_files_of_another_precision_give_a_single_precision_model(tmp_path, dtype):
+    clip, other = tiny_clip(seed=3), tiny_clip()
+    torch.save({k: v.to(dtype) for k, v in clip.state_dict().items()}, tmp_path / 'other.pth')
+    load_clip_weights(other, tmp_path / 'other.pth')
+    for name, value in clip.state_dict().items():
+        found = other.state_dict()[name]
+        assert found.dtype == torch.float32 and torch.equal(found, value.to(dtype).float()), name
+
+
+@pytest.mark.parametrize('keys', [dict(checkpiont='x'), dict(checkpoint='x', prefix='clip.')])
+def test_init_cfg_of_another_form_is_refused(keys):
+    match = r"expected init_cfg=dict\(type='Pretrained', checkpoint=\.\.\.\) for CLIP, but got"
+    for init_cfg in (dict(type='Pretrained', **keys), [dict(type='Pretrained', checkpoint='x')]):
+        with pytest.raises(ValueError, match=match):
+            tiny_clip(init_cfg=init_cfg).init_weights()
+
+
+def test_a_frozen_model_without_weights_is_told_of(monkeypatch):
+    told = []
+    monkeypatch.setattr(
+        'code_mm.models.backbones.clip.loading.print_log', lambda text, **_: told.append(text)
+    )
+    tiny_clip().init_weights()
+    tiny_clip(frozen=False).init_weights()
+    (line,) = told
+    assert 'the frozen CLIP has no `init_cfg`: its weights are random' in line
