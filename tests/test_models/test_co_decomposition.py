@@ -3,16 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_model import (
-    LOSSES,
-    SELECTED,
-    SIZES,
-    caption_samples,
-    code_config,
-    images,
-    tiny_clip,
-    tiny_code,
-)
+from tiny_model import LOSSES, SELECTED, SIZES, caption_samples, images, tiny_clip, tiny_code
 from torch import nn
 
 from code_mm.models.co_decomposition import CoDecompositionStep
@@ -108,34 +99,39 @@ def test_a_new_loss_is_one_class_and_one_line():
     assert model.noun_prompt.contexts.grad.any()
 
 
+WIDE = dict(type='CLIP', **{**SIZES, 'text_width': 48, 'text_heads': 3})
+
+
 @pytest.mark.parametrize(
-    ('parts', 'match'),
+    ('keys', 'match'),
     [
-        (dict(noun_prompt=None), 'expected a noun_prompt in .*training needs one; add it'),
-        (dict(region_prompt=None), 'expected a region_prompt in .*region_embed needs one; add it'),
-        (dict(text_segmenter=None), 'expected a text_segmenter in .*word_logits needs one; add it'),
-        (dict(word_prompt=None), 'expected a word_prompt in .*text_embed needs one; add it'),
+        *[
+            (dict(parts={part: None}), f'expected a {part} in .*{of} needs one; add it')
+            for part, of in (
+                ('noun_prompt', 'training'),
+                ('region_prompt', 'region_embed'),
+                ('text_segmenter', 'word_logits'),
+                ('word_prompt', 'text_embed'),
+            )
+        ],
         (
-            dict(losses=dict(area=dict(type='AreaLoss', of='own_mask', prior=0.1))),
+            dict(parts=dict(losses=dict(area=dict(type='AreaLoss', of='own_mask', prior=0.1)))),
             r"among \['features', 'nouns', .*'own_masks'.*\], but got 'own_mask'",
         ),
+        (dict(backbone=WIDE), r'as wide as the joint embedding.* but got 48 and 32'),
     ],
 )
-def test_a_loss_whose_part_is_missing_says_so(parts, match):
+def test_a_part_that_is_missing_or_does_not_fit_is_named(keys, match):
     with pytest.raises(ValueError, match=match):
-        tiny_code(parts=parts).loss(images(2, 32, 32), caption_samples())
+        tiny_code(**keys).loss(images(2, 32, 32), caption_samples())
 
 
 def test_the_image_segmenter_alone():
     """Thesis Table 4.2, first row; here with a text tower as wide as none of its own embeddings."""
     losses = {k: v for k, v in LOSSES.items() if k not in ('word_segmentation', 'region_word')}
-    wide = dict(type='CLIP', **{**SIZES, 'text_width': 48, 'text_heads': 3})
-    model = tiny_code(
-        parts=dict(text_segmenter=None, word_prompt=None, losses=losses), backbone=wide
-    )
+    parts = dict(text_segmenter=None, word_prompt=None, losses=losses)
+    model = tiny_code(parts=parts, backbone=WIDE)
     assert len(model.loss(images(2, 32, 32), caption_samples())) == 7
-    with pytest.raises(ValueError, match=r'as wide as the joint embedding.* but got 48 and 32'):
-        MODELS.build(code_config(backbone=wide))
 
 
 @pytest.mark.parametrize('text', [True, False])

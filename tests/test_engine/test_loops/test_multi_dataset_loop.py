@@ -74,9 +74,6 @@ class Seen(Hook):
     def __init__(self):
         self.calls = []
 
-    def before_test_epoch(self, runner):
-        self.calls.append('before_test_epoch')
-
     def before_benchmark(self, runner, benchmark):
         self.calls.append(f'before {benchmark.name}')
 
@@ -145,7 +142,6 @@ def test_scores_hooks_and_what_the_model_is_told(tmp_path):
         assert (metrics[f'{name}/aAcc'], metrics[f'{name}/mIoU']) == values
     names = "['aAcc', 'mAcc', 'mIoU']"
     assert seen.calls == [
-        'before_test_epoch',
         *['before sea', (0, 7), (1, 7), (2, 7), f'after sea: {names}'],
         *['before again', (3, 7), f'after again: {names}'],
         *['before land', (4, 7), (5, 7), (6, 7), f'after land: {names}'],  # batches of two
@@ -222,10 +218,9 @@ def test_mistakes_are_named(benchmarks, only, match):
 
 
 def test_own_loader_keys_stand_over_shared_ones():
-    steps, dataset = [dict(type='A')], dict(type='Other', data_root='other')
-    shared = dict(num_workers=4, persistent_workers=True, dataset=dict(dataset, pipeline=steps))
+    steps, own = [dict(type='A')], dict(type='Mine', pipeline=[dict(type='B')])
+    shared = dict(num_workers=4, persistent_workers=True, dataset=dict(type='C', pipeline=steps))
     found = loader_config(dict(dataset=dict(type='Mine'), dataloader=dict(num_workers=8)), shared)
-    dataset = dict(type='Mine', pipeline=[dict(type='A')])
+    dataset = dict(type='Mine', pipeline=steps)
     assert found == dict(num_workers=8, persistent_workers=False, dataset=dataset)
-    own = dict(type='Mine', pipeline=[dict(type='B')])
     assert loader_config(dict(dataset=own), shared)['dataset'] == own

@@ -2,46 +2,22 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
-from tiny_model import code_config, images, openai_state, tiny_clip
+from tiny_model import images, openai_state, tiny_clip
 from torch import nn
 
+import projects.dense_clip  # noqa: F401  registers its parts
 from code_mm.models.backbones import CLIP
-from code_mm.models.backbones.clip import DenseAttention, load_clip_weights, with_class_token
-from code_mm.registry import MODELS
+from code_mm.models.backbones.clip import load_clip_weights
 
 
-@MODELS.register_module()
-class MeanAttention(DenseAttention):
-    """A further way of a user's to read the last block densely: the mean of all tokens."""
-
-    def __init__(self, share=1.0):
-        super().__init__()
-        self.share = share
-
-    def forward(self, block, patches, class_token, grid):
-        tokens = with_class_token(patches, class_token)
-        return patches + self.share * tokens.mean(dim=1, keepdim=True)
-
-
-def test_a_further_dense_attention_is_a_class_and_a_config():
-    reading = dict(type='MeanAttention', share=0.5)
-    clip, image = tiny_clip(dense_attention=reading), images(2, 16, 24)
-    trunk = clip.trunk(image)
-    mean = torch.cat([trunk.tokens, trunk.class_token], dim=1).sum(dim=1, keepdim=True) / 7
-    features = clip.visual.ln_post(trunk.tokens + 0.5 * mean) @ clip.visual.proj
-    expected = features.transpose(1, 2).view(2, 32, 2, 3)
-    torch.testing.assert_close(clip(image)[0], expected)
-    # whole images are embedded as ever, and a reading has no weights
-    assert torch.equal(clip.encode_image(image), tiny_clip().encode_image(image))
-    assert clip.state_dict().keys() == tiny_clip().state_dict().keys()
-    # CoDe starts from it, no other key changed
-    segmenter = dict(type='ImageSegmenter', num_upsamplings=0, tail=dict(dense_attention=reading))
-    model = MODELS.build(code_config(image_segmenter=segmenter))
-    model.backbone.load_state_dict(clip.state_dict())
-    model.image_segmenter.copy_from(model.backbone)
-    torch.testing.assert_close(model.extract_feat(image)[0], F.normalize(expected, dim=1))
-    alone = trunk._replace(class_token=None)
+def test_a_dense_reading_has_no_weights_and_is_of_dense_features_alone():
+    """Its formulas, and CoDe that starts from it: test_dense_clip.py."""
+    clip, plain = tiny_clip(dense_attention=dict(type='CorrelativeSelfAttention')), tiny_clip()
+    image = images(2, 16, 24)
+    assert torch.equal(clip.encode_image(image), plain.encode_image(image))
+    assert not torch.allclose(clip(image)[0], plain(image)[0])
+    assert clip.state_dict().keys() == plain.state_dict().keys()
+    alone = clip.trunk(image)._replace(class_token=None)
     with pytest.raises(ValueError, match=r'class token beside the patch tokens.*SelfOnlyAttention'):
         clip.dense(alone)
 
@@ -59,14 +35,6 @@ def test_gradients_pass_frozen_parameters():
     clip = tiny_clip(frozen=False)
     clip.encode_image(images(1, 32, 32)).sum().backward()
     assert all(p.grad is not None for p in clip.visual.parameters())
-
-
-def test_one_tower_will_do_where_only_texts_are_embedded():
-    clip, whole = tiny_clip(image_tower=False), tiny_clip()
-    assert not any(name.startswith('visual') for name in clip.state_dict())
-    clip.load_state_dict(whole.state_dict(), strict=False)
-    ids = clip.tokenize('a star')
-    assert torch.equal(clip.encode_text(ids), whole.encode_text(ids))
 
 
 @pytest.mark.parametrize(

@@ -5,22 +5,10 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_model import (
-    CONTEXTS,
-    LOSSES,
-    SIZES,
-    caption_samples,
-    code_config,
-    images,
-    metas,
-    tiny_clip,
-    tiny_code,
-)
+from tiny_model import CONTEXTS, SIZES, caption_samples, code_config, images, tiny_clip, tiny_code
 from torch._subclasses import fake_tensor
 
 from code_mm.registry import MODELS
-
-NAMES = ['star', 'boat|ship', 'fish']
 
 
 def test_weights_of_clip_start_what_learns(tmp_path):
@@ -48,20 +36,6 @@ def test_weights_of_clip_start_what_learns(tmp_path):
     features.sum().backward()
     gates = {n: p.grad for n, p in model.named_parameters() if n.endswith('gate')}
     assert gates and all(gates.values())  # they can be opened
-
-
-def test_the_modes_of_an_mmengine_model():
-    model = tiny_code().eval()
-    model.set_class_names(NAMES)
-    image = images(2, 32, 32)
-    losses = model(image, caption_samples(), mode='loss')
-    assert set(losses) == {f'loss_{name}' for name in LOSSES}
-    scores = torch.sigmoid(model(image, mode='tensor'))
-    expected = F.interpolate(scores, (32, 32), mode='bilinear', align_corners=False)
-    torch.testing.assert_close(model.inference(image, metas(image)), expected)
-    results = model(image, mode='predict')
-    assert [tuple(r.pred_sem_seg.data.shape) for r in results] == [(1, 32, 32)] * 2
-    assert results[0].seg_logits.shape == (32, 32)
 
 
 def test_scale_and_bias_belong_to_the_co_decomposition():

@@ -112,14 +112,17 @@ def test_labels_without_scores_are_mmsegs(meta, resized, mode):
 @pytest.mark.parametrize('ori_shape', [None, (60, 80)])
 def test_labels_of_an_ordinary_segmentor_without_scores(test_cfg, num_classes, ori_shape):
     """Also where one plane and a threshold stand for two classes, and without data samples."""
-    model, image, found = conv_net(num_classes, test_cfg=test_cfg), images(1, 40, 56), []
-    for keep in (True, False):
-        model.test_cfg.keep_scores = keep
-        (result,) = model.predict(image, samples(image, ori_shape) if ori_shape else None)
-        assert hasattr(result, 'seg_logits') == keep
-        found.append(result.pred_sem_seg.data)
-    assert torch.equal(*found) and found[0].dtype == found[1].dtype
-    assert 0 < found[0].float().mean() < max(num_classes - 1, 1)
+    model, image = conv_net(num_classes, test_cfg=test_cfg), images(1, 40, 56)
+
+    def predict():
+        return model.predict(image, samples(image, ori_shape) if ori_shape else None)[0]
+
+    scored, model.test_cfg.keep_scores = predict(), False
+    labels = predict()
+    assert hasattr(scored, 'seg_logits') and not hasattr(labels, 'seg_logits')
+    assert torch.equal(labels.pred_sem_seg.data, scored.pred_sem_seg.data)
+    assert labels.pred_sem_seg.data.dtype == scored.pred_sem_seg.data.dtype
+    assert 0 < labels.pred_sem_seg.data.float().mean() < max(num_classes - 1, 1)
 
 
 @torch.no_grad()
