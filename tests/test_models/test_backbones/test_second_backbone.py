@@ -178,5 +178,3 @@ def test_class_names_are_found_with_it(model):
     (result,) = model.predict(image)
     torch.testing.assert_close(result.seg_logits.data, scores[0, :, 1:31])
     assert torch.equal(result.pred_sem_seg.data[0], scores[0, :, 1:31].argmax(0))
-    with pytest.raises(ValueError, match='takes 10 tokens where 9 fit'):
-        model.set_class_names(['star', 'fish ' * 10])

@@ -40,9 +40,8 @@ def conv_net(num_classes=3, kind='WindowedEncoderDecoder', **keys):
 
 
 def samples(image, ori_shape=None, **meta):
-    shape = tuple(image.shape[2:])
-    meta = dict(img_shape=shape, ori_shape=ori_shape or shape, **meta)
-    return [SegDataSample(metainfo=meta) for _ in image]
+    meta |= dict(ori_shape=ori_shape) if ori_shape else {}
+    return [SegDataSample(metainfo={**shapes, **meta}) for shapes in metas(image)]
 
 
 @pytest.mark.parametrize(
