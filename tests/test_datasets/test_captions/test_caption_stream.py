@@ -20,11 +20,10 @@ def write_texts(write_tar):
     """Writes a shard of pairs whose images are not looked at."""
 
     def write(name, numbers):
-        members = []
-        for number in numbers:
-            members.append((f'{number:07d}.jpg', f'image {number}'.encode()))
-            members.append((f'{number:07d}.txt', f'a dog and cat {number}'.encode()))
-        return write_tar(name, members)
+        pairs = {
+            f'{n:07d}': dict(jpg=b'image %d' % n, txt=b'a dog and cat %d' % n) for n in numbers
+        }
+        return write_tar(name, members_of(pairs))
 
     return write
 

@@ -10,11 +10,7 @@ def nouns_in(file):
 
 
 def test_only_what_has_changed_is_tagged_again(write_pairs, tmp_path):
-    captions = [
-        'a red cup on wood',
-        'Running quickly!',
-        'Une chatte &amp; son “café” 🐱',
-    ]
+    captions = ['a red cup on wood', 'Running quickly!', 'Une chatte &amp; son “café” 🐱']
     shard, file = write_pairs('00000.tar', captions), tmp_path / '00000.nouns.arrow'
     extraction = NounExtraction(tagger='textblob', word_type='noun_phrase')
     assert not extraction.is_done(shard)

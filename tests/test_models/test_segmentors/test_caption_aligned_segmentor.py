@@ -127,10 +127,7 @@ def _losses_of_a_process(state, batches):
 def test_processes_with_unequal_captions_stay_in_step(run_in_two_processes):
     """Two captions and one: each aligns one, as one process would the two of them."""
     model, image, (first, second) = tiny(), images(3, 32, 32), caption_samples()
-    batches = [
-        (image[:2], [first, labelled(second)]),
-        (image[2:], [caption_samples()[1]]),
-    ]
+    batches = [(image[:2], [first, labelled(second)]), (image[2:], [caption_samples()[1]])]
     results = run_in_two_processes(_losses_of_a_process, model.state_dict(), batches)
     (losses, gradients), (other, same) = results
     joined = aligned(model, image[[0, 2]], caption_samples())
