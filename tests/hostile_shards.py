@@ -32,16 +32,10 @@ def good_jpeg(seed=0):
 
 
 def png_claiming(width, height):
-    """A png file of a few hundred bytes whose header claims this size."""
-
-    def chunk(kind, data):
-        return (
-            struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
-        )
-
-    header = chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0))
-    pixels = chunk(b'IDAT', zlib.compress(bytes(100_000)))
-    return b'\x89PNG\r\n\x1a\n' + header + pixels + chunk(b'IEND', b'')
+    """A small png file whose header claims this size."""
+    data = encoded(picture(side=8), 'PNG')
+    header = data[12:16] + struct.pack('>II', width, height) + data[24:29]
+    return data[:12] + header + struct.pack('>I', zlib.crc32(header)) + data[33:]
 
 
 def jpeg_claiming(width, height):
@@ -142,21 +136,20 @@ def file_member(name, data):
 
 def headers_with_untrue_sizes():
     """What stands between two good members, by name."""
+    name, fields = tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE
     return {
         'negative': header('b.jpg', -1024),
         'back_to_itself': header('b.jpg', -512),
         'negative_in_pax': pax_header('size', -2048) + header('b.jpg', 5),
         'beyond_every_disk': header('b.jpg', 2**60),
         'beyond_every_disk_in_pax': pax_header('size', 2**70) + header('b.jpg', 5),
-        'name_of_a_terabyte': header('b.jpg', 2**40, tarfile.GNUTYPE_LONGNAME),
-        'fields_of_a_terabyte': header('b.jpg', 2**40, tarfile.XHDTYPE),
-        'fields_of_a_megabyte': header('pax', 2**20, tarfile.XHDTYPE) + b'1' * 2**20,
-        'name_of_a_megabyte': header('x', 2**20, tarfile.GNUTYPE_LONGNAME) + b'n' * 2**20,
-        'fields_without_length': header('pax', 9, tarfile.XHDTYPE)
-        + b'0 size=5\n'.ljust(512, b'\0'),
+        'name_of_a_terabyte': header('b.jpg', 2**40, name),
+        'fields_of_a_terabyte': header('b.jpg', 2**40, fields),
+        'fields_of_a_megabyte': header('pax', 2**20, fields) + b'1' * 2**20,
+        'name_of_a_megabyte': header('x', 2**20, name) + b'n' * 2**20,
+        'fields_without_length': header('pax', 9, fields) + b'0 size=5\n'.ljust(512, b'\0'),
         'two_thousand_fields': pax_header('comment', 'x') * 2000,
-        'two_thousand_names': 2000
-        * (header('x', 9, tarfile.GNUTYPE_LONGNAME) + b'long name'.ljust(512, b'\0')),
+        'two_thousand_names': (header('x', 9, name) + b'long name'.ljust(512, b'\0')) * 2000,
         'map_of_a_sparse_file': pax_header('GNU.sparse.map', 'x') + file_member('b.jpg', b'x'),
     }
 

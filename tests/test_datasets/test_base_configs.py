@@ -3,11 +3,9 @@
 from pathlib import Path
 
 import pytest
-from mmengine.dataset import pseudo_collate
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 from tiny_configs import load
-from torch.utils.data import DataLoader
 
 from code_mm.nouns import NounSelector
 
@@ -48,33 +46,28 @@ def test_batches(name, pairs, missing, write_pairs, tmp_path):
 
 @pytest.mark.parametrize('name', [CC12M, STREAM])
 def test_usable_photos_are_seen_once_and_others_counted(photo_folder, photo_captions, name):
-    selector = NounSelector('textblob')
-    nouns = {key: selector(caption) for key, caption in photo_captions.items()}
+    nouns = {key: NounSelector('textblob')(text) for key, text in photo_captions.items()}
     usable = {key: photo_captions[key].strip() for key, found in nouns.items() if len(found) >= 2}
     empty = {key for key, caption in photo_captions.items() if not caption.strip()}
     expected = dict(empty_caption=len(empty), few_nouns=len(nouns.keys() - usable - empty))
 
     place = dict(data_root=str(photo_folder), shards='*.tar')
     config = load(name).train_dataloader.dataset
-    changes = dict(sources=place, repeat=False) if name == STREAM else dict(place, index_dir=None)
-    config.update(changes)
+    config.update(
+        dict(sources=place, repeat=False) if name == STREAM else dict(place, index_dir=None)
+    )
     config.pipeline[0].tagger = 'textblob'
     dataset = DATASETS.build(config)
     if name == STREAM:
         assert len(dataset) == len(photo_captions)  # counted from *_stats.json
-        batches = DataLoader(dataset, 4, num_workers=2, collate_fn=pseudo_collate)
-    else:
-        samples = filter(None, map(dataset.prepare_data, range(len(dataset))))
-        batches = (pseudo_collate([sample]) for sample in samples)
-    seen, visits = {}, 0
-    for batch in batches:
-        for image, data in zip(batch['inputs'], batch['data_samples'], strict=True):
-            assert image.shape == (3, 224, 224)
-            assert data.nouns == nouns[data.sample_key]
-            assert set(data.selected_nouns) <= set(data.nouns)
-            assert data.token_labels.max() == 2  # both drawn nouns are found in the caption
-            seen[data.sample_key] = data.caption
-            visits += 1
-    assert seen == usable and visits == len(usable)
+    samples = dataset if name == STREAM else map(dataset.prepare_data, range(len(dataset)))
+    seen = []
+    for sample in filter(None, samples):
+        data = sample['data_samples']
+        assert sample['inputs'].shape == (3, 224, 224)
+        assert data.nouns == nouns[data.sample_key]
+        assert set(data.selected_nouns) <= set(data.nouns)
+        assert data.token_labels.max() == 2  # both drawn nouns are found in the caption
+        seen.append((data.sample_key, data.caption))
+    assert dict(seen) == usable and len(seen) == len(usable) == dataset.ledger.num_used
     assert dataset.skipped == {reason: count for reason, count in expected.items() if count}
-    assert dataset.ledger.num_used == len(usable)

@@ -1,93 +1,24 @@
-"""A training step of CoDe: its values against loops over pairs, and when they are computed."""
+"""A training step of CoDe: what its losses run and train, and its parts; values: tests/parity."""
 
 import pytest
 import torch
 import torch.nn.functional as F
-from mmseg.structures import SegDataSample
-from tiny_model import LOSSES, SELECTED, SIZES, caption_samples, code_config, images, tiny_code
+from tiny_model import LOSSES, SELECTED, SIZES, caption_samples, images, tiny_clip, tiny_code
 from torch import nn
 
 from code_mm.models.co_decomposition import CoDecompositionStep
+from code_mm.models.prompts import (
+    NounContextPrompt,
+    RegionHighlightingPrompt,
+    WordHighlightingPrompt,
+)
+from code_mm.models.segmenters import SimilarityToMask, TextSegmenter
 from code_mm.registry import MODELS
 
-PAIRS = [(slot, i) for slot in range(2) for i in range(2)]  # rows of n = k * b pairs
 
-
-@pytest.fixture
-def model():
-    """Uniform noise of one half: a region is where the soft mask is over one half."""
-    model = tiny_code()
-    model.similarity_to_mask.sample_noise = lambda similarity: torch.full_like(similarity, 0.5)
-    with torch.no_grad():
-        model.similarity_to_mask.bias.zero_()  # about half of the image
-    return model
-
-
-def step_of(model, image=None, samples=None):
-    image = images(2, 32, 40) if image is None else image
-    features = model.pixel_embeddings(image)
-    samples = caption_samples() if samples is None else samples
+def step_of(model, image):
+    features, samples = model.pixel_embeddings(image), caption_samples()
     return CoDecompositionStep(model.co_decomposition, model.backbone, image, features, samples)
-
-
-def slow_nouns(model, samples):
-    """[start][contexts][noun][end] of every pair, encoded alone (§3.2)."""
-    table, rows = model.backbone.text.token_embedding.weight, []
-    for slot, i in PAIRS:
-        ids = samples[i].noun_ids[slot]
-        words = [table[49406], *model.noun_prompt.contexts, *table[ids[1 : ids.argmax() + 1]]]
-        embed = model.backbone.encode_words(torch.stack(words)[None], torch.tensor([len(words)]))
-        rows.append(F.normalize(embed[0], dim=0))
-    return rows
-
-
-def slow_texts(model, samples, nouns):
-    """Word masks (Eqs. 3.2, 3.3) and embeddings of highlighted captions (Eqs. 3.5, 3.6)."""
-    clip, parts, masks, texts = model.backbone, model.co_decomposition, [], []
-    for slot, i in PAIRS:
-        ids, segmenter = samples[i].caption_ids[None], parts.text_segmenter
-        words = F.normalize(segmenter.transformer(clip.hidden_states(ids))[0], dim=-1)
-        own = [nouns[other * 2 + i] for other in range(2)]
-        cases = [torch.zeros(len(words))]
-        cases += [segmenter.scale * (words @ noun) + segmenter.bias for noun in own]
-        masks.append(torch.stack(cases).softmax(0)[slot + 1])
-        end, position = int(ids.argmax()), torch.arange(len(words))
-        inside = (position > 0) & (position < end)
-        mask = torch.where(inside, masks[-1], 1.0)[:, None]
-        shown = mask * clip.embed_tokens(ids)[0] + (1 - mask) * parts.word_prompt.words
-        texts.append(clip.encode_words(shown[None], torch.tensor([end + 1]))[0])
-    return torch.stack(masks), torch.stack(texts)
-
-
-def test_values_pair_by_pair(model):
-    samples, image = caption_samples(), images(2, 32, 40)
-    step, to_mask, clip = step_of(model, image, samples), model.similarity_to_mask, model.backbone
-    nouns = slow_nouns(model, samples)
-    torch.testing.assert_close(step.nouns, torch.stack(nouns))
-    guides = [clip.encode_text(samples[i].guide_ids[slot][None])[0] for slot, i in PAIRS]
-    torch.testing.assert_close(step.guide, F.normalize(torch.stack(guides), dim=1))
-    assert not step.guide.requires_grad
-    negatives = []
-    for row, (_, i) in enumerate(PAIRS):
-        features, soft = step.features[i], []
-        for column, noun in enumerate(nouns):
-            cosine = (features * noun[:, None, None]).sum(0)
-            soft.append(torch.sigmoid(to_mask.scale * cosine + to_mask.bias))
-            torch.testing.assert_close(step.masks[i, column], soft[-1])
-            pooled = (features * soft[-1]).sum((1, 2)) / (soft[-1].sum() + 1e-6)
-            torch.testing.assert_close(step.pooled[row, column], pooled)
-            negatives += [soft[-1].mean()] if column != row else []
-        torch.testing.assert_close(step.own_masks[row, 0], soft[row])
-        hard = (soft[row] > 0.5).float()
-        assert torch.equal(step.hard_masks[row, 0].detach(), hard) and 0 < hard.mean() < 1
-        shown = F.interpolate(hard[None, None], (32, 40), mode='nearest')
-        fill = F.interpolate(model.co_decomposition.region_prompt.image, (32, 40), mode='bilinear')
-        region = clip.encode_image(shown * image[i] + (1 - shown) * fill)[0]
-        torch.testing.assert_close(step.region_embed[row], region)
-    torch.testing.assert_close(step.negative_area, torch.stack(negatives).mean())
-    masks, texts = slow_texts(model, samples, nouns)
-    torch.testing.assert_close(step.word_masks, masks)
-    torch.testing.assert_close(step.text_embed, texts)
 
 
 # What of the backbone runs beside the features: images, guides, nouns, captions, highlighted texts;
@@ -129,7 +60,8 @@ def spy(backbone, monkeypatch):
     return called
 
 
-def test_what_several_losses_need_is_computed_once(model, monkeypatch):
+def test_what_several_losses_need_is_computed_once(monkeypatch):
+    model = tiny_code()
     called = spy(model.backbone, monkeypatch)
     model.loss(images(2, 32, 32), caption_samples())
     assert sorted(called) == ['captions', 'guides', 'images', 'nouns', 'texts', 'texts']
@@ -167,63 +99,91 @@ def test_a_new_loss_is_one_class_and_one_line():
     assert model.noun_prompt.contexts.grad.any()
 
 
+WIDE = dict(type='CLIP', **{**SIZES, 'text_width': 48, 'text_heads': 3})
+
+
 @pytest.mark.parametrize(
-    ('parts', 'match'),
+    ('keys', 'match'),
     [
-        (dict(noun_prompt=None), 'expected a noun_prompt in .*training needs one; add it'),
-        (dict(region_prompt=None), 'expected a region_prompt in .*region_embed needs one; add it'),
-        (dict(text_segmenter=None), 'expected a text_segmenter in .*word_logits needs one; add it'),
-        (dict(word_prompt=None), 'expected a word_prompt in .*text_embed needs one; add it'),
+        *[
+            (dict(parts={part: None}), f'expected a {part} in .*{of} needs one; add it')
+            for part, of in (
+                ('noun_prompt', 'training'),
+                ('region_prompt', 'region_embed'),
+                ('text_segmenter', 'word_logits'),
+                ('word_prompt', 'text_embed'),
+            )
+        ],
         (
-            dict(losses=dict(area=dict(type='AreaLoss', of='own_mask', prior=0.1))),
+            dict(parts=dict(losses=dict(area=dict(type='AreaLoss', of='own_mask', prior=0.1)))),
             r"among \['features', 'nouns', .*'own_masks'.*\], but got 'own_mask'",
         ),
+        (dict(backbone=WIDE), r'as wide as the joint embedding.* but got 48 and 32'),
     ],
 )
-def test_a_loss_whose_part_is_missing_says_so(parts, match):
+def test_a_part_that_is_missing_or_does_not_fit_is_named(keys, match):
     with pytest.raises(ValueError, match=match):
-        tiny_code(parts=parts).loss(images(2, 32, 32), caption_samples())
+        tiny_code(**keys).loss(images(2, 32, 32), caption_samples())
 
 
 def test_the_image_segmenter_alone():
     """Thesis Table 4.2, first row; here with a text tower as wide as none of its own embeddings."""
-    fixed = dict(type='RegionHighlightingPrompt', image_size=32, learnable=False)
     losses = {k: v for k, v in LOSSES.items() if k not in ('word_segmentation', 'region_word')}
-    parts = dict(text_segmenter=None, word_prompt=None, losses=losses, region_prompt=fixed)
-    wide = dict(type='CLIP', **{**SIZES, 'text_width': 48, 'text_heads': 3})
-    model = tiny_code(parts=parts, backbone=wide)
-    values = model.loss(images(2, 32, 32), caption_samples())
-    sum(values.values()).backward()
-    learning = {n for n, p in model.co_decomposition.named_parameters() if p.grad is not None}
-    assert {n.split('.')[0] for n in learning} == {'noun_prompt', 'similarity_to_mask', 'losses'}
-    with pytest.raises(ValueError, match=r'as wide as the joint embedding.* but got 48 and 32'):
-        MODELS.build(code_config(backbone=wide))
-
-
-def test_nouns_that_could_be_too_long_are_refused_at_once(model):
-    """Not only when the first long noun comes along."""
-    samples = caption_samples()
-    for sample in samples:
-        sample.set_field(F.pad(sample.noun_ids, (0, 4)), 'noun_ids')
-        sample.set_metainfo(dict(text_lengths=dict(noun=4, guide=9)))
-    with pytest.raises(ValueError, match=r'noun_ids of at most 20 tokens .* but got 24; set'):
-        model.loss(images(2, 32, 32), samples)
-    sample = SegDataSample(metainfo=dict(sample_key='00000.tar/3'))
-    with pytest.raises(ValueError, match=r'00000\.tar/3 has no .*use the transforms SelectNouns'):
-        model.loss(images(1, 32, 32), [sample])
+    parts = dict(text_segmenter=None, word_prompt=None, losses=losses)
+    model = tiny_code(parts=parts, backbone=WIDE)
+    assert len(model.loss(images(2, 32, 32), caption_samples())) == 7
 
 
 @pytest.mark.parametrize('text', [True, False])
 def test_decomposition_of_pairs(text):
     model = tiny_code(parts={} if text else dict(text_segmenter=None)).eval()
-    samples, image = caption_samples(), images(2, 32, 40)
-    results = model.decompose(image, samples)
-    step = step_of(model, image, samples)
+    image = images(2, 32, 40)
+    results, step = model.decompose(image, caption_samples()), step_of(model, image)
     soft = F.interpolate(step.own_masks, (32, 40), mode='bilinear', align_corners=False)
-    for row, (slot, i) in enumerate(PAIRS):
+    # row j * b + i is noun j of caption i
+    for row, (slot, i) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
         assert results[i].region_masks.shape == (len(SELECTED[i]), 32, 40)
         torch.testing.assert_close(results[i].region_masks[slot], soft[row, 0])
         assert ('word_masks' in results[i]) == text
         if text:
             torch.testing.assert_close(results[i].word_masks[slot], step.word_masks[row])
     assert not results[0].region_masks.requires_grad
+
+
+def test_hard_masks_are_drawn_anew_with_the_soft_masks_probability():
+    to_mask = SimilarityToMask(init_scale=1.0, init_bias=0.0)
+    torch.manual_seed(0)
+    similarity = torch.tensor([-1.0, 0.0, 1.0])[:, None].expand(-1, 20000)
+    first, second = to_mask.hard(similarity), to_mask.hard(similarity)
+    assert not torch.equal(first, second)
+    expected = similarity[:, 0].sigmoid()
+    torch.testing.assert_close(first.mean(1), expected, atol=0.015, rtol=0)
+    # half precision knows 1024 numbers between 1/2 and 1, and rounds to 1
+    assert to_mask.sample_noise(similarity.half()).dtype == torch.float32
+
+
+@pytest.mark.parametrize('learnable', [True, False])
+def test_where_prompts_start(learnable):
+    """At the mean colour, zero, or 'a photo of x x ...'; highlights may stay there."""
+    for prompt in (
+        RegionHighlightingPrompt(4, learnable=learnable),
+        WordHighlightingPrompt(8, 5, learnable=learnable),
+    ):
+        (fill,) = prompt.parameters()
+        assert not fill.any() and fill.requires_grad == learnable
+    prompt, clip = NounContextPrompt(32, num_contexts=16), tiny_clip()
+    prompt.copy_from(clip)
+    ids = clip.tokenizer.encode('a photo of' + ' x' * 13)
+    assert torch.equal(prompt.contexts, clip.text.token_embedding.weight[ids])
+
+
+def test_the_text_segmenter_starts_as_the_release_s():
+    # Xavier's bounds sqrt(6 / (in + out)); nn.Linear's are 1 / sqrt(in)
+    for block in TextSegmenter(64, 4).transformer.resblocks:
+        for weight, bound in (
+            (block.attn.in_proj_weight, (6 / (64 + 3 * 64)) ** 0.5),
+            (block.attn.out_proj.weight, 64**-0.5),
+            (block.mlp.c_proj.weight, 256**-0.5),
+        ):
+            assert 0.98 * bound < weight.abs().max() <= bound
+        assert not block.attn.in_proj_bias.any() and not block.attn.out_proj.bias.any()

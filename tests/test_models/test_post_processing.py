@@ -1,3 +1,5 @@
+"""What parity does not show of PAMR (its golden case 1) and of the mix with the frozen CLIP."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -5,56 +7,15 @@ import torch.nn.functional as F
 from code_mm.models.post_processing import KnowledgePreservingMix
 from code_mm.models.post_processing.pamr import PAMR, pixel_affinity
 
-DIRECTIONS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
 
-
-def expand(x, dilations):
-    """All neighbours at once, [b, c, 8 * d, h, w]; indices beyond the border are clamped."""
-    h, w = x.shape[-2:]
-    neighbours = []
-    for d in dilations:
-        for dy, dx in DIRECTIONS:
-            rows = (torch.arange(h) + dy * d).clamp(0, h - 1)
-            columns = (torch.arange(w) + dx * d).clamp(0, w - 1)
-            neighbours.append(x[..., rows, :][..., columns])
-    return torch.stack(neighbours, 2)
-
-
-def plain_pamr(image, mask, num_iter, dilations):
-    """The plain formulation, which holds 8 * d copies of every mask."""
-    image = F.interpolate(image, mask.shape[-2:], mode='bilinear', align_corners=True)
-    neighbours, centre = expand(image, dilations), image[:, :, None]
-    copies = [centre] * len(dilations)
-    std = torch.cat([neighbours, *copies], 2).std(2, keepdim=True)
-    affinity = (-(centre - neighbours).abs() / (1e-8 + 0.1 * std)).mean(1, keepdim=True).softmax(2)
-    for _ in range(num_iter):
-        mask = (expand(mask, dilations) * affinity).sum(2)
-    return mask
-
-
-@pytest.mark.parametrize(
-    ('size', 'dilations', 'num_iter', 'chunk'),
-    [
-        ((11, 14), (1, 2, 4, 8, 12, 24), 10, 2),
-        ((1, 5), (3, 1), 2, None),
-        ((4, 4), (2,), 0, 32),
-    ],
-)
-def test_equals_plain_formulation(size, dilations, num_iter, chunk):
-    """With gradients; images of a batch do not meet, and the input is left as it is."""
-    torch.manual_seed(0)
-    image = torch.randn(2, 3, 30, 41, dtype=torch.double, requires_grad=True)
-    mask = torch.rand(2, 5, *size, dtype=torch.double, requires_grad=True)
-    before, weights = mask.detach().clone(), torch.randn(2, 5, *size, dtype=torch.double)
-    found = [
-        (out, *torch.autograd.grad((out * weights).sum(), (image, mask), allow_unused=True))
-        for out in (
-            PAMR(num_iter, dilations, chunk=chunk)(image, mask),
-            plain_pamr(image, mask, num_iter, dilations),
-        )
-    ]
-    torch.testing.assert_close(*found, atol=1e-6, rtol=1e-5)
-    assert torch.equal(mask, before)
+def test_chunks_of_classes_and_images_of_a_batch_do_not_meet():
+    image, mask = torch.randn(2, 3, 30, 41), torch.rand(2, 5, 11, 14)
+    before = mask.clone()
+    whole = PAMR(2, (1, 24), chunk=None)(image, mask)
+    for i in range(2):
+        alone = PAMR(2, (1, 24), chunk=2)(image[i : i + 1], mask[i : i + 1])
+        torch.testing.assert_close(alone[0], whole[i])
+    assert torch.equal(mask, before) and torch.equal(PAMR(0)(image, mask), mask)
 
 
 def test_a_flat_image_averages_all_neighbours_and_keeps_gradients_finite():
@@ -72,6 +33,15 @@ def test_half_precision_is_computed_in_fp32(dtype):
         refined = PAMR()(image, mask)
     assert refined.dtype == dtype
     assert torch.equal(refined, PAMR()(image.float(), mask.float()).to(dtype))
+
+
+def test_the_mix_with_what_the_frozen_model_finds():
+    mix = KnowledgePreservingMix(weight=0.6, scale=20.0, threshold=0.1)
+    masks, features, names = torch.rand(2, 3, 6, 8), torch.randn(2, 5, 3, 4), torch.randn(3, 5)
+    cosine = F.cosine_similarity(features[:, None], names[:, :, None, None], dim=2)
+    kept = F.interpolate(torch.sigmoid(20 * (cosine - 0.1)), (6, 8), mode='bilinear')
+    found = mix(masks, features, F.normalize(names, dim=1))
+    torch.testing.assert_close(found, 0.6 * kept + 0.4 * masks)
 
 
 @pytest.mark.parametrize(

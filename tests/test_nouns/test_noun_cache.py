@@ -7,14 +7,7 @@ import pyarrow as pa
 import pytest
 
 from code_mm.nouns import noun_cache
-from code_mm.nouns.noun_cache import (
-    NounCache,
-    NounSettings,
-    NounTable,
-    caption_checksum,
-    nouns_file,
-    write_nouns,
-)
+from code_mm.nouns.noun_cache import NounCache, NounSettings, NounTable, nouns_file, write_nouns
 
 SETTINGS = NounSettings('textblob', 'noun', [1, 2])
 CAPTIONS = ['a dog', 'Café / 犬', 'running', 'a red car']
@@ -28,7 +21,7 @@ def write(tmp_path):
     def write_cache(name='s.tar'):
         """Path of a shard, and its nouns file, which is written."""
         file = nouns_file(str(tmp_path / name))
-        write_nouns(file, KEYS, NOUNS, list(map(caption_checksum, CAPTIONS)), SETTINGS)
+        write_nouns(file, KEYS, NOUNS, list(map(noun_cache.caption_checksum, CAPTIONS)), SETTINGS)
         return str(tmp_path / name), Path(file)
 
     return write_cache
@@ -102,10 +95,10 @@ DAMAGES = dict(
 )
 
 
-@pytest.mark.parametrize('damage', DAMAGES)
+@pytest.mark.parametrize('damage', DAMAGES.values(), ids=DAMAGES)
 def test_damaged_and_foreign_files_are_said_and_not_used(write, log, damage):
     shard, file = write()
-    file.write_bytes(DAMAGES[damage](file.read_bytes()))
+    file.write_bytes(damage(file.read_bytes()))
     cache = NounCache()
     for _ in range(2):
         assert cache.find(shard, KEYS[0], CAPTIONS[0]) is None

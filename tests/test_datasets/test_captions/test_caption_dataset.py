@@ -38,14 +38,10 @@ def test_bad_sample_is_replaced_as_the_seed_says():
     assert dataset.ledger.num_used == 7
 
 
-def test_too_many_bad_samples_end_with_an_error():
-    dataset = NumbersDataset(4, bad=range(4), max_refetch=9)
+def test_too_many_bad_samples_end_with_an_error_and_in_test_mode_nothing_is_replaced():
     message = r'no usable sample in 10 tries; left out so far: \{\'broken_image\': [1-4]\}'
     with pytest.raises(RuntimeError, match=message):
-        dataset[0]
-
-
-def test_in_test_mode_nothing_is_replaced():
+        NumbersDataset(4, bad=range(4), max_refetch=9)[0]
     with pytest.raises(RuntimeError, match=r"sample 1 is unusable: \{'broken_image': \['n/1'\]\}"):
         NumbersDataset(4, bad=[1], test_mode=True)[1]
 

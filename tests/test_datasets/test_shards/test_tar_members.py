@@ -1,7 +1,6 @@
 """Damage must cost what it hit, never the rest of a shard, and be told: on disks and in streams."""
 
 import random
-import struct
 import tarfile
 from pathlib import Path
 
@@ -52,12 +51,6 @@ def expected(numbers):
     return {f'{i}.jpg': bytes([65 + i]) * 700 for i in numbers}
 
 
-def patch(path, offset, data):
-    with open(path, 'r+b') as file:
-        file.seek(offset)
-        file.write(data)
-
-
 def test_whole_shard(read, shard):
     assert read(shard)[:2] == (expected(range(10)), [])
     assert read(shard, lambda name: name == '7.jpg')[:2] == (expected([7]), [])
@@ -86,8 +79,10 @@ def test_cut_shard_keeps_what_is_before_the_cut(read, shard, size):
 
 
 def test_overwritten_headers_cost_one_member_each(read, shard):
-    for number in (0, 4, 9):
-        patch(shard, number * 3 * BLOCK, b'\xff' * BLOCK)
+    data = bytearray(Path(shard).read_bytes())
+    for start in (0, 4 * 3 * BLOCK, 9 * 3 * BLOCK):
+        data[start : start + BLOCK] = b'\xff' * BLOCK
+    Path(shard).write_bytes(data)
     found, reasons, notes = read(shard)
     assert found == expected([1, 2, 3, 5, 6, 7, 8])
     assert reasons == ['corrupt_header'] * 3
@@ -102,22 +97,18 @@ def test_two_shards_in_one_file(read, shard, write_tar, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('content', 'word'),
-    [(b'', 'empty'), (b'text\n' * 500, 'no tar file'), (bytes(10240), 'no tar file')],
+    ('content', 'reason', 'word'),
+    [
+        (b'', 'unreadable_shard', 'empty'),
+        (b'text\n' * 500, 'unreadable_shard', 'no tar file'),
+        (bytes(10240), 'unreadable_shard', 'no tar file'),
+        (header('a.jpg', 2**40) + b'abc' + bytes(2 * BLOCK), 'other', f'{2**40} bytes'),
+    ],
 )
-def test_what_is_no_tar_file(read, tmp_path, content, word):
+def test_what_is_no_tar_file_or_claims_to_be_huge(read, tmp_path, content, reason, word):
     (tmp_path / 'x.tar').write_bytes(content)
     found, reasons, notes = read(tmp_path / 'x.tar')
-    assert (found, reasons) == ({}, ['unreadable_shard'])
-    assert word in notes[0][2]
-
-
-def test_a_member_that_claims_to_be_huge_is_not_read(read, tmp_path):
-    path = tmp_path / 'huge.tar'
-    path.write_bytes(header('a.jpg', 2**40) + b'abc' + bytes(2 * BLOCK))
-    found, reasons, notes = read(path)
-    assert (found, reasons[0]) == ({}, 'other')
-    assert f'{2**40} bytes' in notes[0][2]
+    assert (found, reasons[0]) == ({}, reason) and word in notes[0][2]
 
 
 def test_a_sparse_header_at_a_cut_end_and_endless_junk(read, shard, monkeypatch):
@@ -138,15 +129,3 @@ def test_names_that_are_no_utf8_can_be_printed(read, write_tar):
     path = write_tar('00000.tar', [('ab\udce9d.jpg', b'x')])  # one byte, e9
     (name,) = read(path)[0]
     assert name.encode() == b'ab\\xe9d.jpg'
-
-
-def test_random_damage_never_escapes_nor_hangs(read, shard, tmp_path):
-    whole, rng = Path(shard).read_bytes(), random.Random(0)
-    path = tmp_path / 'damaged.tar'
-    for _ in range(60):
-        data = bytearray(whole)
-        for _ in range(rng.randrange(1, 6)):
-            start = rng.randrange(len(data))
-            data[start : start + 8] = struct.pack('q', rng.getrandbits(63))[: len(data) - start]
-        path.write_bytes(data[: rng.randrange(1, len(data))])
-        assert len(read(path)[0]) <= 10

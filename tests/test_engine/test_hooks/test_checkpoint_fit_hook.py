@@ -20,20 +20,21 @@ class Averaged(BaseTTAModel):
         raise NotImplementedError
 
 
-def model(width=3):
-    return nn.Sequential(nn.Linear(2, width), nn.BatchNorm1d(width), nn.Linear(width, 1))
+def model():
+    return nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
 
 
-def make_runner(own, source=None, training=False, resume=False, cfg=None):
+def call(method, own, *args, source=None, training=False, resume=False, cfg=None):
+    """Call the hook as a Runner with this model does."""
     loop = object.__new__(IterBasedTrainLoop) if training else dict(type='IterBasedTrainLoop')
-    return SimpleNamespace(
+    runner = SimpleNamespace(
         model=own, _load_from=source, _resume=resume, _train_loop=loop, cfg=Config(cfg)
     )
+    getattr(HOOKS.build(dict(type='CheckpointFitHook')), method)(runner, *args)
 
 
-def check(own, state, source='work/iter_3.pth', **keys):
-    hook = HOOKS.build(dict(type='CheckpointFitHook'))
-    hook.after_load_checkpoint(make_runner(own, source, **keys), state)
+def check(own, checkpoint, source='work/iter_3.pth', **keys):
+    call('after_load_checkpoint', own, checkpoint, source=source, **keys)
 
 
 @pytest.mark.parametrize('wrap', [lambda m: m, DataParallel, Averaged])
@@ -41,40 +42,29 @@ def test_a_checkpoint_of_the_model_is_taken(wrap):
     state = model().state_dict()
     check(wrap(model()), dict(state_dict=state, meta=dict(iter=3)))
     check(wrap(model()), state)  # weights alone
+    released = dict(model={f'module.{k}': v for k, v in state.items()})
+    check(wrap(model()), released)
+    assert released['state_dict'].keys() == state.keys()  # the names of today, for mmengine
     del state['1.running_mean']  # a buffer
     check(wrap(model()), dict(state_dict={**state, 'other.weight': torch.ones(1)}))
 
 
-def test_the_names_of_today_are_handed_to_mmengine():
-    released = dict(model={f'module.{k}': v for k, v in model().state_dict().items()})
-    check(model(), released)
-    assert released['state_dict'].keys() == model().state_dict().keys()
+SOME, FOREIGN = {'2.bias': torch.ones(1)}, {'net.2.bias': torch.ones(1)}
 
 
-def test_missing_and_wrong_parameters_are_named():
-    state = model(4).state_dict()
-    del state['2.weight']
-    match = (
-        r'but work/iter_3.pth \(own\) -> Sequential lacks 1 of its 6 parameters '
-        r"\['2.weight'\] and has 4 of another size \['0.weight \(4, 2\) for \(3, 2\)'"
-    )
-    with pytest.raises(ValueError, match=match):
-        check(model(), dict(state_dict=state))
-
-
-def test_training_may_start_from_some_of_the_weights():
-    state = {'2.bias': torch.ones(1)}
-    check(model(), dict(state_dict=state), training=True)
-    for keys in (dict(), dict(training=True, resume=True)):
-        with pytest.raises(ValueError, match='lacks 5 of its 6'):
-            check(model(), dict(state_dict=state), **keys)
-
-
-@pytest.mark.parametrize('training', [True, False])
-def test_a_foreign_checkpoint_is_never_taken(training):
-    foreign = dict(model={f'net.{k}': v for k, v in model().state_dict().items()}, optimizer={})
-    with pytest.raises(ValueError, match=r'the newest one of the work folder .* lacks 6 of its 6'):
-        check(model(), foreign, source=None, training=training)
+@pytest.mark.parametrize(
+    ('state', 'keys', 'lacks'),
+    [
+        (SOME, dict(), 'iter_3.pth .* lacks 5 of its 6'),
+        (SOME, dict(training=True, resume=True), 'lacks 5 of its 6'),
+        (FOREIGN, dict(source=None), 'the newest one of the work folder .* lacks 6 of its 6'),
+        (FOREIGN, dict(training=True), 'lacks 6 of its 6'),
+    ],
+)
+def test_what_does_not_fit_is_refused(state, keys, lacks):
+    check(model(), dict(state_dict=SOME), training=True)  # which may start from some of the weights
+    with pytest.raises(ValueError, match=lacks):
+        check(model(), dict(state_dict=state), **keys)
 
 
 class Filled(BaseModule):
@@ -97,23 +87,19 @@ PRETRAINED = dict(model=dict(init_cfg=dict(type='Pretrained', checkpoint='clip.p
 )
 def test_an_evaluation_without_checkpoint_takes_the_weights_that_the_config_names(keys, filled):
     own = Filled()
-    HOOKS.build(dict(type='CheckpointFitHook')).before_run(make_runner(own, **keys))
+    call('before_run', own, **keys)
     assert own.is_init is filled
-
-
-def test_weights_that_a_user_loaded_stay():
     own = Filled()
     own.backbone = Filled()
-    own.backbone.is_init = True
-    HOOKS.build(dict(type='CheckpointFitHook')).before_run(make_runner(own, cfg=PRETRAINED))
+    own.backbone.is_init = True  # a user has loaded weights
+    call('before_run', own, **keys)
     assert not own.is_init
 
 
 def test_version_01_is_loaded_but_not_resumed():
     """The order of the parameters was another one, and moments are kept by order."""
     own = nn.ModuleDict(dict(co_decomposition=nn.ModuleDict(dict(noun_prompt=nn.Linear(2, 2)))))
-    state = {f'noun_prompt.{name}': torch.ones(2) for name in ('weight', 'bias')}
-    state['noun_prompt.weight'] = torch.ones(2, 2)
+    state = {'noun_prompt.weight': torch.ones(2, 2), 'noun_prompt.bias': torch.ones(2)}
     old = dict(state_dict=state, optimizer=dict(state={}), meta={})
     with pytest.raises(ValueError, match=r'iter_3\.pth is of an earlier .* load_from=FILE in pl'):
         check(own, dict(old), training=True, resume=True)

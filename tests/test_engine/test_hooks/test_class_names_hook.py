@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from code_mm.engine.hooks import ClassNamesHook
-from code_mm.registry import HOOKS
 
 
 def model():
@@ -18,24 +17,19 @@ def runner(model, *names):
     return SimpleNamespace(model=model, val_loop=loop, test_loop=loop)
 
 
-def test_names_are_given_before_every_run():
-    run, hook = runner(model(), 'cat', 'dog'), HOOKS.build(dict(type='ClassNamesHook'))
-    hook.before_val_epoch(run)
-    hook.before_val_epoch(run)  # same names, but the weights may have moved
-    hook.before_test_epoch(run)
-    assert run.model.told == [['cat', 'dog']] * 3
-
-
-def test_own_names_stand_over_those_of_the_data_set(tmp_path):
-    file = tmp_path / 'pets.txt'
+def test_names_are_given_before_every_run_and_own_ones_stand_over_the_data_sets(tmp_path):
+    file, names = tmp_path / 'pets.txt', ['cat|kitten', 'dog']
     file.write_text('# ours\ncat|kitten\ndog\n')
-    names = ['cat|kitten', 'dog']
-    for given in (tuple(names), str(file)):
-        hook, told = ClassNamesHook(class_names=given), model()
-        hook.before_val_epoch(runner(told, 'a', 'b'))
-        hook.before_val_epoch(runner(told))  # a data set without names
-        assert told.told == [names] * 2
+    for given, expected in ((None, ['a', 'b']), (tuple(names), names), (str(file), names)):
+        run, hook = runner(model(), 'a', 'b'), ClassNamesHook(class_names=given)
+        hook.before_val_epoch(run)
+        hook.before_val_epoch(run)  # same names, but the weights may have moved
+        hook.before_test_epoch(run)
+        assert run.model.told == [expected] * 3
     assert hook.class_names.source == str(file)
+    run = runner(model())  # a data set without names
+    hook.before_val_epoch(run)
+    assert run.model.told == [names]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from code_mm.engine.hooks import CoDecompositionHook
-from code_mm.registry import DATASETS, HOOKS
+from code_mm.registry import DATASETS
 from code_mm.visualization import draw_co_decomposition
 
 CAPTION, NOUNS = 'a red circle on the grass', ['circle', 'grass']
@@ -58,36 +58,27 @@ def make_runner(model, folder):
     return SimpleNamespace(model=model, visualizer=visualizer, iter=7, train_dataloader=loader)
 
 
-def test_pictures_land_in_the_visualizer_backend(tmp_path):
+def test_every_validation_draws_the_same_crops_into_the_visualizers_backend(tmp_path):
     model = Model()
     runner = make_runner(nn.parallel.DataParallel(model), tmp_path)
-    hook = HOOKS.build(dict(type='CoDecompositionHook', num_pairs=3))
-    hook.before_train(runner)
-    hook.after_val_epoch(runner)
+    for dataset in (dict(type='Pairs'), None):  # of the training, and twice each
+        hook = CoDecompositionHook(dataset, num_pairs=3)
+        hook.before_train(runner)
+        before = np.random.get_state()[1].copy(), random.getstate()
+        hook.after_val_epoch(runner)
+        hook.after_val_epoch(runner)
+        assert (np.random.get_state()[1] == before[0]).all() and random.getstate() == before[1]
+        np.random.seed(1)  # training is somewhere else by then
+    assert [index for _, index in model.seen] == [0, 4, 8] * 4  # spread over the dataset
+    for i, (inputs, _) in enumerate(model.seen):
+        assert torch.equal(inputs, model.seen[i % 3][0])
     files = sorted((tmp_path / 'vis_data' / 'vis_image').iterdir())
     assert [file.name for file in files] == [f'co_decomposition_{i}_7.png' for i in range(3)]
-    assert [index for _, index in model.seen] == [0, 4, 8]  # spread over the dataset
     # the very picture of the pure function, with the image in RGB
     image = model.seen[1][0][0].permute(1, 2, 0).numpy().astype(np.uint8)
     assert image[0, 0].tolist() == [4, 0, 250]
     expected = draw_co_decomposition(image, MASKS.numpy(), CAPTION, WORDS.numpy(), NOUNS)
     np.testing.assert_array_equal(cv2.imread(str(files[1]))[..., ::-1], expected)
-
-
-def test_every_validation_shows_the_same_crops(tmp_path):
-    model = Model()
-    runner = make_runner(model, tmp_path)
-    for seed in range(2):
-        hook = CoDecompositionHook(dataset=dict(type='Pairs'), num_pairs=2)
-        np.random.seed(seed)  # training is somewhere else each time
-        before = np.random.get_state()[1].copy(), random.getstate()
-        hook.after_val_epoch(runner)
-        hook.after_val_epoch(runner)
-        assert (np.random.get_state()[1] == before[0]).all()
-        assert random.getstate() == before[1]
-    assert [index for _, index in model.seen] == [0, 8] * 4
-    for i, (inputs, _) in enumerate(model.seen):
-        assert torch.equal(inputs, model.seen[i % 2][0])
 
 
 def test_model_that_cannot_decompose(tmp_path):

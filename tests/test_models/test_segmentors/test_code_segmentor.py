@@ -5,24 +5,12 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_model import (
-    CONTEXTS,
-    LOSSES,
-    SIZES,
-    caption_samples,
-    code_config,
-    images,
-    metas,
-    tiny_clip,
-    tiny_code,
-)
+from tiny_model import CONTEXTS, SIZES, caption_samples, code_config, images, tiny_clip, tiny_code
 from torch._subclasses import fake_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from code_mm.ops import rank
 from code_mm.registry import MODELS
-
-NAMES = ['star', 'boat|ship', 'fish']
 
 
 def test_weights_of_clip_start_what_learns(tmp_path):
@@ -45,34 +33,11 @@ def test_weights_of_clip_start_what_learns(tmp_path):
     # gates are closed: before training CoDe sees what MaskCLIP sees
     image = images(1, 32, 32)
     dense = F.normalize(clip(image)[0], dim=1).repeat_interleave(4, 2).repeat_interleave(4, 3)
-    torch.testing.assert_close(model.extract_feat(image)[0], dense)
-
-
-@pytest.mark.parametrize('stage', [1, 2])
-def test_what_learns_in_each_stage_and_nothing_else(stage):
-    model = tiny_code().train()
-    if stage == 1:
-        model.image_segmenter.tail.block.requires_grad_(False)
-    sum(model.loss(images(2, 32, 32), caption_samples()).values()).backward()
-    learning = {name for name, p in model.named_parameters() if p.grad is not None}
-    assert all(model.get_parameter(name).grad.any() for name in learning)
-    parts = ('image_segmenter.', 'co_decomposition.')
-    names = {name for name, _ in model.named_parameters() if name.startswith(parts)}
-    block = {name for name in names if name.startswith('image_segmenter.tail.block.')}
-    assert learning == names - (block if stage == 1 else set())
-
-
-def test_the_modes_of_an_mmengine_model():
-    model = tiny_code().eval()
-    model.set_class_names(NAMES)
-    image, samples = images(2, 32, 32), caption_samples()
-    assert set(model(image, samples, mode='loss')) == {f'loss_{name}' for name in LOSSES}
-    scores = torch.sigmoid(model(image, mode='tensor'))
-    expected = F.interpolate(scores, (32, 32), mode='bilinear', align_corners=False)
-    torch.testing.assert_close(model.inference(image, metas(image)), expected)
-    results = model(image, mode='predict')
-    assert [tuple(r.pred_sem_seg.data.shape) for r in results] == [(1, 32, 32)] * 2
-    assert results[0].seg_logits.shape == (32, 32)
+    features = model.extract_feat(image)[0]
+    torch.testing.assert_close(features, dense)
+    features.sum().backward()
+    gates = {n: p.grad for n, p in model.named_parameters() if n.endswith('gate')}
+    assert gates and all(gates.values())  # they can be opened
 
 
 def test_scale_and_bias_belong_to_the_co_decomposition():

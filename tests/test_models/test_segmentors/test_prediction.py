@@ -40,9 +40,8 @@ def conv_net(num_classes=3, kind='WindowedEncoderDecoder', **keys):
 
 
 def samples(image, ori_shape=None, **meta):
-    shape = tuple(image.shape[2:])
-    meta = dict(img_shape=shape, ori_shape=ori_shape or shape, **meta)
-    return [SegDataSample(metainfo=meta) for _ in image]
+    meta |= dict(ori_shape=ori_shape) if ori_shape else {}
+    return [SegDataSample(metainfo={**shapes, **meta}) for shapes in metas(image)]
 
 
 @pytest.mark.parametrize(
@@ -112,14 +111,17 @@ def test_labels_without_scores_are_mmsegs(meta, resized, mode):
 @pytest.mark.parametrize('ori_shape', [None, (60, 80)])
 def test_labels_of_an_ordinary_segmentor_without_scores(test_cfg, num_classes, ori_shape):
     """Also where one plane and a threshold stand for two classes, and without data samples."""
-    model, image, found = conv_net(num_classes, test_cfg=test_cfg), images(1, 40, 56), []
-    for keep in (True, False):
-        model.test_cfg.keep_scores = keep
-        (result,) = model.predict(image, samples(image, ori_shape) if ori_shape else None)
-        assert hasattr(result, 'seg_logits') == keep
-        found.append(result.pred_sem_seg.data)
-    assert torch.equal(*found) and found[0].dtype == found[1].dtype
-    assert 0 < found[0].float().mean() < max(num_classes - 1, 1)
+    model, image = conv_net(num_classes, test_cfg=test_cfg), images(1, 40, 56)
+
+    def predict():
+        return model.predict(image, samples(image, ori_shape) if ori_shape else None)[0]
+
+    scored, model.test_cfg.keep_scores = predict(), False
+    labels = predict()
+    assert hasattr(scored, 'seg_logits') and not hasattr(labels, 'seg_logits')
+    assert torch.equal(labels.pred_sem_seg.data, scored.pred_sem_seg.data)
+    assert labels.pred_sem_seg.data.dtype == scored.pred_sem_seg.data.dtype
+    assert 0 < labels.pred_sem_seg.data.float().mean() < max(num_classes - 1, 1)
 
 
 @torch.no_grad()
@@ -176,41 +178,17 @@ def test_chunks_of_classes_give_the_arg_max_of_all(chunk):
         assert torch.equal(winning_class(x, (9, 14), chunk), x.argmax(0, keepdim=True))
 
 
-# one plane: a class of its own, or two classes told apart by a threshold
 @torch.no_grad()
-@pytest.mark.parametrize('num_classes', [1, 2, 3])
-def test_probabilities_are_refined_with_the_image(num_classes):
-    """A single plane stays a logit, of which mmseg takes the sigmoid afterwards."""
+@pytest.mark.parametrize('num_classes', [1, 2])
+def test_one_plane_of_probability_is_refined_and_stays_a_logit(num_classes):
+    """Of which mmseg takes the sigmoid afterwards; several planes: test_mixing.py."""
     plain = conv_net(num_classes, 'mmseg.EncoderDecoder')  # of the same weights
     model, image = conv_net(num_classes, post_processor=PAMR), images(1, 32, 48)
-    logits, refined = (each.encode_decode(image, metas(image)) for each in (plain, model))
-    probability = logits.softmax(1) if num_classes > 2 else logits.sigmoid()
+    probability, found = (m.encode_decode(image, metas(image)).sigmoid() for m in (plain, model))
     expected = MODELS.build(PAMR)(image, probability)
     assert (expected - probability).abs().max() > 1e-3
-    found = refined if num_classes > 2 else refined.sigmoid()
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
     label = model.predict(image)[0].pred_sem_seg.data
-    wanted = expected.argmax(1) if num_classes > 2 else expected[0] > 0.6
-    assert torch.equal(label, wanted.to(label)) and 0 < label.float().mean() < 2
-    if num_classes < 3:
-        model.decode_head.conv_seg.bias.fill_(200.0)
-        assert model.encode_decode(image, metas(image)).isfinite().all()
-
-
-@MODELS.register_module()
-class KeepCrops(torch.nn.Module):
-    """A post-processor that changes nothing and remembers the images it got."""
-
-    def forward(self, image, masks):
-        self.images = [*getattr(self, 'images', []), image]
-        return masks
-
-
-@torch.no_grad()
-def test_every_window_is_refined_with_its_own_part_of_the_image():
-    model = conv_net(post_processor=dict(type='KeepCrops'), test_cfg=SLIDE)
-    image = images(1, 32, 48)
-    scores = model.inference(image, metas(image))
-    first, second = model.post_processor.images
-    assert torch.equal(first, image[..., :32]) and torch.equal(second, image[..., 16:])
-    torch.testing.assert_close(scores.sum(1), torch.ones(1, 32, 48))  # probabilities
+    assert torch.equal(label, (expected[0] > 0.6).to(label)) and 0 < label.mean() < 1
+    model.decode_head.conv_seg.bias.fill_(200.0)
+    assert model.encode_decode(image, metas(image)).isfinite().all()
