@@ -1,4 +1,4 @@
-"""Metrics of data sets with a background: without it, at the best threshold, and against it."""
+"""Metrics of data sets with a background: without it, and against it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ForegroundIoUMetric(IoUMetric):
 
     @dataset_meta.setter
     def dataset_meta(self, meta: dict) -> None:
-        _require_background(meta['classes'], self)
+        require_background(meta['classes'], self)
         self._dataset_meta = {**meta, 'classes': meta['classes'][1:]}
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
@@ -53,59 +53,13 @@ class ForegroundIoUMetric(IoUMetric):
         """
         num_classes = len(self.dataset_meta['classes'])
         for sample in data_samples:
-            scores, label = _object_scores(sample, self)
+            scores, label = object_scores(sample, self)
             ignored = (label == 0) | (label == self.ignore_index)
             label = (label - 1).masked_fill(ignored, self.ignore_index)
             prediction = scores.argmax(dim=0).to(label)
             self.results.append(
                 self.intersect_and_union(prediction, label, num_classes, self.ignore_index)
             )
-
-
-@METRICS.register_module()
-class BestThresholdIoU(IoUMetric):
-    """mIoU with background at the best of the background thresholds 0.05, 0.1 ... 0.95.
-
-    The model's own background plane takes no part: a pixel is background unless an object class
-    scores above the threshold. It compares models whose scores differ in level. The threshold is
-    chosen on the very labels that are scored: an upper bound, and no result of a benchmark.
-
-    Returns (of ``evaluate``):
-        dict: ``best_threshold/mIoU`` in percent, ``best_threshold/threshold``.
-    """
-
-    default_prefix = 'best_threshold'
-    thresholds = tuple(i / 20 for i in range(1, 20))
-
-    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Count the pixels of samples with ``seg_logits`` [classes, H, W] at every threshold.
-
-        Raises:
-            ValueError: The data set has no background, or a sample no scores.
-        """
-        classes = self.dataset_meta['classes']
-        _require_background(classes, self)
-        for sample in data_samples:
-            scores, label = _object_scores(sample, self)
-            score, best = scores.max(dim=0)
-            counts = [
-                self.intersect_and_union(
-                    (best + 1) * (score > threshold), label, len(classes), self.ignore_index
-                )[:2]
-                for threshold in self.thresholds
-            ]
-            self.results.append(torch.stack([torch.stack(areas) for areas in counts]))
-
-    def compute_metrics(self, results: list[Tensor]) -> dict[str, float]:
-        """The best mean over classes; a class that is nowhere does not count.
-
-        Args:
-            results (list[Tensor]): Per image [thresholds, 2, classes]: intersection, union.
-        """
-        intersection, union = torch.stack(results).sum(0).double().unbind(1)
-        means = 100 * (intersection / union).nanmean(1)
-        best = int(means.argmax())
-        return dict(mIoU=round(float(means[best]), 2), threshold=self.thresholds[best])
 
 
 @METRICS.register_module()
@@ -144,7 +98,7 @@ class ObjectBackgroundAUC(BaseMetric):
             ValueError: A sample has no scores, or a score is NaN.
         """
         for sample in data_samples:
-            scores, label = _object_scores(sample, self)
+            scores, label = object_scores(sample, self)
             score = scores.amax(dim=0)
             if score.isnan().any():
                 raise ValueError(f'expected finite scores, but got NaN for {sample["img_path"]}')
@@ -186,7 +140,7 @@ def _bins(scores: Tensor) -> Tensor:
     return ordered >> (32 - _BITS)
 
 
-def _require_background(classes: Sequence[str], metric: BaseMetric) -> None:
+def require_background(classes: Sequence[str], metric: BaseMetric) -> None:
     if classes[0] != 'background':
         raise ValueError(
             f"expected 'background' as the first class for {type(metric).__name__}, but got "
@@ -194,7 +148,7 @@ def _require_background(classes: Sequence[str], metric: BaseMetric) -> None:
         )
 
 
-def _object_scores(sample: dict, metric: BaseMetric) -> tuple[Tensor, Tensor]:
+def object_scores(sample: dict, metric: BaseMetric) -> tuple[Tensor, Tensor]:
     """Scores of a sample without the background's [classes - 1, H, W], and its labels [H, W]."""
     if 'seg_logits' not in sample:
         raise ValueError(

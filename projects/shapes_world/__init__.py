@@ -1,5 +1,6 @@
 """A synthetic world of captioned shapes with exact masks, and a small CLIP trained on it."""
 
+from .best_threshold_iou import BestThresholdIoU
 from .captions import CAPTION_WORDS
 from .clip_pretrain_batches import CLIPPretrainBatches
 from .clip_pretrainer import CLIPPretrainer
@@ -17,6 +18,7 @@ __all__ = [
     'COLOURS',
     'LEVELS',
     'NOUNS',
+    'BestThresholdIoU',
     'CLIPPretrainBatches',
     'CLIPPretrainer',
     'MuonAdamW',

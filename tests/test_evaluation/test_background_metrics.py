@@ -5,12 +5,9 @@ from mmengine.dataset import DefaultSampler
 from mmengine.evaluator import Evaluator
 from sklearn.metrics import roc_auc_score
 
-from code_mm.evaluation.background_metrics import (
-    BestThresholdIoU,
-    ForegroundIoUMetric,
-    ObjectBackgroundAUC,
-)
+from code_mm.evaluation.background_metrics import ForegroundIoUMetric, ObjectBackgroundAUC
 from code_mm.registry import METRICS
+from projects.shapes_world import BestThresholdIoU
 
 CLASSES = ('background', 'cat', 'dog', 'cow')
 

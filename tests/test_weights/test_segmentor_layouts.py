@@ -10,6 +10,7 @@ from tiny_model import RESNET, SIZES, build, co_decomposition, tiny_code
 
 from code_mm.weights.model_weights import load_model_weights
 from code_mm.weights.segmentor_layouts import rename_own
+from projects import mixing  # noqa: F401 - registers CaptionAlignedSegmentor
 
 PROJECTED = dict(type='ZeroShotHead', in_channels=64, embed_dim=32, project=True)
 

@@ -1,6 +1,5 @@
 """Transforms of caption samples; each file holds one."""
 
-from .add_caption import AddCaption
 from .load_caption_image import LoadCaptionImage
 from .load_nouns import LoadNouns
 from .pack_caption_inputs import PackCaptionInputs
@@ -9,7 +8,6 @@ from .select_nouns import SelectNouns
 from .tokenize_caption import TokenizeCaption
 
 __all__ = [
-    'AddCaption',
     'LoadCaptionImage',
     'LoadNouns',
     'PackCaptionInputs',

@@ -15,6 +15,8 @@ _base_ = [
 
 from mmseg.datasets import COCOStuffDataset  # noqa: E402
 
+custom_imports = dict(imports=['code_mm', 'projects.mixing'])
+
 model = dict(
     type='CaptionAlignedSegmentor',
     decode_head=dict(

@@ -8,6 +8,8 @@ mim train code_mm projects/mixing/configs/caption-aligned_mit_shapes.py
 
 _base_ = './_base_/mit_shapes.py'
 
+custom_imports = dict(imports=['code_mm', 'projects.shapes_world', 'projects.mixing'])
+
 similarity_to_mask = dict(type='SimilarityToMask', init_scale=20.0, init_bias=-5.0)
 model = dict(
     type='CaptionAlignedSegmentor',

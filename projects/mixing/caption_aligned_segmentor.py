@@ -11,10 +11,9 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from code_mm.models.segmentors import ZeroShotSegmentor
 from code_mm.registry import MODELS
 from code_mm.vocabulary import Vocabulary
-
-from .zero_shot_segmentor import ZeroShotSegmentor
 
 
 @MODELS.register_module()

@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from code_mm.datasets.transforms import AddCaption, PackCaptionInputs
+from code_mm.datasets.transforms import PackCaptionInputs
+from projects.mixing import AddCaption
 
 TRANSFORMS = [
     dict(type='LoadNouns'),

@@ -9,6 +9,8 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from tiny_model import LOSSES, RESNET, SIZES, build, caption_samples, co_decomposition, images
 
+from projects import mixing  # noqa: F401 - registers the model
+
 LABELS, ACCURACY = 'decode.loss_ce', 'decode.acc_seg'
 
 
