@@ -11,7 +11,11 @@ from mmengine.registry import init_default_scope
 # `run_in_two_processes` starts must find its own module.
 sys.path.insert(0, str(Path(__file__).parent))
 # what stands beside the tools is imported from there
-sys.path.append(str(Path(__file__).parents[1] / 'tools' / 'dataset_converters'))
+sys.path += [
+    str(Path(__file__).parents[1] / 'tools'),
+    str(Path(__file__).parents[1] / 'tools' / 'dataset_converters'),
+    str(Path(__file__).parents[1] / 'tools' / 'model_converters'),
+]
 
 import two_processes
 from caption_files import (  # noqa: F401

@@ -1,7 +1,4 @@
-"""CLIPs of others: OpenAI's, open_clip's and Hugging Face's names, and what their configs state.
-
-Also the names of mmpretrain's image tower, for the way there.
-"""
+"""CLIPs of others: OpenAI's, open_clip's and Hugging Face's names, and what their configs state."""
 
 from __future__ import annotations
 
@@ -42,21 +39,6 @@ _HUGGING_FACE = (
     ('.self_attn.out_proj.', '.attn.out_proj.'),
 )
 _QKV = re.compile(r'(.+)self_attn\.([qkv])_proj\.(weight|bias)$')
-# Likewise, ours and those of mmpretrain's image tower.
-_MMPRETRAIN = (
-    ('conv1.', 'patch_embed.projection.'),
-    ('class_embedding', 'cls_token'),
-    ('positional_embedding', 'pos_embed'),
-    ('ln_pre.', 'pre_norm.'),
-    ('ln_post.', 'ln1.'),
-    ('transformer.resblocks.', 'layers.'),
-    ('.ln_1.', '.ln1.'),
-    ('.ln_2.', '.ln2.'),
-    ('.attn.in_proj_', '.attn.qkv.'),
-    ('.attn.out_proj.', '.attn.proj.'),
-    ('.mlp.c_fc.', '.ffn.layers.0.0.'),
-    ('.mlp.c_proj.', '.ffn.layers.1.'),
-)
 _HEADS = ('vision_heads', 'text_heads')
 # open_clip's large towers have heads of another width than 64: H/14, g/14 and bigG/14.
 _HEADS_BY_WIDTH = {1280: 16, 1408: 16, 1664: 16}
@@ -95,36 +77,6 @@ def to_own_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {n if n.startswith(at_top) else f'text.{n}': value for n, value in state.items()}
 
 
-def to_mmpretrain_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename a CLIP for a ``ZeroShotSegmentor`` around ``mmpretrain.VisionTransformer``.
-
-    The image tower becomes ``backbone``, its projection into the joint space the 1x1 convolution
-    ``decode_head.projection``, and the rest the ``vision_language_backbone``.
-
-    Args:
-        state (dict[str, Tensor]): A whole CLIP under our names, see ``to_own_names``.
-
-    Raises:
-        ValueError: The image tower's projection is missing.
-    """
-    if 'visual.proj' not in state:
-        raise ValueError(f"expected a whole CLIP with 'visual.proj', but got {sorted(state)[:5]}")
-    projection = state['visual.proj'].T[:, :, None, None].contiguous()
-    renamed = {
-        'decode_head.projection.weight': projection,
-        'decode_head.projection.bias': torch.zeros_like(projection[:, 0, 0, 0]),
-    }
-    for name, value in state.items():
-        tower, _, rest = name.partition('.')
-        if tower != 'visual':
-            renamed[f'vision_language_backbone.{name}'] = value
-        elif rest != 'proj':
-            rest = _replaced(rest, _MMPRETRAIN)
-            token = rest in ('cls_token', 'pos_embed')
-            renamed[f'backbone.{rest}'] = value.view(1, -1, value.shape[-1]) if token else value
-    return renamed
-
-
 def _prefix(state: dict[str, Tensor]) -> str:
     """What wrappers have put in front of every name."""
     prefix, found = '', state and _WRAPPER_PREFIXES
@@ -133,16 +85,11 @@ def _prefix(state: dict[str, Tensor]) -> str:
     return prefix
 
 
-def _replaced(name: str, table: tuple[tuple[str, str], ...]) -> str:
-    for before, after in table:
-        name = name.replace(before, after)
-    return name
-
-
 def _from_hugging_face(state: dict[str, Tensor]) -> dict[str, Tensor]:
     own, parts = {}, {}
     for name, value in state.items():
-        name = _replaced(name, _HUGGING_FACE)
+        for theirs, ours in _HUGGING_FACE:
+            name = name.replace(theirs, ours)
         if separate := _QKV.match(name):
             before, which, kind = separate.groups()
             parts.setdefault(f'{before}attn.in_proj_{kind}', {})[which] = value

@@ -17,10 +17,10 @@ import timing
 import torch
 import train_step
 from mmengine.optim import build_optim_wrapper
+from noun_extraction import NounExtraction
 from tiny_configs import load, shrink
 from tiny_model import images, tiny_clip
 
-from code_mm.datasets.preparation.noun_extraction import NounExtraction
 from code_mm.engine.every_run import fuse_where_possible
 from code_mm.models.post_processing import PAMR
 

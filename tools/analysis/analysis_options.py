@@ -68,7 +68,7 @@ def load_config(path: str, cfg_options: dict | None = None):
 
 def test_dataset_config(cfg, name: str | None = None) -> dict:
     """Config of the data set that the config tests on; ``name`` chooses among several."""
-    from code_mm.datasets.benchmarks.table import evaluated_datasets
+    from evaluated_datasets import evaluated_datasets
 
     found = evaluated_datasets(cfg)
     several = 'benchmarks' in (cfg.get('test_cfg') or {})

@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -29,7 +30,6 @@ from setting import machine_name, positive, print_table
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from code_mm.datasets import CaptionShardsDataset, CaptionStreamDataset
-from code_mm.datasets.preparation.noun_extraction import NounExtraction
 from code_mm.datasets.shards.shard_paths import expand_shard_paths
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'datasets' / 'cc12m.py'
@@ -151,6 +151,9 @@ def measure(args: argparse.Namespace, folder: str) -> dict:
         shards = [s for s in expand_shard_paths(args.shards) if os.path.isfile(s)][:MAX_SHARDS]
     else:
         shards = [write_photo_like_shards(folder, args.samples)]
+    sys.path.append(str(Path(__file__).resolve().parents[1] / 'dataset_converters'))
+    from noun_extraction import NounExtraction
+
     extraction = NounExtraction(folder, nouns.get('tagger', 'auto'), nouns.get('word_type', 'noun'))
     for shard in shards:
         extraction.tag_shard(shard)

@@ -90,8 +90,7 @@ def main() -> None:
     args = parse_args()
     cfg = load(args)
     from data_report import check_benchmark
-
-    from code_mm.datasets.benchmarks.table import evaluated_datasets
+    from evaluated_datasets import evaluated_datasets
 
     wrong = 0
     for name, dataset in evaluated_datasets(cfg).items():

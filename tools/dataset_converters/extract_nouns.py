@@ -88,7 +88,8 @@ def report(results: list) -> None:
 
 def main() -> None:
     args = parse_args()
-    from code_mm.datasets.preparation.noun_extraction import NounExtraction
+    from noun_extraction import NounExtraction
+
     from code_mm.datasets.shards.shard_index import ShardLayout
     from code_mm.datasets.shards.shard_paths import expand_shard_paths
     from code_mm.nouns import build_tagger

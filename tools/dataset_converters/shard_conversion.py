@@ -11,12 +11,7 @@ import numpy as np
 
 from code_mm.datasets.captions.caption_list import read_rows, split_nouns
 from code_mm.datasets.captions.sample import checked_caption, decode_caption
-from code_mm.datasets.preparation.shard_writer import (
-    FailedSample,
-    ShardSample,
-    finished_stats,
-    write_shard,
-)
+from code_mm.datasets.preparation.shard_writer import FailedSample, ShardSample, write_shard
 from code_mm.datasets.sample_ledger import Skip
 from code_mm.datasets.transforms.load_caption_image import LoadCaptionImage, read_image_file
 from code_mm.structures.unusable_sample import UnusableSample
@@ -136,7 +131,13 @@ class ShardJob(NamedTuple):
 
     def finished_stats(self) -> dict | None:
         """Stats of the shard if it was written before, from the same pairs, else None."""
-        return finished_stats(self.root, self.number, self.made_from)
+        name = self.root / f'{self.number:05d}'
+        try:
+            stats = json.loads(Path(f'{name}_stats.json').read_text())
+        except (OSError, ValueError):
+            return None
+        is_whole = name.with_suffix('.tar').is_file() and stats.get('made_from') == self.made_from
+        return stats if is_whole else None
 
 
 def shard_jobs(

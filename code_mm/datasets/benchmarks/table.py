@@ -6,41 +6,26 @@ an entry more, with a class of its own only where MMSegmentation has none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class KnownBenchmark:
-    """One benchmark as it is published.
+    """One benchmark as it is published; paths are below ``data_root``."""
 
-    Args:
-        dataset (str): Type of its data set, which knows the class names.
-        data_root (str): Folder below which its files are.
-        img_path (str): Images, below ``data_root``.
-        seg_map_path (str): Label files, below ``data_root``.
-        ann_file (str): List of the split, where the folders hold other images too.
-        background_threshold (float, optional): Score of the background, which is what no class
-            claims (thesis §4.1); None where there is none.
-        num_images (tuple[int, ...]): Images of the split; several where publications differ.
-        max_value (int): Highest value in the label files, 255 aside.
-        has_255 (bool, optional): Whether the label files hold 255; None: they may.
-        taken_for (tuple[str, str], optional): What the names of label files have, and what other
-            files have there instead that are often taken for them.
-        preparation (str): How the files are made, and what they are mistaken for.
-    """
-
-    dataset: str
+    dataset: str  # type of its data set, which knows the class names
     data_root: str
     img_path: str
     seg_map_path: str
-    ann_file: str = ''
+    ann_file: str = ''  # list of the split, where the folders hold other images too
+    # score of the background, which is what no class claims (thesis §4.1); None: there is none
     background_threshold: float | None = None
-    num_images: tuple[int, ...]
-    max_value: int
-    has_255: bool | None = None
+    num_images: tuple[int, ...]  # of the split; several where publications differ
+    max_value: int  # highest value in the label files, 255 aside
+    has_255: bool | None = None  # whether the label files hold 255; None: they may
+    # what the names of label files have, and what files have there that are often taken for them
     taken_for: tuple[str, str] | None = None
-    preparation: str
+    preparation: str  # how the files are made, and what they are mistaken for
 
     def dataset_config(self) -> dict:
         """Config of the data set, without pipeline."""
@@ -165,39 +150,3 @@ def benchmark_of(dataset_type: str) -> str | None:
     """Name of the benchmark whose data set is of this type, whatever a run calls it, or None."""
     kind = dataset_type.rpartition('.')[-1]
     return next((name for name, known in BENCHMARKS.items() if known.dataset == kind), None)
-
-
-def evaluated_datasets(cfg: Mapping) -> dict[str, dict]:
-    """The data sets that a config tests on, or where nothing is tested, validates on.
-
-    Args:
-        cfg (Mapping): A config with ``test_dataloader``, or with ``benchmarks`` in ``test_cfg`` as
-            of ``MultiDatasetTestLoop``.
-
-    Returns:
-        dict[str, dict]: Name -> config of the data set, with its pipeline. A data set that stands
-        alone is called by its benchmark's name, or else by its type.
-
-    Raises:
-        ValueError: If the config evaluates nothing, or ``only`` names an unknown benchmark.
-    """
-    for split in ('test', 'val'):
-        loop, loader = (cfg.get(f'{split}_{part}') or {} for part in ('cfg', 'dataloader'))
-        shared = dict(loader.get('dataset') or {})
-        known = {name: keys for name, keys in (loop.get('benchmarks') or {}).items() if keys}
-        if known:
-            only = loop.get('only') or list(known)
-            names = [only] if isinstance(only, str) else list(only)
-            if unknown := [name for name in names if name not in known]:
-                raise ValueError(
-                    f'only: expected benchmarks among {list(known)}, but got {unknown}'
-                )
-            pipeline = {'pipeline': shared['pipeline']} if 'pipeline' in shared else {}
-            return {name: {**pipeline, **known[name]['dataset']} for name in names}
-        if 'type' in shared:
-            kind = shared['type']
-            return {benchmark_of(kind) or kind.rpartition('.')[-1]: shared}
-    raise ValueError(
-        'expected a config with test_dataloader (or val_dataloader), but got none; take one of '
-        'configs/eval'
-    )

@@ -92,14 +92,3 @@ def write_shard(
     )
     write_text(f'{name}_stats.json', json.dumps(stats, indent=4))
     return stats
-
-
-def finished_stats(root: Path, number: int, made_from: str) -> dict | None:
-    """Stats of a shard that was written completely from the same samples, else None."""
-    name = root / f'{number:05d}'
-    try:
-        stats = json.loads(Path(f'{name}_stats.json').read_text())
-    except (OSError, ValueError):
-        return None
-    is_whole = name.with_suffix('.tar').is_file() and stats.get('made_from') == made_from
-    return stats if is_whole else None

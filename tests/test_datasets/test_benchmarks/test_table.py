@@ -5,6 +5,7 @@ from pathlib import Path
 import mmseg
 import numpy as np
 import pytest
+from evaluated_datasets import evaluated_datasets
 from miniature_benchmarks import NAMES, make_miniature
 from mmengine.config import Config
 from mmseg.registry import DATASETS
@@ -17,7 +18,6 @@ from code_mm.datasets.benchmarks.table import (
     PUBLISHED,
     TABLE_BENCHMARKS,
     benchmark_of,
-    evaluated_datasets,
 )
 
 MMSEG = Path(mmseg.__file__).parent / '.mim/configs/_base_/datasets'

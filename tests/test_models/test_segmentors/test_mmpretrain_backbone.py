@@ -11,13 +11,13 @@ this PyTorch, but one without its compiled operators is enough:
 
 import pytest
 import torch
+from clip_to_mmpretrain import to_mmpretrain_names
 from mmengine.registry import DefaultScope
 from mmengine.runner import save_checkpoint
 from tiny_configs import load
 from tiny_model import SIZES, images, tiny_clip
 
 from code_mm.registry import MODELS
-from code_mm.weights.clip_layouts import to_mmpretrain_names
 from code_mm.weights.segmentor_layouts import rename_own
 
 NAMES = ['star', 'boat', 'fish']

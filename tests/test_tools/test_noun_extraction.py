@@ -1,5 +1,6 @@
-from code_mm.datasets.preparation import noun_extraction
-from code_mm.datasets.preparation.noun_extraction import NounExtraction
+import noun_extraction
+from noun_extraction import NounExtraction
+
 from code_mm.datasets.shards.shard_index import ShardLayout
 from code_mm.nouns import NounSelector
 from code_mm.nouns.noun_cache import NounTable, caption_checksum
