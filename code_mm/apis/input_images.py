@@ -33,11 +33,9 @@ _LONGEST = 64  # times the shorter side
 class InputImage(NamedTuple):
     """One image to segment."""
 
-    name: str
-    """What its result files are called, without suffix."""
+    name: str  # what its result files are called, without suffix
     source: Source
-    origin: Mapping | None = None
-    """What its results are made from: ``source``, ``sha256`` and, of a video, ``frame``."""
+    origin: Mapping | None = None  # of its results: source, sha256 and, of a video, frame
 
     @property
     def shown(self) -> str:
@@ -125,9 +123,9 @@ class ImagePipeline:
             scale = (_LONGEST * shorter_side, shorter_side)
             resize = dict(type='Resize', scale=scale, keep_ratio=True)
             steps = [resize, *(step for step in steps if 'Resize' not in step['type'])]
-        keys = {k: loader[k] for k in ('imdecode_backend',) if loader.get(k)}
+        backend = loader.get('imdecode_backend', 'cv2')
         # a user's own image may be as large as OpenCV takes
-        self._decode = LoadCaptionImage(min_size=1, max_pixels=None, **keys)
+        self._decode = LoadCaptionImage(1, backend, max_pixels=None)
         self.steps, self.shorter_side = steps, shorter_side
         self._transforms = Compose([dict(step) for step in steps])
 

@@ -31,13 +31,8 @@ def confusion_counts(
         np.ndarray: (n, n) int64, row = truth, column = prediction.
 
     Raises:
-        ValueError: If the maps differ in size or a counted label is no class.
+        ValueError: If a counted label is no class.
     """
-    if prediction.shape != truth.shape:
-        raise ValueError(
-            f'expected prediction and truth of one size, but got {prediction.shape} and '
-            f'{truth.shape}; predictions are compared at the size of the annotation'
-        )
     counted = truth != ignore_index
     rows, columns = truth[counted].astype(np.int64), prediction[counted].astype(np.int64)
     for name, labels in (('truth', rows), ('prediction', columns)):
@@ -74,14 +69,7 @@ def image_iou(
     classes: Sequence[str],
     ignore_index: int = 255,
 ) -> dict:
-    """IoU of one image in percent.
-
-    Args:
-        image (str): Its path, kept in the result.
-        prediction (np.ndarray): As for :func:`confusion_counts`.
-        truth (np.ndarray): As for :func:`confusion_counts`.
-        classes (Sequence[str]): The n names in label order.
-        ignore_index (int): Label of the truth whose pixels are left out.
+    """IoU of one image in percent, from its path and labels as of :func:`confusion_counts`.
 
     Returns:
         dict: ``image``; ``mIoU``, the mean over the classes that are in truth or prediction, None

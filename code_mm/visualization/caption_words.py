@@ -16,14 +16,10 @@ _WORD = regex.compile(r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}+|[^\s\p{L}\p{N}]+",
 class CaptionWord(NamedTuple):
     """One word, number or run of punctuation of a caption."""
 
-    text: str
-    """As written in the caption (after repair of HTML entities and broken unicode)."""
-    start: int
-    """First token position; 1 for the first word, where position 0 is the start token."""
-    stop: int
-    """One past the last token position."""
-    space_before: bool
-    """Whether white space separates it from the previous word."""
+    text: str  # as written in the caption (HTML entities and broken unicode mended)
+    start: int  # first token position: 1 for the first word, where position 0 is the start token
+    stop: int  # one past the last token position
+    space_before: bool  # whether white space separates it from the previous word
 
 
 def caption_words(caption: str, tokenizer: Tokenizer | None = None) -> list[CaptionWord]:

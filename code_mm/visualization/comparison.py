@@ -10,14 +10,7 @@ import numpy as np
 
 from .colours import distinct_palette, paint_labels
 from .lettering import WHITE, Colour, TextPiece, draw_legend, draw_text
-from .panels import (
-    below,
-    beside,
-    check_labels,
-    panel_size,
-    resize_image,
-    resize_labels,
-)
+from .panels import below, beside, check_labels, panel_size, resize_image, resize_labels
 
 _GAP = np.full((8, 1, 3), 255, np.uint8)  # between rows without text
 _OPACITY = 0.75
@@ -27,14 +20,10 @@ _OPACITY = 0.75
 class ComparisonRow:
     """One image and what is shown beside it."""
 
-    image: np.ndarray
-    """(H, W, 3) uint8 RGB."""
-    maps: Mapping[str, np.ndarray]
-    """Column title -> (H, W) labels; a title that other rows have may be missing."""
-    note: str = ''
-    """Text below the image: name, score."""
-    notes: Mapping[str, str] = field(default_factory=dict)
-    """Column title -> text below that label map."""
+    image: np.ndarray  # (H, W, 3) uint8 RGB
+    maps: Mapping[str, np.ndarray]  # column title -> (H, W) labels; those of other rows may be more
+    note: str = ''  # text below the image: name, score
+    notes: Mapping[str, str] = field(default_factory=dict)  # column title -> text below that map
 
 
 def draw_comparison(

@@ -46,8 +46,7 @@ class TextPiece(NamedTuple):
     """A piece of text with its look."""
 
     text: str
-    ground: Colour = WHITE
-    """Colour behind the text."""
+    ground: Colour = WHITE  # colour behind the text
     underline: Colour | None = None
     space_before: bool = True
 

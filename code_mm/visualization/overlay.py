@@ -52,10 +52,8 @@ def draw_overlay(
     if whole_legend:
         names = {label: f' {name} ' for label, name in enumerate(classes)}
     else:
-        shares = {
-            label: counts[label] / labels.size for label in np.argsort(-counts, kind='stable')
-        }
-        names = {c: f' {classes[c]} {share_text(share)} ' for c, share in shares.items() if share}
+        found = [label for label in np.argsort(-counts, kind='stable') if counts[label]]
+        names = {c: f' {classes[c]} {share_text(counts[c] / labels.size)} ' for c in found}
     legend = [TextPiece(name, colours.get(label, WHITE)) for label, name in names.items()]
     letter = max(14, longest // 45)
     width = max(picture.shape[1], 12 * letter)

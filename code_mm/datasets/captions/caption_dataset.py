@@ -1,7 +1,5 @@
 """What all map-style caption datasets share: bad samples are counted and replaced."""
 
-from abc import abstractmethod
-
 from mmengine.dataset import BaseDataset
 
 from code_mm.datasets.sample_ledger import SampleLedger, Skip
@@ -17,8 +15,8 @@ class CaptionDataset(BaseDataset):
     counted with its reason, named in a warning and replaced by another one drawn with
     ``np.random``, so a seed fixes the replacement too.
 
-    Subclasses read the index in ``load_data_list``, where they append what they
-    leave out to ``self.index_skips``, and one sample in ``read_sample``.
+    Subclasses read the index in ``load_data_list``, where they append what they leave out to
+    ``self.index_skips``, and what the index does not hold of a sample in ``read_sample``.
 
     Args:
         max_refetch (int): Replacements tried for one sample before an error is raised.
@@ -47,9 +45,9 @@ class CaptionDataset(BaseDataset):
         """How messages name this dataset."""
         return type(self).__name__
 
-    @abstractmethod
     def read_sample(self, info: dict) -> dict:
         """What the pipeline gets; raises UnusableSample where it cannot be read."""
+        return info
 
     def full_init(self) -> None:
         """Build the index, once, and log its size and what it left out."""

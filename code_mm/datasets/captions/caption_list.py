@@ -69,10 +69,6 @@ class CaptionListDataset(CaptionDataset):
             )
         return samples
 
-    def read_sample(self, info: dict) -> dict:
-        """Nothing to add: the image is read by the pipeline, from ``img_path``."""
-        return info
-
 
 def read_list(
     path: str,
