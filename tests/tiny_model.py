@@ -115,23 +115,29 @@ def tiny_code(seed=0, **keys):
     return build(code_config(**keys), seed)
 
 
+def caption_sample(caption, nouns, selected, templates, lengths):
+    """A sample as the transforms make them; without all its nouns it gets no labels."""
+    tokenizer, (length, noun_length) = CLIPTokenizer(), lengths
+    guides = [t.format(noun) for t, noun in zip(templates, selected, strict=True)]
+    fields = dict(
+        caption_ids=tokenizer.tokenize(caption, length)[0],
+        noun_ids=tokenizer.tokenize(selected, noun_length),
+        guide_ids=tokenizer.tokenize(guides, length),
+    )
+    if nouns:
+        ids = fields['caption_ids']
+        fields['token_labels'] = token_labels(ids, list(nouns), list(selected), tokenizer)
+    sample = SegDataSample(metainfo=dict(sample_key=caption[:6], caption=caption))
+    for name, value in fields.items():
+        sample.set_field(value, name)
+    return sample
+
+
 def caption_samples(captions=CAPTIONS, nouns=NOUNS, selected=SELECTED):
-    """Samples as the transforms make them."""
-    tokenizer, length = CLIPTokenizer(), SIZES['context_length']
-    samples = []
-    for caption, all_nouns, chosen in zip(captions, nouns, selected, strict=True):
-        ids = tokenizer.tokenize(caption, length)[0]
-        fields = dict(
-            caption_ids=ids,
-            token_labels=token_labels(ids, list(all_nouns), list(chosen), tokenizer),
-            noun_ids=tokenizer.tokenize(chosen, length - CONTEXTS),
-            guide_ids=tokenizer.tokenize([f'a photo of a {noun}.' for noun in chosen], length),
-        )
-        sample = SegDataSample(metainfo=dict(sample_key=caption[:6], caption=caption))
-        for name, value in fields.items():
-            sample.set_field(value, name)
-        samples.append(sample)
-    return samples
+    """Samples that fit the tiny models."""
+    lengths = SIZES['context_length'], SIZES['context_length'] - CONTEXTS
+    rows = zip(captions, nouns, selected, strict=True)
+    return [caption_sample(*row, ['a photo of a {}.'] * len(row[2]), lengths) for row in rows]
 
 
 def metas(image):

@@ -54,9 +54,10 @@ class Golden:
         """The path of the release's checkpoint."""
         return str(self.path(self.case('reference_checkpoint')['file']))
 
-    def tensors(self, entry):
-        """All tensors of an entry, freshly read (safe to modify)."""
-        return load_file(self.path(self.case(entry)['file']))
+    def tensors(self, entry, below=''):
+        """Tensors of an entry by what follows ``below`` in their names, freshly read."""
+        tensors = load_file(self.path(self.case(entry)['file']))
+        return {k.removeprefix(below): v for k, v in tensors.items() if k.startswith(below)}
 
     def tolerance(self, entry, kind=None):
         """The tolerance dict of an entry; `kind` picks "loss", "grad", ... of a nested one."""
