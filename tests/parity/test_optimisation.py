@@ -1,10 +1,7 @@
 """Golden cases 15 and 16: schedule, weight-decay groups and six optimiser steps."""
 
-from pathlib import Path
-
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
 from released_model import (
@@ -14,17 +11,17 @@ from released_model import (
     fix_noise,
     own_name,
 )
+from tiny_configs import load
 
 from code_mm.engine.every_run import fuse_where_possible
 
-SCHEDULE = Path(__file__).parents[2] / 'configs' / '_base_' / 'schedules' / 'code_50k.py'
 BLOCK = 'image_segmenter.tail.block.'
 
 
 @pytest.fixture
 def schedule():
     """The schedule of our main configs, in full precision."""
-    config = Config.fromfile(SCHEDULE)
+    config = load('_base_/schedules/code_50k.py')
     fuse_where_possible(config.optim_wrapper).type = 'OptimWrapper'
     return config
 
