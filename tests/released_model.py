@@ -83,16 +83,11 @@ def build_released_model(index, checkpoint, text=True, sync=True, **head):
 
 
 def caption_samples(index, captions, nouns, all_nouns, templates, labels=None):
-    """Data samples as the transforms make them.
+    """Data samples of b captions, with [k][b] selected nouns.
 
     Args:
-        index: the golden index.
-        captions: b strings.
-        nouns: [k][b] selected nouns.
-        all_nouns: nouns of every caption; not needed with ``labels``.
-        templates: indices into the 80 ImageNet templates, noun slot outermost; taken over again
-            where there are fewer than k * b.
-        labels: token labels [b, l]; computed where None.
+        all_nouns: nouns of every caption; not needed with ``labels`` [b, l].
+        templates: indices into the 80 of ImageNet, noun slot outermost; fewer are taken again.
     """
     length = index['tiny_clip']['context_length']
     lengths = length, length - index['model_constants']['n_ctx']

@@ -37,23 +37,6 @@ def test_labels_of_every_caption(golden):
         golden.assert_close(labels, tensors['labels'][row], case, what=str(text))
 
 
-@pytest.mark.parametrize(
-    ('name', 'nouns'),
-    [('07_pseudo_labels', '11_train_inputs'), ('11_train_inputs', '11_train_inputs')]
-    + [(f'11_train_J{count}', f'11_train_J{count}') for count in (1, 3)],
-)
-def test_labels_of_training_batches(golden, name, nouns):
-    strings, tensors = golden.case('11_train_inputs')['strings'], golden.tensors(name)
-    expected = tensors.get('training_batch_labels', tensors.get('pseudo_labels'))
-    rows = []
-    for image, caption in enumerate(strings['captions']):
-        selected = [slot[image] for slot in golden.case(nouns)['strings']['nouns_J_B']]
-        ids = TOKENIZER.tokenize(caption, expected.shape[1])[0]
-        all_nouns = strings['all_nouns_per_caption'][image]
-        rows.append(token_labels(ids, all_nouns, selected, TOKENIZER))
-    assert torch.equal(torch.stack(rows), expected)
-
-
 @pytest.fixture(scope='module')
 def clip(golden):
     checkpoint = str(golden.path(golden.case('clip.safetensors')['file']))

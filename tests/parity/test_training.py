@@ -1,8 +1,10 @@
-"""Golden cases 11 and 04_full_2proc: all losses and gradients, in one process and in two."""
+"""Golden cases 11, 15, 16 and 04_full_2proc: losses, gradients, steps; one process and two."""
 
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import PARAM_SCHEDULERS
 from released_model import (
     IMAGE_LOSSES,
     LOSS_NAMES,
@@ -11,19 +13,23 @@ from released_model import (
     fix_noise,
     own_name,
 )
+from tiny_configs import load
 
+from code_mm.engine.every_run import fuse_where_possible
 from code_mm.models.co_decomposition import CoDecompositionStep
 from code_mm.models.losses import RegionInfoNCELoss
 from code_mm.ops import gather, l2_normalize, rank
 
+BLOCK = 'image_segmenter.tail.block.'
 
-def batch(golden, nouns=None, noise=None, labels=None, text=True):
+
+def batch(golden, nouns=None, noise=None, text=True):
     """The training batch, and a model that uses its noise."""
     entry = golden.case('11_train_inputs')
     strings, tensors = entry['strings'], golden.tensors(entry)
     model = build_released_model(golden.index, golden.release, text=text)
     all_nouns, templates = strings['all_nouns_per_caption'], strings['kg_template_indices']
-    inputs = strings['captions'], nouns or strings['nouns_J_B'], all_nouns, templates, labels
+    inputs = strings['captions'], nouns or strings['nouns_J_B'], all_nouns, templates
     fix_noise(model, tensors['uniform_noise'] if noise is None else noise)
     return model, tensors['image'], caption_samples(golden.index, *inputs)
 
@@ -69,8 +75,10 @@ def test_other_numbers_of_nouns(golden, variant):
     entry = golden.case(f'11_train_{variant}')
     expected = golden.tensors(entry)
     # The index gives no template indices here: those of the training batch hold.
-    inputs = entry['strings']['nouns_J_B'], expected['uniform_noise'], expected['pseudo_labels']
-    model, image, samples = batch(golden, *inputs)
+    nouns = entry['strings']['nouns_J_B']
+    model, image, samples = batch(golden, nouns, expected['uniform_noise'])
+    labels = torch.stack([sample.token_labels for sample in samples])
+    assert torch.equal(labels, expected['pseudo_labels'])
     assert_losses(golden, model.loss(image, samples), expected, entry)
 
 
@@ -89,7 +97,9 @@ def test_intermediate_tensors(golden):
     parts, features = model.co_decomposition, model.pixel_embeddings(image)
     step = CoDecompositionStep(parts, model.backbone, image, features, samples)
     captions = step.captions
-    golden.assert_close(captions.token_labels, inputs['pseudo_labels'], '11_train_inputs')
+    labels = golden.tensors('07_pseudo_labels')['training_batch_labels']
+    for expected_labels in (inputs['pseudo_labels'], labels):
+        assert torch.equal(captions.token_labels, expected_labels)
     golden.assert_close(captions.caption_ids, inputs['caption_ids'], '11_train_inputs')
 
     hidden = model.backbone.hidden_states(captions.caption_ids)
@@ -201,3 +211,98 @@ def test_two_processes_equal_one_with_the_joined_batch(in_two_processes):
     for name, gradient in gradients_of(model, values).items():
         error = (mean(results, 1, name) - gradient).norm() / gradient.norm().clamp_min(1e-6)
         assert error < 1e-3, f'{name}: {error}'
+
+
+# --- schedule, weight-decay groups and six optimiser steps
+
+
+@pytest.fixture
+def schedule():
+    """The schedule of our main configs, in full precision."""
+    config = load('_base_/schedules/code_50k.py')
+    fuse_where_possible(config.optim_wrapper).type = 'OptimWrapper'
+    return config
+
+
+def schedulers_of(config, optim_wrapper):
+    return [
+        PARAM_SCHEDULERS.build(dict(cfg, optimizer=optim_wrapper)) for cfg in config.param_scheduler
+    ]
+
+
+def test_main_schedule_has_the_releases_constants(golden, schedule):
+    case = golden.index['case15']
+    optimizer = schedule.optim_wrapper.optimizer
+    for key, value in dict(case['adamw'], lr=case['base_lr']).items():
+        assert optimizer[key] == pytest.approx(value), key
+    assert schedule.optim_wrapper.clip_grad.max_norm == case['clip_grad_norm']
+    assert schedule.train_cfg.max_iters == case['total']
+    parameter = torch.nn.Linear(1, 1)
+    wrapper = build_optim_wrapper(parameter, schedule.optim_wrapper)
+    schedulers = schedulers_of(schedule, wrapper)
+    expected = {int(step): value for step, value in case['lr_used_at_step'].items()}
+    for step in range(max(expected) + 1):
+        if step in expected:
+            assert wrapper.param_groups[0]['lr'] == pytest.approx(expected[step], rel=1e-6), step
+        wrapper.optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+
+
+@pytest.mark.parametrize('phase', ['phase1_decoder_only', 'phase2'])
+def test_weight_decay_groups(golden, schedule, phase):
+    model = build_released_model(golden.index, golden.release)
+    wrapper = build_optim_wrapper(model, schedule.optim_wrapper)
+    names = {id(p): name for name, p in model.named_parameters()}
+    decay = {
+        names[id(p)]: group['weight_decay']
+        for group in wrapper.param_groups
+        for p in group['params']
+        if p.requires_grad and not (phase.startswith('phase1') and BLOCK in names[id(p)])
+    }
+    groups = golden.index['case15']['trainable_parameters_by_weight_decay'][phase]
+    rate = golden.index['case15']['adamw']['weight_decay']
+    expected = {own_name(model, name): rate for name in groups['decay_0p05']}
+    expected |= {own_name(model, name): 0.0 for name in groups['decay_0']}
+    assert decay == expected
+
+
+def test_six_optimiser_steps(golden, schedule):
+    entry = golden.case('16_train_steps')
+    tensors, constants = golden.tensors(entry), entry['constants']
+    model = build_released_model(golden.index, golden.release)
+    schedule.optim_wrapper.optimizer.update(
+        lr=constants['base_lr'], eps=constants['eps'], weight_decay=constants['weight_decay']
+    )
+    schedule.optim_wrapper.clip_grad.max_norm = constants['clip']
+    warmup, total = constants['warmup'], constants['total']
+    schedule.param_scheduler[0].end = warmup + 1
+    schedule.param_scheduler[1].update(
+        T_max=total - warmup, eta_min=constants['min_lr'], begin=warmup, end=total + 1
+    )
+    wrapper = build_optim_wrapper(model, schedule.optim_wrapper)
+    schedulers = schedulers_of(schedule, wrapper)
+
+    for step in entry['steps']:
+        i = step['step']
+        model.image_segmenter.tail.block.requires_grad_(step['phase'] == 2)
+        assert wrapper.param_groups[0]['lr'] == pytest.approx(step['lr'], rel=1e-9)
+        samples = caption_samples(
+            golden.index,
+            step['captions'],
+            step['nouns_J_B'],
+            None,
+            step['kg_template_indices'],
+            tensors[f'step{i}.pseudo_labels'],
+        )
+        fix_noise(model, tensors[f'step{i}.uniform_noise'])
+        values = model.loss(tensors[f'step{i}.image'], samples)
+        limits = {'atol': 0.0, **entry['tolerance']['total']}
+        total_loss = sum(values.values())
+        torch.testing.assert_close(total_loss, tensors[f'step{i}.total'], **limits)
+        for name, own in LOSS_NAMES.items():
+            expected = tensors[f'step{i}.loss.{name}']
+            torch.testing.assert_close(values[own], expected, rtol=1e-4, atol=1e-5)
+        wrapper.update_params(total_loss)
+        for scheduler in schedulers:
+            scheduler.step()
