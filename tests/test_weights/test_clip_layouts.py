@@ -11,6 +11,7 @@ from code_mm.models.backbones.clip import load_clip_weights
 from code_mm.registry import MODELS
 from code_mm.weights import clip_layout, stated_clip, to_own_names
 
+LOGS = 'code_mm.models.backbones.clip.loading'
 STATE = OpenCLIP().state
 PLAIN = {name: value for name, value in STATE.items() if name != 'attn_mask'}
 LAYOUTS = [
@@ -51,16 +52,7 @@ def test_a_query_without_its_key_and_a_resnet_are_told(tmp_path):
         to_own_names({'visual.layer1.0.conv1.weight': torch.ones(1), 'logit_scale': torch.ones(())})
 
 
-@pytest.fixture
-def warnings(monkeypatch):
-    found = []
-    monkeypatch.setattr(
-        'code_mm.models.backbones.clip.loading.print_log', lambda text, **_: found.append(text)
-    )
-    return found
-
-
-def test_the_config_beside_a_file_is_obeyed(tmp_path, warnings):
+def test_the_config_beside_a_file_is_obeyed(tmp_path, logged):
     """A Hugging Face folder as LAION publishes it."""
     model, laion = HuggingFace('gelu'), tmp_path / 'model.safetensors'
     save_file(dict(model.state), laion)
@@ -73,7 +65,7 @@ def test_the_config_beside_a_file_is_obeyed(tmp_path, warnings):
         load_clip_weights(build(activation='gelu', vision_heads=4), laion)
     with pytest.raises(ValueError, match=r'text tower has 4; set text_heads=2'):
         load_clip_weights(build(activation='gelu', text_heads=4, image_tower=False), laion)
-    assert not warnings
+    assert not logged
 
 
 @pytest.mark.parametrize(('quick', 'activation'), [(None, 'gelu'), (True, 'quick_gelu')])
@@ -84,13 +76,13 @@ def test_open_clips_config(tmp_path, quick, activation):
     assert (stated.activation, stated.vision_heads, stated.text_heads) == (activation, 5, 2)
 
 
-def test_a_file_that_states_nothing_is_told_of(tmp_path, warnings):
+def test_a_file_that_states_nothing_is_told_of(tmp_path, logged):
     torch.save(dict(OpenCLIP().state), tmp_path / 'x.pt')
     load_clip_weights(build(), tmp_path / 'x.pt')
     # 5 heads at width 20, where 64 channels a head are usual
-    assert 'does not state its attention heads: 5 are assumed' in warnings[0]
-    assert 'x.pt does not state its activation' in warnings[1]
-    assert "set activation='gelu'" in warnings[1]
+    assert 'does not state its attention heads: 5 are assumed' in logged[0]
+    assert 'x.pt does not state its activation' in logged[1]
+    assert "set activation='gelu'" in logged[1]
 
 
 @pytest.mark.parametrize(

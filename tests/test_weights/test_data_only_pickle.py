@@ -25,6 +25,7 @@ from torch import nn
 from code_mm.weights import read_checkpoint, read_tensors
 from code_mm.weights.data_only_pickle import Placeholder
 
+LOGS = 'code_mm.weights.files'
 WEIGHTS = {'masker.sim2mask.w': torch.tensor(3.0), 'x.weight': torch.arange(6.0).reshape(2, 3)}
 DTYPES = [
     *('float64', 'float16', 'bfloat16', 'int64', 'bool', 'complex64'),
@@ -40,13 +41,6 @@ def save(content, path, zipped):
 def same(found, expected=WEIGHTS):
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], value) for name, value in expected.items())
-
-
-@pytest.fixture
-def logged(monkeypatch):
-    found = []
-    monkeypatch.setattr('code_mm.weights.files.print_log', lambda text, **_: found.append(text))
-    return found
 
 
 class Call:

@@ -50,9 +50,7 @@ WRITERS = {
     'x.pth': torch.save,
     'legacy.pth': write_legacy,
     'script.pt': write_script,
-    'state_dict.pth': lambda state, path: torch.save({'state_dict': state, 'epoch': 3}, path),
-    'model.pth': lambda state, path: torch.save({'model': OrderedDict(state)}, path),
-    'model_state_dict.pth': lambda state, path: torch.save({'model_state_dict': state}, path),
+    'state_dict.pth': lambda state, path: torch.save({'state_dict': OrderedDict(state)}, path),
 }
 
 

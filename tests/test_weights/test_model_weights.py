@@ -32,6 +32,7 @@ from code_mm.weights import weights_sha256
 from code_mm.weights.model_weights import load_model_weights, pretrained_files
 from code_mm.weights.segmentor_layouts import rename_own
 
+LOGS = 'code_mm.weights.model_weights'
 NAMES = ['red star', 'boat']
 SCALE = 'co_decomposition.similarity_to_mask.scale'
 # TCL: what CoDe adds is switched off by keys
@@ -41,15 +42,6 @@ TCL = dict(noun_prompt=None, text_segmenter=None, region_prompt=None, word_promp
 @pytest.fixture(scope='module')
 def model():
     return tiny_code(seed=4).eval()
-
-
-@pytest.fixture
-def logged(monkeypatch):
-    found = []
-    monkeypatch.setattr(
-        'code_mm.weights.model_weights.print_log', lambda text, **_: found.append(text)
-    )
-    return found
 
 
 def build(**keys):
@@ -70,33 +62,28 @@ def own_checkpoint(model):
     return dict(state_dict=model.state_dict(), meta=dict(iter=3))
 
 
-def wrapped(prefix, *keys, of=lambda model: model.state_dict()):
-    """As a user writes it: names behind a prefix, below keys of his own."""
-
-    def content(model):
-        state = {prefix + name: value for name, value in of(model).items()}
-        for key in keys:
-            state = {key: state, 'epoch': 3}
-        return state
-
-    return content
-
-
-def compiled_part(model):
-    return {n.replace('backbone.', 'backbone._orig_mod.'): v for n, v in model.state_dict().items()}
-
-
+STATES = {
+    'own': lambda model: model.state_dict(),
+    'release': lambda model: code_release(model)['model'],
+    'compiled part': lambda model: {
+        n.replace('backbone.', 'backbone._orig_mod.'): v for n, v in model.state_dict().items()
+    },
+}
+# as users write them: names behind a prefix, below a key of their own
 CONTENTS = [
-    *(code_release, own_checkpoint, wrapped(''), compiled_part),
-    *(wrapped(prefix, 'model') for prefix in ('', 'module.', '_orig_mod.', 'module._orig_mod.')),
-    *(wrapped('_orig_mod.module.', key) for key in ('state_dict', 'model_state_dict')),
-    wrapped('module._orig_mod.', 'model', of=lambda model: code_release(model)['model']),
+    *(('own', prefix, 'model') for prefix in ('', 'module.', '_orig_mod.', 'module._orig_mod.')),
+    *(('own', '_orig_mod.module.', key) for key in (None, 'state_dict', 'model_state_dict')),
+    *(('release', prefix, 'model') for prefix in ('', 'module._orig_mod.')),
+    ('compiled part', '', None),
 ]
 
 
-@pytest.mark.parametrize('content', CONTENTS)
-def test_init_cfg_takes_a_checkpoint_that_has_the_clip_inside(model, tmp_path, logged, content):
-    torch.save(content(model), tmp_path / 'x.pth')
+@pytest.mark.parametrize(('kind', 'prefix', 'key'), CONTENTS)
+def test_init_cfg_takes_a_checkpoint_that_has_the_clip_inside(
+    model, tmp_path, logged, kind, prefix, key
+):
+    state = {prefix + name: value for name, value in STATES[kind](model).items()}
+    torch.save({key: state, 'epoch': 3} if key else state, tmp_path / 'x.pth')
     # the CLIP's own file is not needed, and need not be there
     backbone = dict(type='CLIP', **SIZES, init_cfg=pretrained(tmp_path / 'nowhere.pt'))
     found = build(backbone=backbone, init_cfg=pretrained(tmp_path / 'x.pth'))
@@ -146,12 +133,9 @@ def test_trained_parts_are_small_and_give_the_model_on_top_of_its_clip(model, ex
     trained = sum(size for name, size in sizes.items() if not name.startswith('backbone.'))
     assert parts.stat().st_size < 4 * trained + 20_000
     backbone = dict(type='CLIP', **SIZES, init_cfg=pretrained(clip))
-    by_init_cfg = build(backbone=backbone, init_cfg=pretrained(parts))
-    by_init_cfg.init_weights()
-    assert_same(by_init_cfg, model)
-    by_hand = build(backbone=backbone)
-    load_model_weights(by_hand, parts)
-    assert_same(by_hand, model)
+    found = build(backbone=backbone, init_cfg=pretrained(parts))
+    found.init_weights()
+    assert_same(found, model)
     assert any('parts.safetensors (trained parts) -> CoDeSegmentor: loaded' in t for t in logged)
 
 
