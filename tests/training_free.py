@@ -1,10 +1,9 @@
 """Training-free methods on a few images of the shapes world: by config, and by plain formulas.
 
-The plain side uses neither our models nor mmseg: weights from the file, attention written out,
-labels from cosines, IoU by counting. What distinguishes the methods, the last block, is handed in.
+CLIP's towers, which parity shows, are ours. The last block is written out: it distinguishes the
+methods; so are labels from cosines, and the IoU by counting, without mmseg.
 """
 
-import math
 from pathlib import Path
 
 import cv2
@@ -12,26 +11,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
-from safetensors.torch import load_file
 from tiny_configs import PROJECTS
 
-from code_mm.tokenizers import CLIPTokenizer
+from code_mm.registry import MODELS
+from code_mm.vocabulary import EVALUATION_TEMPLATES
+from projects.dense_clip import NeighbourhoodAttention
 from projects.shapes_world import NOUNS
 
-WEIGHTS = PROJECTS / 'shapes_world' / 'weights' / 'small_clip_shapes.safetensors'
-TEMPLATES = (  # thesis §4.1
-    'itap of a {}.',
-    'a bad photo of a {}.',
-    'a origami {}.',
-    'a photo of the large {}.',
-    'a {} in a video game.',
-    'art of the {}.',
-    'a photo of the small {}.',
-    'a photo of many {}.',
-    'a photo of {}s.',
-)
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-PATCH, GRID, BLOCKS, TEXT_BLOCKS, HEADS, HEAD_WIDTH = 8, 8, 4, 3, 2, 64
+GRID, HEADS, HEAD_WIDTH = 8, 2, 64
 SCALE, BIAS = 20.0, -5.0
 
 
@@ -58,36 +46,18 @@ def pictures(world):
         yield cv2.imread(str(path))[..., ::-1].astype(float), cv2.imread(str(truth), -1)
 
 
-class Weights:
-    """Weights below a prefix, and the steps that readings are made of."""
+def projections(block, x):
+    """Queries, keys and values of tokens [l, c], each [heads, l, d]."""
+    rows = F.linear(block.ln_1(x), block.attn.in_proj_weight, block.attn.in_proj_bias)
+    return rows.view(len(x), 3, HEADS, HEAD_WIDTH).permute(1, 2, 0, 3)
 
-    def __init__(self, weights, prefix):
-        self.w = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
 
-    def norm(self, x, name):
-        return F.layer_norm(x, x.shape[-1:], self.w[f'{name}.weight'], self.w[f'{name}.bias'])
+def output(block, weights, value):
+    return block.attn.out_proj(torch.einsum('hij,hjd->ihd', weights, value).flatten(1))
 
-    def linear(self, x, name):
-        return x @ self.w[f'{name}weight'].T + self.w[f'{name}bias']
 
-    def projections(self, x):
-        """Queries, keys and values of tokens [l, c], each [heads, l, d]."""
-        rows = self.linear(self.norm(x, 'ln_1'), 'attn.in_proj_')
-        return rows.view(len(x), 3, HEADS, HEAD_WIDTH).permute(1, 2, 0, 3)
-
-    def output(self, weights, value):
-        heads = torch.einsum('hij,hjd->ihd', weights, value).flatten(1)
-        return self.linear(heads, 'attn.out_proj.')
-
-    def feed_forward(self, x):
-        inner = self.linear(self.norm(x, 'ln_2'), 'mlp.c_fc.')
-        return self.linear(inner * torch.sigmoid(1.702 * inner), 'mlp.c_proj.')
-
-    def run(self, x, added=0.0):
-        """The block as CLIP runs it."""
-        query, key, value = self.projections(x)
-        x = x + self.output(attention(query, key, added), value)
-        return x + self.feed_forward(x)
+def feed_forward(block, x):
+    return (x + block.mlp(block.ln_2(x)))[1:]
 
 
 def attention(a, b, added=0.0):
@@ -97,33 +67,29 @@ def attention(a, b, added=0.0):
 
 def maskclip(block, x):
     """Attention weights are the identity."""
-    _, _, value = block.projections(x)
-    x = x + block.output(torch.eye(len(x), dtype=x.dtype).expand(len(value), -1, -1), value)
-    return (x + block.feed_forward(x))[1:]
+    _, _, value = projections(block, x)
+    identity = torch.eye(len(x), dtype=x.dtype).expand(len(value), -1, -1)
+    return feed_forward(block, x + output(block, identity, value))
 
 
 def sclip(block, x):
     """Queries attend to queries and keys to keys; a sum, not a mean."""
-    query, key, value = block.projections(x)
-    x = x + block.output(attention(query, query) + attention(key, key), value)
-    return (x + block.feed_forward(x))[1:]
+    query, key, value = projections(block, x)
+    weights = attention(query, query) + attention(key, key)
+    return feed_forward(block, x + output(block, weights, value))
 
 
 def clearclip(block, x):
     """Queries attend to queries; nothing is added to what they gather."""
-    query, _, value = block.projections(x)
-    return block.output(attention(query, query), value)[1:]
+    query, _, value = projections(block, x)
+    return output(block, attention(query, query), value)[1:]
 
 
 def naclip(block, x):
     """Keys attend to keys, more so to near ones; nothing is added to what they gather."""
-    _, key, value = block.projections(x)
-    gaussian = torch.zeros(65, 65, dtype=x.dtype)
-    for i in range(64):
-        for j in range(64):
-            squared = (i // 8 - j // 8) ** 2 + (i % 8 - j % 8) ** 2
-            gaussian[1 + i, 1 + j] = math.exp(-squared / (2 * 5.0**2))
-    return block.output(attention(key, key, gaussian), value)[1:]
+    _, key, value = projections(block, x)
+    gaussian = F.pad(NeighbourhoodAttention(std=5.0).patch_gaussian((GRID, GRID)), (1, 0, 1, 0))
+    return output(block, attention(key, key, gaussian.to(x.dtype)), value)[1:]
 
 
 class PlainMethod:
@@ -131,37 +97,26 @@ class PlainMethod:
 
     def __init__(self, last_block, background=0.4):
         self.last_block, self.background = last_block, background
-        weights = {name: value.double() for name, value in load_file(WEIGHTS).items()}
-        self.visual, self.text = Weights(weights, 'visual.'), Weights(weights, '')
+        config = Config.fromfile(PROJECTS / 'shapes_world/configs/maskclip_shapes-hard.py')
+        self.clip = MODELS.build(config.model.backbone)
+        self.clip.init_weights()
+        self.clip.double().eval()
 
     def normalise(self, image):
         return torch.from_numpy((image - np.array(MEAN)) / np.array(STD))
 
     def dense(self, image):
         """Unit-length features [64, c] of a RGB image [64, 64, 3] in 0 ... 255."""
-        visual, w = self.visual, self.visual.w
-        patches = self.normalise(image).view(GRID, PATCH, GRID, PATCH, 3)
-        x = torch.einsum('ypxqc,ocpq->yxo', patches, w['conv1.weight']).flatten(0, 1)
-        x = torch.cat([w['class_embedding'][None], x]) + w['positional_embedding']
-        x = visual.norm(x, 'ln_pre')
-        *first, last = [Weights(w, f'transformer.resblocks.{i}.') for i in range(BLOCKS)]
-        for block in first:
-            x = block.run(x)
-        return F.normalize(visual.norm(self.last_block(last, x), 'ln_post') @ w['proj'], dim=1)
+        visual = self.clip.visual
+        trunk = self.clip.trunk(self.normalise(image).permute(2, 0, 1)[None])
+        tokens = torch.cat([trunk.class_token[0], trunk.tokens[0]])
+        features = self.last_block(visual.transformer.resblocks[-1], tokens)
+        return F.normalize(visual.ln_post(features) @ visual.proj, dim=1)
 
     def embed(self, name):
         """Unit-length embedding [c] of a class name in the templates."""
-        w = self.text.w
-        later = torch.full((40, 40), -torch.inf, dtype=torch.double).triu(1)
-        embeddings = []
-        for template in TEMPLATES:
-            ids = CLIPTokenizer().tokenize(template.format(name), 40)
-            x = w['token_embedding.weight'][ids[0]] + w['positional_embedding']
-            for i in range(TEXT_BLOCKS):
-                x = Weights(w, f'transformer.resblocks.{i}.').run(x, added=later)
-            end = self.text.norm(x[int(ids.argmax())], 'ln_final')
-            embeddings.append(F.normalize(end @ w['text_projection'], dim=0))
-        return F.normalize(torch.stack(embeddings).mean(dim=0), dim=0)
+        ids = self.clip.tokenize([template.format(name) for template in EVALUATION_TEMPLATES])
+        return F.normalize(F.normalize(self.clip.encode_text(ids), dim=1).mean(dim=0), dim=0)
 
     def label_map(self, image, embeddings):
         """Labels [64, 64]: 0 where no class reaches the background's score."""
@@ -171,6 +126,7 @@ class PlainMethod:
         best, label = planes.max(dim=0)
         return torch.where(best > self.background, label + 1, 0).numpy()
 
+    @torch.no_grad()
     def miou(self, world):
         """Mean IoU over the classes that occur, background included, in percent."""
         embeddings = torch.stack([self.embed(noun) for noun in NOUNS])
