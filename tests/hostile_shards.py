@@ -6,7 +6,6 @@ import struct
 import tarfile
 import zlib
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -47,11 +46,8 @@ def jpeg_claiming(width, height):
 
 def usable_samples(outside):
     """Members by key of samples that look bad and are not; ``outside`` is an absolute path."""
-    sixteen = np.random.default_rng(2).integers(0, 2**16, (SIDE, SIDE), dtype=np.uint16)
     accents = 'a caf\xe9 near the house of a fish'
     return {
-        'cmyk': dict(jpg=encoded(picture(1).convert('CMYK')), txt=CAPTION),
-        'sixteen_bit': dict(png=cv2.imencode('.png', sixteen)[1].tobytes(), txt=CAPTION),
         'large': dict(jpg=encoded(picture(side=2000).convert('L')), txt=CAPTION),
         'long_caption': dict(jpg=good_jpeg(), txt=b'a boat and a fish ' * 2800),
         'signs': dict(jpg=good_jpeg(), txt=b'a boat and a fish ' + b'(' * 50_000),

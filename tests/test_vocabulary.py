@@ -59,13 +59,10 @@ def test_embeddings_behind_learnt_contexts_which_leave_less_room():
         embed_vocabulary(['dog', fits], clip, prompt, mix_templates=['a very long, winding {}'])
 
 
-def test_synonyms_and_background():
+def test_synonyms_background_and_names_that_are_no_names():
     names = ['background', 'car | automobile |', 'grey sofa']
     assert split_names(names, background=True) == (('car', 'automobile'), ('grey sofa',))
     assert split_names(names, background=False)[0] == ('background',)
-
-
-def test_names_that_are_no_names():
     for names in ([], ['cat', ''], ['cat', ' | '], ['cat', 3], 'cat'):
         with pytest.raises(ValueError, match='expected a list of non-empty class names'):
             split_names(names, background=False)

@@ -51,7 +51,7 @@ def test_auto_falls_back_and_says_so_once(monkeypatch, log):
         build_tagger('spacy')
 
 
-def test_a_tagger_by_the_path_of_its_class():  # by its name: test_docs_datasets.py
+def test_a_tagger_by_the_path_of_its_class():  # by its name: test_docs.py
     path = 'code_mm.nouns.taggers.TextBlobTagger'
     assert NounSelector(path)('a dog by the sea') == ['dog', 'sea']
     assert settled_tagger(path) == path
