@@ -22,9 +22,19 @@ SIMILARITY = 0.85
 
 
 def read_config(path: str | Path) -> Config:
-    """``Config.fromfile``, with a mistake of Python's grammar named as one."""
+    """``Config.fromfile``, with a mistake of Python's grammar, and a missing module, named."""
     try:
         return Config.fromfile(path)
+    except ImportError as error:
+        reason = error
+        while reason and not isinstance(reason, ModuleNotFoundError):
+            reason = reason.__cause__ or reason.__context__
+        if reason is None:
+            raise
+        raise ModuleNotFoundError(
+            f'expected the modules that {path} names in custom_imports, but got none called '
+            f'{reason.name!r}; install it, or correct the name'
+        ) from error
     except SyntaxError as error:
         where = error.filename if error.filename not in (None, '<unknown>') else path
         raise ValueError(
