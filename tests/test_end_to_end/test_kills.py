@@ -115,6 +115,8 @@ def data(world, tmp_path_factory):
     for n, row in enumerate(rows):
         (folder / f'pairs/{n}.jpg').write_bytes(encode_image(n))
         (folder / f'pairs/{n}.txt').write_text(row['caption'])
+    for name in ('.DS_Store', '._0.jpg'):  # of the operating system: no fault of the data
+        (folder / 'pairs' / name).touch()
     video = cv2.VideoWriter(str(folder / 'clip.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 5, (32, 24))
     for image in np.random.default_rng(0).integers(0, 256, (3, 24, 32, 3), np.uint8):
         video.write(image)

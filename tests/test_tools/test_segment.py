@@ -131,12 +131,13 @@ def test_videos_of_one_name_and_a_shorter_one_over_a_longer(run, tmp_path):
     rng, out = np.random.default_rng(1), tmp_path / 'out'
     images = rng.integers(0, 256, (8, 24, 32, 3), np.uint8)
     (tmp_path / 'B').mkdir()
+    (tmp_path / 'B/notes.txt').write_text('a folder of videos may hold more')
     videos = tmp_path / 'v.avi', tmp_path / 'B/v.avi'
     write_video(videos[0], images[:4])
     write_video(videos[1], images[4:6])
     options = ('--classes', CLASSES, '--out', out)
     assert run('segment', videos[0], *options)[0] == 0
-    status, said = run('segment', *videos, *options)
+    status, said = run('segment', videos[0], tmp_path / 'B', *options)
     assert status == 0 and '4 of 4 frames' in said and '2 of 2 frames' not in said
     assert frames_of(out / 'vis/v.mp4') == 4 and frames_of(out / 'vis/B/v_avi.mp4') == 2
     write_video(videos[0], images[5:])
