@@ -211,19 +211,20 @@ class CoDeInferencer:
             yield from zip(items, self._predict(items, keep_scores), strict=True)
             return
         except (MemoryError, RuntimeError) as error:
-            if not _lacks_memory(error):
+            # torch's has no type of its own on a CPU
+            told = ('out of memory', 'allocate memory', 'not enough memory')
+            if not isinstance(error, MemoryError) and not any(t in str(error) for t in told):
                 raise
         if len(items) > 1:
             for item in items:
                 yield from self._samples([item], keep_scores, on_error, failed)
             return
         height, width = items[0]['image'].shape[:2]
-        reason = (
+        reason = UnreadableImage(
             f'{width} x {height} pixels need more memory than there is; have it resized '
-            "(shorter_side, --shorter-side), or looked at in windows (model.test_cfg.mode='slide' "
-            'and keep_scores=False)'
+            "(shorter_side), or looked at in windows (model.test_cfg.mode='slide')"
         )
-        fail(items[0]['input'], UnreadableImage(reason), on_error, failed)
+        fail(items[0]['input'], reason, on_error, failed)
 
     @torch.no_grad()
     def _predict(self, items: list[dict], keep_scores: bool) -> list[SegDataSample]:
@@ -236,9 +237,3 @@ class CoDeInferencer:
             return [sample.cpu() for sample in self.model.test_step(pseudo_collate(packed))]
         finally:
             settings['keep_scores'] = before
-
-
-def _lacks_memory(error: Exception) -> bool:
-    """Whether torch's errors, which have no type of their own on a CPU, speak of memory."""
-    told = ('out of memory', 'allocate memory', 'not enough memory')
-    return isinstance(error, MemoryError) or any(text in str(error) for text in told)

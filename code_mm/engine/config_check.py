@@ -92,14 +92,11 @@ def _unread_variables(cfg: Config) -> Iterator[str]:
     if not (cfg.filename and cfg.filename.endswith('.py') and Path(cfg.filename).is_file()):
         return
     tree = ast.parse(Path(cfg.filename).read_text(encoding='utf-8'))
-    set_here = [node.targets[0].id for node in tree.body if _is_assignment(node)]
+    targets = [node.targets[0] for node in tree.body if isinstance(node, ast.Assign)]
+    set_here = [target.id for target in targets if isinstance(target, ast.Name)]
     if '_base_' not in set_here:
         return  # as MMEngine dumps a whole config, with variables that nothing reads
     used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
     for name in set_here:
         if name not in used | KEYS and isinstance(cfg.get(name), (int, float, str)):
             yield name
-
-
-def _is_assignment(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)

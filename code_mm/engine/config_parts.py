@@ -42,9 +42,7 @@ _TAKEN_BEFORE = {
 # Dicts without a type: what takes their keys, and keys that are asked for one by one.
 _LOADER = ((DataLoader,), {'num_batch_per_epoch', 'disable_subprocess_warning'})
 _UNTYPED = {
-    'train_dataloader': _LOADER,
-    'val_dataloader': _LOADER,
-    'test_dataloader': _LOADER,
+    **{f'{stage}_dataloader': _LOADER for stage in ('train', 'val', 'test')},
     'auto_scale_lr': ((), {'enable', 'base_batch_size'}),
     'custom_imports': ((import_modules_from_strings,), set()),
     'env_cfg.mp_cfg': ((set_multi_processing,), set()),
@@ -88,14 +86,10 @@ def check_parts(cfg: Config) -> None:
 
 
 def check_custom_keys(cfg: Config, model: nn.Module) -> None:
-    """Find misspelt ``paramwise_cfg.custom_keys``, and misspelt settings in them.
+    """Raise a ValueError for misspelt ``paramwise_cfg.custom_keys``, or settings in them.
 
-    MMEngine looks for a key anywhere in a parameter's name. Here it must be a whole part of one, or
-    several, between dots or underscores ('norm' of 'norm1', 'decode_head.gate'), or be unlike all
-    of them: then a warning says that it does nothing.
-
-    Raises:
-        ValueError: Names the nearest part, or setting.
+    MMEngine looks for a key anywhere in a parameter's name. Here it must be one or more whole parts
+    of it ('norm' of 'norm1', 'decode_head.gate'), or unlike all: then a warning says so.
     """
     wrapper = cfg.get('optim_wrapper') or {}
     paramwise = wrapper.get('paramwise_cfg') or {}
@@ -165,8 +159,9 @@ def _check_part(place: str, keys: Mapping, registered: Mapping[str, list]) -> No
         if not _fits(value, hint := parameters.get(key, Any)):
             raise ValueError(f'expected {place}.{key} as {hint}, but got {value!r}')
     if isinstance(takers[0], type) and issubclass(takers[0], BaseDataset):
-        prefixes = {name for t in takers for name in _default_prefixes(t)}
-        check_keys(f'{place}.data_prefix', keys.get('data_prefix') or {}, prefixes)
+        found = [inspect.signature(k).parameters.get('data_prefix') for k in takers[0].__mro__[:-1]]
+        known = {name for p in found if p and isinstance(p.default, dict) for name in p.default}
+        check_keys(f'{place}.data_prefix', keys.get('data_prefix') or {}, known)
     if keys.get('train_cfg') and _reads_no_train_cfg(takers[0]):
         check_keys(f'{place}.train_cfg', keys['train_cfg'], set())
 
@@ -180,14 +175,6 @@ def _lacks_mmdet(taker) -> bool:
     """Whether MMSegmentation built a class on a stand-in for MMDetection's."""
     names = vars(sys.modules[taker.__module__])
     return any(name.startswith('MMDET_') for name in names) and find_spec('mmdet') is None
-
-
-def _default_prefixes(dataset: type) -> Iterator[str]:
-    """Keys of a data set's ``data_prefix``, by the default values of it and its base classes."""
-    for kind in dataset.__mro__[:-1]:
-        default = inspect.signature(kind).parameters.get('data_prefix')
-        if default is not None and isinstance(default.default, Mapping):
-            yield from default.default
 
 
 def _registered() -> dict[str, list]:

@@ -43,11 +43,8 @@ RANK_VARIABLES = {
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
 
 # MMEngine's
-_setup_env, _register_hooks, _wrap_model = (
-    Runner.setup_env,
-    Runner.register_hooks,
-    Runner.wrap_model,
-)
+_setup_env, _wrap_model = Runner.setup_env, Runner.wrap_model
+_register_hooks = Runner.register_hooks
 
 
 def prepare_every_run() -> None:
@@ -119,8 +116,8 @@ def newest_checkpoint(folder: str) -> str | None:
         return None
     if not saved.strip():
         raise ValueError(
-            f'expected the name of a checkpoint in {folder}/last_checkpoint, but it is empty, as a '
-            'full disk leaves it; write the path of the newest one there'
+            f'expected a path in {folder}/last_checkpoint, but it is empty, as a full disk leaves '
+            'it; write that of the newest checkpoint there'
         )
     here = Path(folder, Path(saved).name)
     return str(here) if here.exists() else str(require_file(saved))

@@ -75,18 +75,13 @@ class NonFiniteLossHook(Hook):
         self._began = self._began if self._in_a_row > 1 else runner.iter + 1
         report = _report(runner.iter + 1, bad, data_batch)
         if self.action == 'stop' or self._in_a_row > self.max_skips:
+            more = "; action='skip' goes on without the batch" if self.action == 'stop' else ''
+            if self._in_a_row > 1:
+                more += f'; it was the {self._in_a_row}th in a row, which began at iteration '
+                more += str(self._began)
             raise FloatingPointError(
                 f'{report}. The parameters are those before it. Look at these samples and at the '
-                'learning rate'
-                + ("; action='skip' goes on without the batch" if self.action == 'stop' else '')
-                + (
-                    f'; it was the {self._in_a_row}th in a row, which began at iteration '
-                    f'{self._began}'
-                    if self._in_a_row > 1
-                    else ''
-                )
-                + '. '
-                + _largest(runner.model)
+                f'learning rate{more}. {_largest(runner.model)}'
             )
         _warn(f'{report}. Skipped ({self.num_skipped} so far)')
 
