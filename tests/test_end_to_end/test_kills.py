@@ -130,7 +130,7 @@ def test_tools(data, tmp_path, tool_on):
     job, whole = tool_on(data), tmp_path / 'whole'
     accesses = run(job, whole)
     assert len(files(whole)) > 1
-    for kill_at in random.Random(f'{SEED} {tool_on}').sample(range(1, accesses), 2):
+    for kill_at in random.Random(f'{SEED} {tool_on.__name__}').sample(range(1, accesses), 2):
         out = tmp_path / str(kill_at)
         with pytest.raises(Killed):
             run(job, out, kill_at)
