@@ -42,6 +42,15 @@ def run_in_two_processes():
 
 
 @pytest.fixture(scope='session', autouse=True)
+def quick_runners():
+    """What takes seconds of every Runner: its report of the machine, the layout of its config."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('mmengine.runner.runner.collect_env', dict)
+        patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True))
+        yield
+
+
+@pytest.fixture(scope='session', autouse=True)
 def mmseg_scope_from_the_start():
     """The default scope of our configs for the fixtures of whole files, too."""
     init_default_scope('mmseg')

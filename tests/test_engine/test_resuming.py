@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from mmengine.config import Config
 
 from code_mm.engine.every_run import lock_folder, newest_checkpoint
@@ -24,6 +25,25 @@ def test_a_copied_or_moved_run_goes_on_from_its_own_files(tmp_path):
     (first / 'iter_1.pth').unlink()
     with pytest.raises(FileNotFoundError, match=r'iter_1\.pth'):
         newest_checkpoint(str(copy))
+    (copy / 'last_checkpoint').write_text('')
+    with pytest.raises(ValueError, match='last_checkpoint, but it is empty'):
+        newest_checkpoint(str(copy))
+
+
+def test_a_checkpoint_that_cannot_be_written_whole_leaves_the_one_before(tmp_path):
+    """MMEngine's own writer, in a process of few bytes a file."""
+    program = f"""
+import resource, signal, torch, code_mm
+from mmengine.runner import save_checkpoint
+save_checkpoint(dict(a=torch.zeros(1)), {str(tmp_path / 'a.pth')!r})
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (9999, 9999))
+save_checkpoint(dict(a=torch.zeros(9999)), {str(tmp_path / 'a.pth')!r})
+"""
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
+    assert 'File too large' in done.stderr and 'a.pth' in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ['a.pth']
+    assert torch.load(tmp_path / 'a.pth')['a'].shape == (1,)
 
 
 HOLD = """
