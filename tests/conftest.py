@@ -23,16 +23,17 @@ sys.path.append(str(Path(__file__).parents[1] / 'tools' / 'dataset_converters'))
 
 import hostile_shards
 import two_processes
+from torch_release import IS_OLD
 
 
 def pytest_collection_modifyitems(items):
     """On a CPU older releases of torch know little of float16: no autocast, no matrix product."""
-    if hasattr(torch.amp, 'GradScaler'):  # torch 2.3
+    if not IS_OLD:
         return
     for item in items:
         values = item.callspec.params.values() if hasattr(item, 'callspec') else ()
         if any(value is torch.float16 for value in values):
-            item.add_marker(pytest.mark.skip('float16 on a CPU needs torch 2.3'))
+            item.add_marker(pytest.mark.skip('float16 on a CPU needs a newer torch'))
 
 
 @pytest.fixture(scope='session')

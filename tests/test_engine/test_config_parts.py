@@ -25,7 +25,7 @@ MISTAKES = [
     ('optim_wrapper.clip_grad.max_nor', 1.0, "did you mean 'max_norm'"),
     ('optim_wrapper.clip_gra', {}, "optim_wrapper .AmpOptimWrapper.*did you mean 'clip_grad'"),
     ('optim_wrapper.optimizer.type', 'AdmaW', "got 'AdmaW'; did you mean 'AdamW'"),
-    ('optim_wrapper.optimizer.betas', 0.9, r'optimizer\.betas as tuple.*, but got 0\.9'),
+    ('optim_wrapper.optimizer.betas', 0.9, r'optimizer\.betas as .*[Tt]uple.*, but got 0\.9'),
     ('auto_scale_lr.enabl', True, "auto_scale_lr, but got 'enabl'; did you mean 'enable'"),
     ('randomness.sed', 1, "did you mean 'seed'"),
     ('train_cfg.max_iter', 5, "did you mean 'max_iters'"),
