@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmseg.structures import SegDataSample
-from tiny_model import LOSSES, SELECTED, SIZES, caption_samples, code_config, images, tiny_code
+from tiny_model import LOSSES, SELECTED, SIZES, caption_samples, images, tiny_code
 from torch import nn
 
 from code_mm.models.co_decomposition import CoDecompositionStep
@@ -186,18 +186,27 @@ def test_a_loss_whose_part_is_missing_says_so(parts, match):
 
 
 def test_the_image_segmenter_alone():
-    """Thesis Table 4.2, first row; here with a text tower as wide as none of its own embeddings."""
+    """Thesis Table 4.2, first row."""
     fixed = dict(type='RegionHighlightingPrompt', image_size=32, learnable=False)
     losses = {k: v for k, v in LOSSES.items() if k not in ('word_segmentation', 'region_word')}
     parts = dict(text_segmenter=None, word_prompt=None, losses=losses, region_prompt=fixed)
-    wide = dict(type='CLIP', **{**SIZES, 'text_width': 48, 'text_heads': 3})
-    model = tiny_code(parts=parts, backbone=wide)
+    model = tiny_code(parts=parts)
     values = model.loss(images(2, 32, 32), caption_samples())
     sum(values.values()).backward()
     learning = {n for n, p in model.co_decomposition.named_parameters() if p.grad is not None}
     assert {n.split('.')[0] for n in learning} == {'noun_prompt', 'similarity_to_mask', 'losses'}
-    with pytest.raises(ValueError, match=r'as wide as the joint embedding.* but got 48 and 32'):
-        MODELS.build(code_config(backbone=wide))
+
+
+def test_words_of_a_text_tower_of_another_width_are_projected():
+    wide = dict(type='CLIP', **{**SIZES, 'text_width': 48, 'text_heads': 3})
+    model = tiny_code(backbone=wide)
+    segmenter, hidden = model.co_decomposition.text_segmenter, torch.randn(2, 5, 48)
+    weight, bias = segmenter.projection.weight, segmenter.projection.bias
+    expected = F.normalize(segmenter.transformer(hidden) @ weight.T + bias, dim=-1)
+    torch.testing.assert_close(segmenter(hidden), expected)
+    values = model.loss(images(2, 32, 32), caption_samples())
+    values['loss_word_segmentation'].backward()
+    assert weight.grad.any()
 
 
 def test_nouns_that_could_be_too_long_are_refused_at_once(model):
