@@ -1,6 +1,16 @@
 """Photographs: EfficientNet-Lite2 and MiniLM as a small vision-language model."""
 
 from .backbone import EfficientNetMiniLM
+from .datasets import COCOPhotosDataset
+from .reading import RowsNounPrompt, RowsSegmentor, SoftmaxMask, WholeImageHead
 from .tokenizer import MiniLMTokenizer
 
-__all__ = ['EfficientNetMiniLM', 'MiniLMTokenizer']
+__all__ = [
+    'COCOPhotosDataset',
+    'EfficientNetMiniLM',
+    'MiniLMTokenizer',
+    'RowsNounPrompt',
+    'RowsSegmentor',
+    'SoftmaxMask',
+    'WholeImageHead',
+]

@@ -1,19 +1,35 @@
 """projects/photos: the towers as their packages have them, and CoDe on a small random one."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from safetensors.torch import save_file
 from tiny_model import CAPTIONS, NOUNS, SELECTED, build, code_config, images
 
 from code_mm.datasets.transforms import PackCaptionInputs, TokenizeCaption
+from code_mm.models.prompts import NounContextPrompt
 from code_mm.registry import MODELS
 
 transformers = pytest.importorskip('transformers', reason='projects/photos needs transformers')
 lite = pytest.importorskip('efficientnet_lite_pytorch', reason='projects/photos needs the network')
 
-from projects.photos import EfficientNetMiniLM, MiniLMTokenizer  # noqa: E402
+from projects.photos import (  # noqa: E402
+    COCOPhotosDataset,
+    EfficientNetMiniLM,
+    MiniLMTokenizer,
+)
+from projects.photos.datasets import (  # noqa: E402
+    PRESENT,
+    PRESENT_THINGS,
+    THINGS_BY_ROWS,
+    UNSEEN_THINGS,
+)
+from projects.photos.make_benchmarks import convert  # noqa: E402
+from projects.photos.name_table import NameTable, shipped_names, singular_forms  # noqa: E402
 
 WORDS = '[PAD] [UNK] [CLS] [SEP] a and boat by fish grass house of on photo red star the , . x ##s'
 CONTEXTS, LENGTH = 4, 20
@@ -178,3 +194,132 @@ def test_code_trains_on_it(config, tiny_text):
     found = {name for name, p in model.named_parameters() if p.grad is not None}
     assert found == learning and not any(name.startswith('backbone.') for name in found)
     assert all(torch.equal(before[name], value) for name, value in model.named_buffers())
+
+
+@pytest.mark.parametrize(
+    ('name', 'stands_for'),
+    [
+        ('cat', 'cat'),
+        ('two black Cats', 'cat'),
+        ('old dining-tables', 'dining table'),
+        ('bowl of soup', 'bowl'),
+        ('geese', 'goose'),
+        ('T-shirt', 'jersey'),
+        ('cup of coffee', None),  # a cup is in none of ImageNet's classes, whatever it holds
+        ('kite', None),  # not the bird, which is a rarer sense
+        ('person', None),
+        ('xyzzy', None),
+    ],
+)
+def test_names_stand_for_rows(name, stands_for):
+    table = shipped_names()
+    assert table.rows(name) == (table.by_name[stands_for] if stands_for else ())
+
+
+def test_known_rows_are_those_of_wordnet():
+    """By ImageNet's own names of a few rows."""
+    table = shipped_names()
+    assert table.rows('tabby cat') == (281,) and table.rows('wildcat') == (286, 287)
+    assert table.rows('zebra') == (340,) and table.rows('sofa') == table.rows('couch')
+    assert table.rows('mouse') == (673,) and table.rows('cell phone') == (487,)
+    assert table.rows('dog')[:2] == (151, 152) and len(table.rows('dog')) == 118
+    assert max(max(rows) for rows in table.by_name.values()) == 999
+
+
+def test_unseen_names_are_told():
+    asked = ['grey sofa', 'man', 'walls', 'theremin', 'zeppelins']
+    assert shipped_names().unseen(asked) == ['theremin', 'zeppelins']
+
+
+@pytest.mark.parametrize(
+    ('plural', 'singular'),
+    [('cats', 'cat'), ('glasses', 'glass'), ('boxes', 'box'), ('ponies', 'pony'), ('moss', 'moss')],
+)
+def test_regular_plurals(plural, singular):
+    assert singular_forms(plural)[-1] == singular
+
+
+def expected_rows(backbone, rows):
+    weights = backbone.visual.class_weights.double()
+    rows = [weights[row] - weights.mean(0) for row in rows]
+    return F.normalize(sum(row / row.norm() for row in rows), dim=0).float()
+
+
+def test_the_reading_of_photographs(config, backbone):
+    """Rows for known names, the text tower for others, half the image's cosine, softmax."""
+    head = dict(type='WholeImageHead', in_channels=1280, image_weight=0.5)
+    head['similarity_to_mask'] = dict(type='SoftmaxMask', scale=50.0)
+    model = MODELS.build(
+        dict(type='RowsSegmentor', backbone=config, decode_head=head, templates=['a {}'])
+    )
+    model.backbone.load_state_dict(backbone.state_dict())
+    model.eval().set_class_names(['tabbies', 'red star'])
+    with torch.no_grad():
+        star = backbone.encode_text(backbone.tokenize('a red star'))[0]
+        names = torch.stack([expected_rows(backbone, (281,)), F.normalize(star, dim=0)])
+        torch.testing.assert_close(model.vocabulary.embeddings, names)
+        image = images(1, 64, 96)
+        dense = backbone.dense(backbone.trunk(image))[0]
+        cells = torch.einsum('chw,nc->nhw', F.normalize(dense, dim=0), names)
+        whole = names @ F.normalize(dense.mean((1, 2)), dim=0)
+        scores = torch.softmax(50 * (cells + 0.5 * whole[:, None, None]), dim=0)[None]
+        (found,) = model.predict(image)
+    expected = F.interpolate(scores, (64, 96), mode='bilinear', align_corners=False)[0]
+    torch.testing.assert_close(found.seg_logits.data, expected, atol=1e-4, rtol=1e-3)
+    with pytest.raises(ValueError, match=r'image_weight >= 0, but got -1'):
+        MODELS.build({**head, 'image_weight': -1})
+    with pytest.raises(ValueError, match='scale > 0, but got 0'):
+        MODELS.build(dict(type='SoftmaxMask', scale=0))
+
+
+def test_nouns_that_rows_know_keep_them(config, backbone, monkeypatch):
+    table = NameTable({'boat': (3, 5)}, frozenset())
+    monkeypatch.setattr('projects.photos.reading.shipped_names', lambda: table)
+    prompt = build(dict(type='RowsNounPrompt', text_width=24, num_contexts=CONTEXTS), 0)
+    plain = NounContextPrompt(24, CONTEXTS)
+    plain.load_state_dict(prompt.state_dict())
+    ids = backbone.tokenize(['red boats', 'star'], LENGTH - CONTEXTS)
+    embeddings = prompt(ids, backbone)
+    torch.testing.assert_close(embeddings[1], plain(ids, backbone)[1])
+    torch.testing.assert_close(embeddings[0], expected_rows(backbone, (3, 5)))
+    embeddings[0].sum().backward(retain_graph=True)
+    assert not prompt.contexts.grad.any()
+    embeddings[1].square().cumsum(0).sum().backward()
+    assert prompt.contexts.grad.any()
+
+
+def test_benchmarks_are_made_of_panoptic_annotations(tmp_path):
+    source, target = tmp_path / 'coco', tmp_path / 'out'
+    for folder in ('images/val2017', 'panoptic_val2017'):
+        (source / folder).mkdir(parents=True)
+    ids = np.zeros((2, 3, 3), np.uint8)
+    ids[0, 1], ids[1, 2], ids[1, 0] = (7, 1, 0), (0, 0, 2), (7, 0, 0)
+    segments = [(7 + 256, 200), (2 * 65536, 1), (7, 100)]
+    segments = [dict(id=i, category_id=category) for i, category in segments]
+    content = dict(
+        categories=[dict(id=i) for i in (200, 1, 100)],
+        annotations=[dict(file_name='5.png', segments_info=segments)],
+    )
+    (source / 'panoptic_val2017.json').write_text(json.dumps(content))
+    Image.fromarray(ids).save(source / 'panoptic_val2017/5.png')
+    Image.fromarray(ids).save(source / 'images/val2017/5.jpg')
+    assert convert(source, target, ['val2017']) == 1
+    labels = np.asarray(Image.open(target / 'annotations/val2017/5.png'))
+    assert labels.tolist() == [[255, 2, 255], [1, 255, 0]]
+    assert (target / 'split.txt').read_text() == 'val2017/5\n'
+    with pytest.raises(FileNotFoundError, match=r'panoptic_train2017\.json, but found neither'):
+        convert(source, target, ['train2017'])
+
+
+def test_classes_are_chosen_from_all_of_coco():
+    names = COCOPhotosDataset.METAINFO['classes']
+    assert len(names) == len(set(names)) == 133 and names[79:81] == ('toothbrush', 'banner')
+    some = COCOPhotosDataset.get_label_map(('cat', 'sky'))
+    assert {old for old, new in some.items() if new != 255} == {15, names.index('sky')}
+    objects = COCOPhotosDataset.get_label_map(('background', 'person', 'cat'))
+    assert objects[0] == 1 and objects[15] == 2 and objects[1] == objects[132] == 0
+    assert COCOPhotosDataset.get_label_map() is None
+    with pytest.raises(ValueError, match=r"but got \['dragon'\]"):
+        COCOPhotosDataset.get_label_map(('background', 'dragon'))
+    chosen = {*PRESENT, *PRESENT_THINGS, *THINGS_BY_ROWS, *UNSEEN_THINGS}
+    assert chosen <= set(names) and len(PRESENT) == 129 and len(THINGS_BY_ROWS) == 52

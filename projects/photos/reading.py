@@ -1,0 +1,116 @@
+"""How an untrained backbone is read: rows for known names, the whole image's word in every cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from code_mm.models.heads import ZeroShotHead
+from code_mm.models.prompts import NounContextPrompt
+from code_mm.models.segmenters import SimilarityToMask
+from code_mm.models.segmentors import ZeroShotSegmentor
+from code_mm.ops import l2_normalize
+from code_mm.registry import MODELS
+from code_mm.vocabulary import Vocabulary
+
+from .backbone import EfficientNetMiniLM
+from .name_table import centred_rows, shipped_names
+
+
+@MODELS.register_module()
+class RowsSegmentor(ZeroShotSegmentor):
+    """A ``ZeroShotSegmentor`` that embeds known names by rows of ImageNet's classifier.
+
+    Which names those are, and by which rows, says ``name_table.py``; all others are embedded by the
+    text tower in ``templates``. The ``backbone`` is an ``EfficientNetMiniLM``.
+    """
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The classes that are looked for, embedded when first asked for."""
+        if self._vocabulary is None:
+            embedded = super().vocabulary
+            self._vocabulary = with_rows(embedded, self.backbone)
+        return self._vocabulary
+
+
+def with_rows(vocabulary: Vocabulary, backbone: EfficientNetMiniLM) -> Vocabulary:
+    """The same vocabulary, with embeddings of rows where ``shipped_names`` knows the phrase."""
+    phrases = [phrase for of_class in vocabulary.synonyms for phrase in of_class]
+    return replace(vocabulary, embeddings=by_rows(vocabulary.embeddings, phrases, backbone))
+
+
+@torch.no_grad()
+def by_rows(embeddings: Tensor, names: Sequence[str], backbone: EfficientNetMiniLM) -> Tensor:
+    """Unit-length embeddings [n, c] of names, those that ``shipped_names`` knows by their rows.
+
+    The embedding of rows is their mean, each less the mean of all and at unit length; what is not
+    known keeps its embedding.
+    """
+    rows = centred_rows(backbone.visual.class_weights)
+    embeddings = embeddings.clone()
+    for place, name in enumerate(names):
+        if known := shipped_names().rows(name):
+            embeddings[place] = l2_normalize(rows[list(known)].mean(dim=0), dim=0)
+    return embeddings
+
+
+@MODELS.register_module()
+class RowsNounPrompt(NounContextPrompt):
+    """A ``NounContextPrompt`` that embeds the nouns it knows by rows of ImageNet's classifier.
+
+    Contexts are learnt from the other nouns; the rows stay.
+    """
+
+    def forward(self, noun_ids: Tensor, backbone: EfficientNetMiniLM) -> Tensor:
+        """Unit-length embeddings [n, c] of nouns [n, l_noun]."""
+        embeddings = super().forward(noun_ids, backbone)
+        names = [backbone.tokenizer.decode(ids) for ids in noun_ids.tolist()]
+        known = by_rows(torch.zeros_like(embeddings), names, backbone)
+        return torch.where(known.any(dim=-1, keepdim=True), known, embeddings)
+
+
+@MODELS.register_module()
+class WholeImageHead(ZeroShotHead):
+    """A ``ZeroShotHead`` that adds the whole image's cosine to that of every cell.
+
+    Whatever is in a photograph somewhere is likelier everywhere in it.
+
+    Args:
+        image_weight (float): Factor on the whole image's cosine, >= 0.
+        *args, **kwargs: Those of ``ZeroShotHead``.
+    """
+
+    def __init__(self, *args, image_weight: float = 0.5, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        if image_weight < 0:
+            raise ValueError(f'expected image_weight >= 0, but got {image_weight}')
+        self.image_weight = image_weight
+
+    def _similarity(self, inputs: Sequence[Tensor], vocabulary: Vocabulary | None) -> Tensor:
+        cells = super()._similarity(inputs, vocabulary)
+        features = self.projection(self._transform_inputs(inputs))
+        whole = l2_normalize(features.mean(dim=(2, 3)), dim=1) @ vocabulary.embeddings.T
+        return cells + self.image_weight * whole[..., None, None]
+
+
+@MODELS.register_module()
+class SoftmaxMask(SimilarityToMask):
+    """Masks by softmax over all phrases; nothing is learnt.
+
+    Args:
+        scale (float): Factor on the cosines, > 0; the temperature is its inverse.
+    """
+
+    def __init__(self, scale: float = 50.0) -> None:
+        if scale <= 0:
+            raise ValueError(f'expected scale > 0, but got {scale}')
+        super().__init__(scale, 0.0, learnable=False)
+
+    def forward(self, similarity: Tensor) -> Tensor:
+        """Probabilities [b, phrases, h, w] of cosines [b, phrases, h, w]."""
+        # half precision has three digits, and the cosines are multiplied
+        return torch.softmax(self.logits(similarity.float()), dim=1)
