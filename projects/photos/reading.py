@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor
 
 from code_mm.models.heads import ZeroShotHead
@@ -32,15 +34,23 @@ class RowsSegmentor(ZeroShotSegmentor):
     def vocabulary(self) -> Vocabulary:
         """The classes that are looked for, embedded when first asked for."""
         if self._vocabulary is None:
-            embedded = super().vocabulary
-            self._vocabulary = with_rows(embedded, self.backbone)
+            vocabulary = super().vocabulary
+            phrases = [phrase for of_class in vocabulary.synonyms for phrase in of_class]
+            _warn_of_unseen(phrases)
+            embeddings = by_rows(vocabulary.embeddings, phrases, self.backbone)
+            self._vocabulary = replace(vocabulary, embeddings=embeddings)
         return self._vocabulary
 
 
-def with_rows(vocabulary: Vocabulary, backbone: EfficientNetMiniLM) -> Vocabulary:
-    """The same vocabulary, with embeddings of rows where ``shipped_names`` knows the phrase."""
-    phrases = [phrase for of_class in vocabulary.synonyms for phrase in of_class]
-    return replace(vocabulary, embeddings=by_rows(vocabulary.embeddings, phrases, backbone))
+def _warn_of_unseen(names: Sequence[str]) -> None:
+    if unseen := shipped_names().unseen(names):
+        listed = ', '.join(map(repr, unseen))
+        print_log(
+            f"no photograph of {listed} was ever seen: neither by ImageNet's classifier nor in a "
+            'caption; what is found is guessed from the words',
+            logger='current',
+            level=logging.WARNING,
+        )
 
 
 @torch.no_grad()
