@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.registry import DefaultScope
 from PIL import Image
 from safetensors.torch import save_file
+from tiny_configs import load
 from tiny_model import CAPTIONS, NOUNS, SELECTED, build, code_config, images
 
+from code_mm.apis import CoDeInferencer
+from code_mm.datasets.benchmarks.table import evaluated_datasets
 from code_mm.datasets.transforms import PackCaptionInputs, TokenizeCaption
+from code_mm.engine.config_check import check_config
 from code_mm.models.prompts import NounContextPrompt
 from code_mm.registry import MODELS
 
@@ -323,3 +328,30 @@ def test_classes_are_chosen_from_all_of_coco():
         COCOPhotosDataset.get_label_map(('background', 'dragon'))
     chosen = {*PRESENT, *PRESENT_THINGS, *THINGS_BY_ROWS, *UNSEEN_THINGS}
     assert chosen <= set(names) and len(PRESENT) == 129 and len(THINGS_BY_ROWS) == 52
+
+
+@pytest.mark.parametrize('name', ['photos_efficientnet-lite2', 'code_flickr8k'])
+def test_configs_are_what_a_run_takes(name, full):
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        cfg = load(f'projects/photos/configs/{name}.py')
+        check_config(cfg)
+        model = MODELS.build(cfg.model)
+        model.init_weights()
+    assert torch.equal(model.backbone.visual.class_weights, full.visual.class_weights)
+    assert model.backbone.feature_mean.norm() > 1
+    benchmarks = evaluated_datasets(cfg)
+    assert [*benchmarks] == ['object', 'all', 'unseen', 'by_rows', 'by_rows_background']
+    assert all(dataset['pipeline'] == cfg.test_pipeline for dataset in benchmarks.values())
+
+
+def test_photographs_are_segmented_without_naming_a_model(full, monkeypatch):
+    said = []
+    for module in ('code_mm.apis.load_model', 'projects.photos.reading'):
+        monkeypatch.setattr(f'{module}.print_log', lambda text, **_: said.append(text))
+    inferencer = CoDeInferencer(device='cpu', show_progress=False)
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    result = inferencer(image, classes='cat, theremin')
+    assert result['predictions'].shape == (40, 60)
+    model, unseen = said
+    assert 'using projects/photos' in model and 'docs/inference.md' in model
+    assert "no photograph of 'theremin' was ever seen" in unseen

@@ -39,7 +39,7 @@ caption_pipeline = [
     dict(type='PackCaptionInputs'),
 ]
 train_dataloader = dict(
-    batch_size=16,
+    batch_size=8,
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),
