@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 from mmengine.logging import print_log
 from torch import Tensor
 
@@ -85,26 +86,45 @@ class RowsNounPrompt(NounContextPrompt):
 
 @MODELS.register_module()
 class WholeImageHead(ZeroShotHead):
-    """A ``ZeroShotHead`` that adds the whole image's cosine to that of every cell.
+    """A ``ZeroShotHead`` that adds to every cell's cosine how much of the name the image has.
 
-    Whatever is in a photograph somewhere is likelier everywhere in it.
+    Whatever is in a photograph somewhere is likelier everywhere in it. That is told by the cosine
+    of the whole image (the mean of its features) and by that of the cell that fits best.
 
     Args:
         image_weight (float): Factor on the whole image's cosine, >= 0.
+        best_cell_weight (float): Factor on the best cell's cosine, >= 0.
+        upsampling (int): How many times as fine as the cells the grid of the masks is, on which a
+            post-processor follows the image's edges; bilinear.
         *args, **kwargs: Those of ``ZeroShotHead``.
     """
 
-    def __init__(self, *args, image_weight: float = 0.5, **kwargs) -> None:
+    def __init__(
+        self,
+        *args,
+        image_weight: float = 0.5,
+        best_cell_weight: float = 1.0,
+        upsampling: int = 1,
+        **kwargs,
+    ) -> None:
         super().__init__(*args, **kwargs)
-        if image_weight < 0:
-            raise ValueError(f'expected image_weight >= 0, but got {image_weight}')
-        self.image_weight = image_weight
+        if min(image_weight, best_cell_weight) < 0:
+            raise ValueError(
+                f'expected weights >= 0, but got image_weight={image_weight} and '
+                f'best_cell_weight={best_cell_weight}'
+            )
+        self.image_weight, self.best_cell_weight = image_weight, best_cell_weight
+        self.upsampling = upsampling
 
     def _similarity(self, inputs: Sequence[Tensor], vocabulary: Vocabulary | None) -> Tensor:
-        cells = super()._similarity(inputs, vocabulary)
+        cells = super()._similarity(inputs, vocabulary)  # b phrases h w
         features = self.projection(self._transform_inputs(inputs))
         whole = l2_normalize(features.mean(dim=(2, 3)), dim=1) @ vocabulary.embeddings.T
-        return cells + self.image_weight * whole[..., None, None]
+        best = cells.amax(dim=(2, 3))
+        there = self.image_weight * whole + self.best_cell_weight * best
+        return F.interpolate(
+            cells + there[..., None, None], scale_factor=self.upsampling, mode='bilinear'
+        )
 
 
 @MODELS.register_module()

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from mmengine.registry import DefaultScope
 from PIL import Image
 from safetensors.torch import save_file
-from tiny_configs import load
+from tiny_configs import PROJECTS, load
 from tiny_model import CAPTIONS, NOUNS, SELECTED, build, code_config, images
 
 from code_mm.apis import CoDeInferencer
@@ -38,6 +38,7 @@ from projects.photos.name_table import NameTable, shipped_names, singular_forms 
 
 WORDS = '[PAD] [UNK] [CLS] [SEP] a and boat by fish grass house of on photo red star the , . x ##s'
 CONTEXTS, LENGTH = 4, 20
+CONFIGS = sorted(f.name for f in (PROJECTS / 'photos/configs').glob('*.py'))
 
 
 @pytest.fixture(scope='session')
@@ -251,8 +252,14 @@ def expected_rows(backbone, rows):
 
 
 def test_the_reading_of_photographs(config, backbone):
-    """Rows for known names, the text tower for others, half the image's cosine, softmax."""
-    head = dict(type='WholeImageHead', in_channels=1280, image_weight=0.5)
+    """Rows for known names, the text tower for others, what the image has of them, softmax."""
+    head = dict(
+        type='WholeImageHead',
+        in_channels=1280,
+        image_weight=0.5,
+        best_cell_weight=0.25,
+        upsampling=2,
+    )
     head['similarity_to_mask'] = dict(type='SoftmaxMask', scale=50.0)
     model = MODELS.build(
         dict(type='RowsSegmentor', backbone=config, decode_head=head, templates=['a {}'])
@@ -267,11 +274,14 @@ def test_the_reading_of_photographs(config, backbone):
         dense = backbone.dense(backbone.trunk(image))[0]
         cells = torch.einsum('chw,nc->nhw', F.normalize(dense, dim=0), names)
         whole = names @ F.normalize(dense.mean((1, 2)), dim=0)
-        scores = torch.softmax(50 * (cells + 0.5 * whole[:, None, None]), dim=0)[None]
+        there = 0.5 * whole + 0.25 * cells.flatten(1).max(dim=1).values
+        fine = (cells + there[:, None, None])[None]
+        fine = F.interpolate(fine, scale_factor=2, mode='bilinear', align_corners=False)
+        scores = torch.softmax(50 * fine, dim=1)
         (found,) = model.predict(image)
     expected = F.interpolate(scores, (64, 96), mode='bilinear', align_corners=False)[0]
     torch.testing.assert_close(found.seg_logits.data, expected, atol=1e-4, rtol=1e-3)
-    with pytest.raises(ValueError, match=r'image_weight >= 0, but got -1'):
+    with pytest.raises(ValueError, match=r'weights >= 0, but got image_weight=-1'):
         MODELS.build({**head, 'image_weight': -1})
     with pytest.raises(ValueError, match='scale > 0, but got 0'):
         MODELS.build(dict(type='SoftmaxMask', scale=0))
@@ -330,10 +340,10 @@ def test_classes_are_chosen_from_all_of_coco():
     assert chosen <= set(names) and len(PRESENT) == 129 and len(THINGS_BY_ROWS) == 52
 
 
-@pytest.mark.parametrize('name', ['photos_efficientnet-lite2', 'code_flickr8k'])
+@pytest.mark.parametrize('name', CONFIGS)
 def test_configs_are_what_a_run_takes(name, full):
     with DefaultScope.overwrite_default_scope('mmseg'):
-        cfg = load(f'projects/photos/configs/{name}.py')
+        cfg = load(f'projects/photos/configs/{name}')
         check_config(cfg)
         model = MODELS.build(cfg.model)
         model.init_weights()

@@ -52,7 +52,7 @@ train_dataloader = dict(
     ),
 )
 
-max_iters = 300
+max_iters = 500
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=2e-4, betas=(0.9, 0.999), eps=1e-6, weight_decay=0.05),

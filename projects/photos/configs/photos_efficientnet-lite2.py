@@ -19,8 +19,10 @@ model = dict(
         type='WholeImageHead',
         in_channels=1280,
         image_weight=0.5,
+        best_cell_weight=1.0,
+        upsampling=8,  # a quarter of the image's pixels on a side
         similarity_to_mask=dict(type='SoftmaxMask', scale=50.0),
-        post_processor=dict(type='PAMR', num_iter=10, dilations=(1, 2, 4, 8, 12, 24)),
+        post_processor=dict(type='PAMR', num_iter=10, dilations=(1, 2, 4, 8)),
     ),
     templates=['{}'],
     test_cfg=dict(mode='whole'),
