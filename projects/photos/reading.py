@@ -29,7 +29,28 @@ class RowsSegmentor(ZeroShotSegmentor):
 
     Which names those are, and by which rows, says ``name_table.py``; all others are embedded by the
     text tower in ``templates``. The ``backbone`` is an ``EfficientNetMiniLM``.
+
+    Args:
+        whole_sides (Sequence[int]): Sides, in pixels, of squares as which the whole image is read
+            besides, near those of ImageNet's training; for a ``WholeImageHead``.
+        *args, **kwargs: Those of ``ZeroShotSegmentor``.
     """
+
+    def __init__(self, *args, whole_sides: Sequence[int] = (), **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.whole_sides = tuple(whole_sides)
+
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of the cells [b, c, h, w], and of the whole images [b, c, 1, 1].
+
+        The latter are the mean of the readings at all sizes, each at unit length.
+        """
+        cells = self.backbone.dense(self.backbone.trunk(inputs))
+        whole = [l2_normalize(cells.mean(dim=(2, 3)), dim=1)]
+        for side in self.whole_sides:
+            square = F.interpolate(inputs, (side, side), mode='bilinear', antialias=True)
+            whole.append(l2_normalize(self.backbone.encode_image(square), dim=1))
+        return cells, torch.stack(whole).mean(dim=0)[..., None, None]
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -89,7 +110,7 @@ class WholeImageHead(ZeroShotHead):
     """A ``ZeroShotHead`` that adds to every cell's cosine how much of the name the image has.
 
     Whatever is in a photograph somewhere is likelier everywhere in it. That is told by the cosine
-    of the whole image (the mean of its features) and by that of the cell that fits best.
+    of the whole image, the mean of the last input's features, and by that of the best cell.
 
     Args:
         image_weight (float): Factor on the whole image's cosine, >= 0.
@@ -118,8 +139,7 @@ class WholeImageHead(ZeroShotHead):
 
     def _similarity(self, inputs: Sequence[Tensor], vocabulary: Vocabulary | None) -> Tensor:
         cells = super()._similarity(inputs, vocabulary)  # b phrases h w
-        features = self.projection(self._transform_inputs(inputs))
-        whole = l2_normalize(features.mean(dim=(2, 3)), dim=1) @ vocabulary.embeddings.T
+        whole = l2_normalize(inputs[-1].mean(dim=(2, 3)), dim=1) @ vocabulary.embeddings.T
         best = cells.amax(dim=(2, 3))
         there = self.image_weight * whole + self.best_cell_weight * best
         return F.interpolate(

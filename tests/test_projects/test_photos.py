@@ -262,7 +262,13 @@ def test_the_reading_of_photographs(config, backbone):
     )
     head['similarity_to_mask'] = dict(type='SoftmaxMask', scale=50.0)
     model = MODELS.build(
-        dict(type='RowsSegmentor', backbone=config, decode_head=head, templates=['a {}'])
+        dict(
+            type='RowsSegmentor',
+            backbone=config,
+            decode_head=head,
+            templates=['a {}'],
+            whole_sides=[32],
+        )
     )
     model.backbone.load_state_dict(backbone.state_dict())
     model.eval().set_class_names(['tabbies', 'red star'])
@@ -273,7 +279,10 @@ def test_the_reading_of_photographs(config, backbone):
         image = images(1, 64, 96)
         dense = backbone.dense(backbone.trunk(image))[0]
         cells = torch.einsum('chw,nc->nhw', F.normalize(dense, dim=0), names)
-        whole = names @ F.normalize(dense.mean((1, 2)), dim=0)
+        square = F.interpolate(image, (32, 32), mode='bilinear', antialias=True)
+        readings = dense.mean((1, 2)), backbone.encode_image(square)[0]
+        whole = F.normalize(sum(F.normalize(one, dim=0) for one in readings), dim=0)
+        whole = names @ whole
         there = 0.5 * whole + 0.25 * cells.flatten(1).max(dim=1).values
         fine = (cells + there[:, None, None])[None]
         fine = F.interpolate(fine, scale_factor=2, mode='bilinear', align_corners=False)

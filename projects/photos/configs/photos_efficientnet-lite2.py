@@ -24,6 +24,7 @@ model = dict(
         similarity_to_mask=dict(type='SoftmaxMask', scale=50.0),
         post_processor=dict(type='PAMR', num_iter=10, dilations=(1, 2, 4, 8)),
     ),
+    whole_sides=[288, 224],
     templates=['{}'],
     test_cfg=dict(mode='whole'),
 )
