@@ -64,6 +64,8 @@ class EfficientNetMiniLM(VisionLanguageBackbone):
         context_length (int): Text positions, at most 512.
         image_weights (str, optional): Weight file of EfficientNet-Lite2; the package's by default.
         text_weights (str, optional): Folder of MiniLM's files; the package's by default.
+        with_cp (bool): Activation checkpointing of the image tower: where gradients go through it,
+            a training step needs a fraction of the memory and a sixth more time.
         frozen (bool): False lets head, mean and logit scale learn.
         init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=path)``, a file of head,
             mean and logit scale. Without it the head is random and the mean 0; the towers are
@@ -84,12 +86,13 @@ class EfficientNetMiniLM(VisionLanguageBackbone):
         context_length: int = 64,
         image_weights: str | None = None,
         text_weights: str | None = None,
+        with_cp: bool = False,
         frozen: bool = True,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.tokenizer = TOKENIZERS.build(dict(type='MiniLMTokenizer', folder=text_weights))
-        self.visual, self.text = ImageTower(stride), TextTower(text_weights)
+        self.visual, self.text = ImageTower(stride, with_cp), TextTower(text_weights)
         self.patch_size, self.context_length = stride, context_length
         self.image_weights = image_weights
         self.text_width, self.text_heads = self.text.width, self.text.heads

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from code_mm.models.backbones import run_checkpointed
 from code_mm.weights import read_tensors
 
 from .packages import image_weights_file, require_package
@@ -25,10 +26,12 @@ class ImageTower(nn.Module):
     Args:
         stride (int): Pixels per cell: 32, or 16, where the sixth stage keeps the grid and what
             follows it is dilated.
+        with_cp (bool): Activation checkpointing of every block but the last.
     """
 
-    def __init__(self, stride: int = 32) -> None:
+    def __init__(self, stride: int = 32, with_cp: bool = False) -> None:
         super().__init__()
+        self.with_cp = with_cp
         if stride not in (16, 32):
             raise ValueError(f'expected a stride of 16 or 32 pixels, but got {stride}')
         package = require_package('efficientnet_lite_pytorch')
@@ -64,7 +67,7 @@ class ImageTower(nn.Module):
         net = self.network
         x = net._swish(net._bn0(net._conv_stem(image)))
         for block in net._blocks[:-1]:
-            x = block(x)
+            x = run_checkpointed(block, x, with_cp=self.with_cp)
         return x
 
     def cells(self, trunk: Tensor) -> Tensor:

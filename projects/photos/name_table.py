@@ -2,8 +2,9 @@
 
 The one rule. A name is read in lower case up to its first preposition ('bowl of soup' is a bowl).
 It stands for the rows of the longest run of its last words that the table knows, in the form given
-or in the singular: 'old dining tables' are dining tables, 'my table' is a table. Words in front
-are lost thereby. A name none of whose last words is known goes through the text tower.
+or in the singular: 'old dining tables' are dining tables, 'my table' is a table. Its embedding is
+the mean of that of the rows and of the text tower's for all of it; a name none of whose last words
+is known has the text tower's alone.
 """
 
 from __future__ import annotations

@@ -25,20 +25,23 @@ from .name_table import centred_rows, shipped_names
 
 @MODELS.register_module()
 class RowsSegmentor(ZeroShotSegmentor):
-    """A ``ZeroShotSegmentor`` that embeds known names by rows of ImageNet's classifier.
+    """A ``ZeroShotSegmentor`` that embeds known names by rows of ImageNet's classifier, too.
 
-    Which names those are, and by which rows, says ``name_table.py``; all others are embedded by the
-    text tower in ``templates``. The ``backbone`` is an ``EfficientNetMiniLM``.
+    Which names those are, and by which rows, says ``name_table.py``; others are embedded by the
+    text tower in ``templates`` alone. The ``backbone`` is an ``EfficientNetMiniLM``.
 
     Args:
         whole_sides (Sequence[int]): Sides, in pixels, of squares as which the whole image is read
             besides, near those of ImageNet's training; for a ``WholeImageHead``.
+        text_gain (float): Factor on cosines with names that have no rows, which are smaller.
         *args, **kwargs: Those of ``ZeroShotSegmentor``.
     """
 
-    def __init__(self, *args, whole_sides: Sequence[int] = (), **kwargs) -> None:
+    def __init__(
+        self, *args, whole_sides: Sequence[int] = (), text_gain: float = 1.0, **kwargs
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self.whole_sides = tuple(whole_sides)
+        self.whole_sides, self.text_gain = tuple(whole_sides), text_gain
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Features of the cells [b, c, h, w], and of the whole images [b, c, 1, 1].
@@ -59,7 +62,9 @@ class RowsSegmentor(ZeroShotSegmentor):
             vocabulary = super().vocabulary
             phrases = [phrase for of_class in vocabulary.synonyms for phrase in of_class]
             _warn_of_unseen(phrases)
-            embeddings = by_rows(vocabulary.embeddings, phrases, self.backbone)
+            with torch.no_grad():
+                embeddings, known = by_rows(vocabulary.embeddings, phrases, self.backbone)
+            embeddings[~known] *= self.text_gain
             self._vocabulary = replace(vocabulary, embeddings=embeddings)
         return self._vocabulary
 
@@ -75,34 +80,37 @@ def _warn_of_unseen(names: Sequence[str]) -> None:
         )
 
 
-@torch.no_grad()
-def by_rows(embeddings: Tensor, names: Sequence[str], backbone: EfficientNetMiniLM) -> Tensor:
-    """Unit-length embeddings [n, c] of names, those that ``shipped_names`` knows by their rows.
+def by_rows(
+    embeddings: Tensor, names: Sequence[str], backbone: EfficientNetMiniLM
+) -> tuple[Tensor, Tensor]:
+    """Add rows to the embeddings of names that ``shipped_names`` knows.
 
-    The embedding of rows is their mean, each less the mean of all and at unit length; what is not
-    known keeps its embedding.
+    Args:
+        embeddings (Tensor): Unit-length embeddings of the names by the text tower [n, c].
+        names (Sequence[str]): The n names.
+        backbone (EfficientNetMiniLM): Whose classifier's rows are taken: each less the mean of all
+            and at unit length; those of a name are averaged and brought to unit length.
+
+    Returns:
+        tuple[Tensor, Tensor]: The mean of both embeddings at unit length, or that of the text tower
+        where a name is not known [n, c]; and which names are known, bool [n].
     """
-    rows = centred_rows(backbone.visual.class_weights)
-    embeddings = embeddings.clone()
-    for place, name in enumerate(names):
-        if known := shipped_names().rows(name):
-            embeddings[place] = l2_normalize(rows[list(known)].mean(dim=0), dim=0)
-    return embeddings
+    centred = centred_rows(backbone.visual.class_weights)
+    found = [shipped_names().rows(name) for name in names]
+    rows = torch.stack([centred[list(known)].sum(dim=0) for known in found])  # 0 where none are
+    known = torch.tensor([bool(one) for one in found], device=embeddings.device)
+    return F.normalize(embeddings + F.normalize(rows, dim=-1), dim=-1), known
 
 
 @MODELS.register_module()
 class RowsNounPrompt(NounContextPrompt):
-    """A ``NounContextPrompt`` that embeds the nouns it knows by rows of ImageNet's classifier.
-
-    Contexts are learnt from the other nouns; the rows stay.
-    """
+    """A ``NounContextPrompt`` that adds rows of ImageNet's classifier to the nouns it knows."""
 
     def forward(self, noun_ids: Tensor, backbone: EfficientNetMiniLM) -> Tensor:
         """Unit-length embeddings [n, c] of nouns [n, l_noun]."""
         embeddings = super().forward(noun_ids, backbone)
         names = [backbone.tokenizer.decode(ids) for ids in noun_ids.tolist()]
-        known = by_rows(torch.zeros_like(embeddings), names, backbone)
-        return torch.where(known.any(dim=-1, keepdim=True), known, embeddings)
+        return by_rows(embeddings, names, backbone)[0]
 
 
 @MODELS.register_module()

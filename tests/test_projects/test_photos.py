@@ -142,7 +142,9 @@ def test_stride_16_reads_the_same_cells_and_those_between(config):
         MODELS.build({**config, 'stride': 8})
 
 
-def test_frozen_towers_pass_gradients_and_never_move(backbone):
+@pytest.mark.parametrize('with_cp', [False, True])
+def test_frozen_towers_pass_gradients_and_never_move(backbone, with_cp):
+    backbone.visual.with_cp = with_cp
     backbone.train()
     assert not any(module.training for module in backbone.modules())
     image = images(1, 32, 32).requires_grad_()
@@ -269,13 +271,16 @@ def test_the_reading_of_photographs(config, backbone):
             decode_head=head,
             templates=['a {}'],
             whole_sides=[32],
+            text_gain=1.5,
         )
     )
     model.backbone.load_state_dict(backbone.state_dict())
     model.eval().set_class_names(['tabbies', 'red star'])
     with torch.no_grad():
-        star = backbone.encode_text(backbone.tokenize('a red star'))[0]
-        names = torch.stack([expected_rows(backbone, (281,)), F.normalize(star, dim=0)])
+        texts = backbone.encode_text(backbone.tokenize(['a tabbies', 'a red star']))
+        cat, star = F.normalize(texts, dim=1)
+        cat = F.normalize(cat + expected_rows(backbone, (281,)), dim=0)
+        names = torch.stack([cat, 1.5 * star])
         torch.testing.assert_close(model.vocabulary.embeddings, names)
         image = images(1, 64, 96)
         dense = backbone.dense(backbone.trunk(image))[0]
@@ -297,19 +302,18 @@ def test_the_reading_of_photographs(config, backbone):
         MODELS.build(dict(type='SoftmaxMask', scale=0))
 
 
-def test_nouns_that_rows_know_keep_them(config, backbone, monkeypatch):
+def test_rows_are_added_to_nouns_that_they_know(config, backbone, monkeypatch):
     table = NameTable({'boat': (3, 5)}, frozenset())
     monkeypatch.setattr('projects.photos.reading.shipped_names', lambda: table)
     prompt = build(dict(type='RowsNounPrompt', text_width=24, num_contexts=CONTEXTS), 0)
     plain = NounContextPrompt(24, CONTEXTS)
     plain.load_state_dict(prompt.state_dict())
     ids = backbone.tokenize(['red boats', 'star'], LENGTH - CONTEXTS)
-    embeddings = prompt(ids, backbone)
-    torch.testing.assert_close(embeddings[1], plain(ids, backbone)[1])
-    torch.testing.assert_close(embeddings[0], expected_rows(backbone, (3, 5)))
-    embeddings[0].sum().backward(retain_graph=True)
-    assert not prompt.contexts.grad.any()
-    embeddings[1].square().cumsum(0).sum().backward()
+    embeddings, texts = prompt(ids, backbone), plain(ids, backbone)
+    torch.testing.assert_close(embeddings[1], texts[1])
+    expected = F.normalize(texts[0] + expected_rows(backbone, (3, 5)), dim=0)
+    torch.testing.assert_close(embeddings[0], expected)
+    embeddings[0].square().cumsum(0).sum().backward()
     assert prompt.contexts.grad.any()
 
 

@@ -15,7 +15,7 @@ _base_ = [
 
 tokenizer = dict(type='MiniLMTokenizer')
 model = dict(
-    backbone=dict(_delete_=True, **_base_.image_text),
+    backbone=dict(_delete_=True, **_base_.image_text, with_cp=True),
     image_segmenter=dict(init_gate=0.1),
     co_decomposition=dict(
         noun_prompt=dict(type='RowsNounPrompt', num_contexts=4),

@@ -26,6 +26,7 @@ model = dict(
         post_processor=dict(type='PAMR', num_iter=10, dilations=(1, 2, 4, 8)),
     ),
     whole_sides=[288, 224],
+    text_gain=1.5,
     templates=['{}'],
     test_cfg=dict(mode='whole'),
 )
