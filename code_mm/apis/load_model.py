@@ -8,18 +8,35 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
-from mmengine.logging import MMLogger
+from mmengine.logging import MMLogger, print_log
 from mmengine.registry import init_default_scope
 
+from code_mm import ROOT
 from code_mm.engine.config_check import read_config
 from code_mm.models.segmentors import ZeroShotSegmentor
 from code_mm.registry import MODELS
 from code_mm.weights.files import require_file
 from code_mm.weights.model_weights import load_model_weights, pretrained_files
 
+# Where no model is named; from a checkout or a wheel, see code_mm/__init__.py.
+DEFAULT_MODEL = 'projects/photos/configs/photos_efficientnet-lite2.py'
+_DEFAULT_SAID = (
+    f'No model was named: using {DEFAULT_MODEL}. It knows some 3000 names of things in photographs '
+    "by ImageNet's classes, and less well what 30 000 captions speak of. For a better one name its "
+    "config and checkpoint: MaskCLIP or CoDe on OpenAI's CLIP, docs/inference.md"
+)
 
-def load_config(model: str | Path | dict) -> Config | ConfigDict:
-    """A config from its path, or as it is; raises where there is no such file or no model in it."""
+
+def load_config(model: str | Path | dict | None) -> Config | ConfigDict:
+    """A config from its path, or as it is; None: the model for photographs, said aloud.
+
+    Raises:
+        OSError: There is no such file.
+        ValueError: It is no config, or has no model in it.
+    """
+    if model is None:
+        print_log(_DEFAULT_SAID, logger='current')
+        model = Path(ROOT) / DEFAULT_MODEL
     if isinstance(model, (str, Path)):
         if not Path(model).is_file():
             raise FileNotFoundError(f'expected a config file, but {str(model)!r} does not exist')
