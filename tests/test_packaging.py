@@ -98,7 +98,9 @@ def test_every_import_of_the_package_is_required():
 def test_mim_and_imports_find_an_installed_wheel(installed, tmp_path):
     """MIM takes the first path of RECORD, which must not be the dist-info folder."""
     script = 'import code_mm, json, projects.tcl; from mim.utils import get_installed_path as get; '
-    script += 'print(json.dumps([get("code_mm"), projects.tcl.__file__]))'
+    script += 'from code_mm.weights.sources import public_models as models; '
+    script += 'config = models()["tcl_vit-b16"]["Config"]; '
+    script += 'print(json.dumps([get("code_mm"), projects.tcl.__file__, config]))'
     output = subprocess.check_output(
         [sys.executable, '-c', script],
         env={**os.environ, 'PYTHONPATH': str(installed)},
@@ -106,9 +108,10 @@ def test_mim_and_imports_find_an_installed_wheel(installed, tmp_path):
         text=True,
         timeout=120,
     )
-    path, project = json.loads(output.splitlines()[-1])
+    path, project, config = json.loads(output.splitlines()[-1])
     assert all((Path(path) / item).is_file() for item in MIM_ITEMS)
     assert project == str(installed / 'code_mm/.mim/projects/tcl/__init__.py')
+    assert config == str(installed / 'code_mm/.mim/projects/tcl/configs/tcl_vit-b16_all.py')
 
 
 def test_the_model_index_names_configs_that_exist():

@@ -30,7 +30,9 @@ def public_models() -> dict[str, dict]:
     :func:`local_file` takes it, or the name of a file that has none) unless its config says where
     they are, and ``Metadata``.
     """
-    folder = BaseInferencer._get_repo_or_mim_dir('code_mm')
+    package = Path(__file__).resolve().parents[1]
+    wheel = package / '.mim'  # see setup.py
+    folder = wheel if wheel.is_dir() else package.parent
     models = {}
     for entry in BaseInferencer._get_models_from_metafile(folder):
         if 'Config' in entry:
