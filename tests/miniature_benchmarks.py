@@ -55,7 +55,8 @@ def make_miniature(name: str, root: Path, num_images: int = 3) -> Path:
     for n, size in sizes.items():
         stem = files.stem.format(n=n, city=CITIES[n % len(CITIES)])
         labels = objects[n] if objects else draw_labels(rng, *size, files)
-        save(draw_image(rng, labels), data_root / known.img_path / f'{stem}{files.image}')
+        noise = Image.fromarray(rng.integers(256, size=(*labels.shape, 3), dtype=np.uint8))
+        save(noise, data_root / known.img_path / f'{stem}{files.image}')
         if not objects:
             image = Image.fromarray(np.uint8(labels + files.first))  # 255 + 1 is 0
             if name.startswith('voc'):
@@ -87,13 +88,6 @@ def draw_labels(rng, height, width, files):
         labels[distance < 12] = 255
     labels[distance < 9] = rng.integers(last)
     return labels
-
-
-def draw_image(rng, labels):
-    """An image in which every label has a colour of its own, with noise."""
-    colours = np.random.default_rng(7).integers(30, 225, (256, 3))
-    noise = rng.integers(-25, 26, (*labels.shape, 3))
-    return Image.fromarray((colours[labels] + noise).astype(np.uint8))
 
 
 def make_coco_object(root, sizes):

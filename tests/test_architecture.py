@@ -1,7 +1,7 @@
 """The shape of the source: one-way imports, shallow classes, no fixed device, nothing hidden."""
 
 import ast
-import importlib
+import importlib.util
 import inspect
 import pkgutil
 from pathlib import Path
@@ -35,56 +35,48 @@ LEVELS = {name: level for level, row in enumerate(ROWS) for name in row.split()}
 SOURCES = sorted(PACKAGE.rglob('*.py'))
 
 
-def name_of(path: Path) -> str:
-    return str(path.relative_to(ROOT))
+by_file = pytest.mark.parametrize('path', SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 
 
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(), filename=str(path))
+def nodes_of(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text())))
 
 
 def part_of(module: str) -> str | None:
     """The key of LEVELS that a dotted module below code_mm belongs to."""
-    names = module.split('.')
-    for count in (2, 1):
-        if '.'.join(names[:count]) in LEVELS:
-            return '.'.join(names[:count])
-    return None
+    first, second, *_ = [*module.split('.'), '']
+    return next((key for key in (f'{first}.{second}', first) if key in LEVELS), None)
 
 
 def imports_of(path: Path) -> set[str]:
     """Modules below code_mm that a file imports, without the leading 'code_mm.'."""
-    package = path.relative_to(ROOT).with_suffix('').parts[:-1]
+    package = '.'.join(path.relative_to(ROOT).parts[:-1])
     found = set()
-    for node in ast.walk(tree_of(path)):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) - node.level + 1] if node.level else ()
-            base = '.'.join([*above, *([node.module] if node.module else [])])
+            base = importlib.util.resolve_name('.' * node.level + (node.module or ''), package)
             # 'from . import x' names modules; 'from .x import y' names what is in one
             found |= {f'{base}.{alias.name}' for alias in node.names}
     return {name.removeprefix('code_mm.') for name in found if name.startswith('code_mm.')}
 
 
-@pytest.mark.parametrize('path', SOURCES, ids=name_of)
+@by_file
 def test_imports_go_one_way(path):
     module = '.'.join(path.relative_to(PACKAGE).with_suffix('').parts).removesuffix('.__init__')
     part = part_of(module)
     if part is None:
         assert path.name == '__init__.py', f'{module}: give it a place in ROWS'
         return  # code_mm/__init__.py and models/__init__.py only gather
-    wrong = []
-    for imported in imports_of(path):
-        other = part_of(imported)
-        if other not in (None, part) and LEVELS[other] >= LEVELS[part]:
-            wrong.append(imported)
+    others = {name: part_of(name) for name in imports_of(path)}
+    wrong = [n for n, p in others.items() if p not in (None, part) and LEVELS[p] >= LEVELS[part]]
     assert not wrong, f'{module} (level {LEVELS[part]}) must not import {wrong}'
 
 
-@pytest.mark.parametrize('path', SOURCES, ids=name_of)
+@by_file
 def test_no_fixed_device_no_hooks_no_print(path):
-    nodes = list(ast.walk(tree_of(path)))
+    nodes = nodes_of(path)
     functions = [node.func for node in nodes if isinstance(node, ast.Call)]
     names = {getattr(f, 'attr', getattr(f, 'id', '')): f.lineno for f in functions}
     assert not names.keys() & FORBIDDEN_CALLS, names
@@ -93,9 +85,9 @@ def test_no_fixed_device_no_hooks_no_print(path):
 
 
 def test_every_folder_is_a_package_and_none_has_room_for_everything():
-    assert not [name_of(path) for path in SOURCES if path.stem in FORBIDDEN_NAMES]
+    assert not [path for path in SOURCES if path.stem in FORBIDDEN_NAMES]
     folders = {path.parent for path in SOURCES}
-    assert not [name_of(folder) for folder in folders if not (folder / '__init__.py').is_file()]
+    assert not [folder for folder in folders if not (folder / '__init__.py').is_file()]
 
 
 def test_classes_are_at_most_two_levels_below_a_librarys():

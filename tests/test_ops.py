@@ -1,7 +1,4 @@
-"""Operators: processes, half precision, and the convolution after upsampling.
-
-Values of pooling, padding and similarities are shown in ``test_models``.
-"""
+"""Operators: processes, half precision, the convolution after upsampling; others: test_models."""
 
 import pytest
 import torch
@@ -23,46 +20,36 @@ from code_mm.ops.upsampling_convolution import (
 HALF = pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 
 
-def _gather_and_differentiate(parts, weights, dtype):
+def _gather_and_average(parts, weights, dtype):
     """Every process weighs the gathered rows its own way; the gradients must add up."""
     x = parts[rank()].to(dtype).t().contiguous().t().requires_grad_()  # not contiguous
     gathered = gather(x)
     (gathered * weights[rank()].to(dtype)).sum().backward()
-    numbers = torch.arange(3) + 10 * rank()
-    return rank(), world_size(), gathered.detach(), x.grad, gather(numbers)
+    numbers = gather(torch.arange(3) + 10 * rank())
+    y = parts[rank()].clone().requires_grad_()
+    mean = mean_over_processes(y)
+    (mean**2).sum().backward()
+    return rank(), world_size(), gathered.detach(), x.grad, numbers, mean.detach(), y.grad
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float16, torch.bfloat16])
-def test_gather_in_two_processes(run_in_two_processes, dtype):
+def test_gather_and_mean_in_two_processes_and_in_one(run_in_two_processes, dtype):
     if dtype == torch.bfloat16 and not hasattr(torch.amp, 'GradScaler'):
         pytest.skip('gloo of torch 2.1 does not know bfloat16')
     torch.manual_seed(0)
     parts = torch.randint(-4, 5, (2, 3, 4)).float()
     weights = torch.randint(-4, 5, (2, 6, 4)).float()
-    results = run_in_two_processes(_gather_and_differentiate, parts, weights, dtype)
-    for r, (its_rank, size, gathered, grad, numbers) in enumerate(results):
+    results = run_in_two_processes(_gather_and_average, parts, weights, dtype)
+    for r, (its_rank, size, gathered, grad, numbers, mean, grad_of_mean) in enumerate(results):
         assert (its_rank, size) == (r, 2)
         assert torch.equal(gathered.float(), parts.flatten(0, 1))
         assert torch.equal(grad.float(), weights.sum(0)[3 * r : 3 * r + 3])
         assert numbers.tolist() == [0, 1, 2, 10, 11, 12]
-    assert (rank(), world_size()) == (0, 1) and gather(parts) is parts  # one process
-
-
-def _square_of_mean(values):
-    x = values[rank()].clone().requires_grad_()
-    mean = mean_over_processes(x)
-    (mean**2).sum().backward()
-    return mean.detach(), x.grad
-
-
-def test_mean_over_processes(run_in_two_processes):
-    values = torch.randn(2, 3)
-    expected = values.mean(0)
-    for mean, grad in run_in_two_processes(_square_of_mean, values):
-        torch.testing.assert_close(mean, expected)
+        torch.testing.assert_close(mean, parts.mean(0))
         # Sum over both processes of d(mean^2)/dx = 2 * (2 mean * 1/2).
-        torch.testing.assert_close(grad, 2 * expected)
-    assert mean_over_processes(values) is values
+        torch.testing.assert_close(grad_of_mean, 2 * parts.mean(0))
+    assert (rank(), world_size()) == (0, 1)
+    assert gather(parts) is parts and mean_over_processes(parts) is parts
 
 
 def test_short_vectors_are_divided_by_eps_and_have_a_finite_gradient():
@@ -75,7 +62,7 @@ def test_short_vectors_are_divided_by_eps_and_have_a_finite_gradient():
 
 
 @HALF
-def test_half_precision_does_not_overflow(dtype):
+def test_half_precision_does_not_overflow_and_masks_are_binary(dtype):
     out = l2_normalize(torch.full((1, 4), 300.0, dtype=dtype))  # 300 ** 2 > the largest fp16
     assert out.dtype == dtype and out.tolist() == [[0.5] * 4]
     # 70 000 pixels: an fp16 sum would be infinite and the result zero.
@@ -83,13 +70,8 @@ def test_half_precision_does_not_overflow(dtype):
     pooled = masked_pooling(features, torch.ones(1, 1, 250, 280, dtype=dtype))
     assert pooled.dtype == dtype
     torch.testing.assert_close(pooled.float(), torch.full((1, 1, 2), 0.5), atol=8e-3, rtol=0)
-
-
-@HALF
-def test_gumbel_sigmoid_of_half_precision_is_finite_and_exactly_binary(dtype):
     logits = torch.tensor([-60.0, -0.4, 0.0, 0.4, 60.0], dtype=dtype, requires_grad=True)
-    uniform = torch.tensor([0.0, 0.0005, 0.9999, 1.0, 1.0], dtype=dtype)
-    mask = gumbel_sigmoid(logits, noise=uniform)
+    mask = gumbel_sigmoid(logits, noise=torch.tensor([0, 0.0005, 0.9999, 1, 1], dtype=dtype))
     mask.sum().backward()
     assert mask.dtype == dtype and mask.tolist() == [0, 0, 1, 1, 1]
     assert logits.grad.isfinite().all()

@@ -33,26 +33,17 @@ def slow_embeddings(clip, templates, raw=False):
     return torch.stack(rows)
 
 
-@pytest.mark.parametrize('batch', [256, 4])  # long lists are encoded in parts
-def test_embeddings_in_templates(monkeypatch, batch):
+# long lists are encoded in parts; TCL averages embeddings as they are
+@pytest.mark.parametrize(('batch', 'raw'), [(256, False), (4, False), (256, True)])
+def test_embeddings_in_templates(monkeypatch, batch, raw):
     monkeypatch.setattr(vocabulary, '_BATCH', batch)
-    clip = tiny_clip()
-    found = embed_vocabulary(NAMES, clip, None, TEMPLATES, 0.4, mix_templates=('a {}',))
-    torch.testing.assert_close(found.embeddings, slow_embeddings(clip, TEMPLATES))
-    torch.testing.assert_close(found.template_embeddings, slow_embeddings(clip, ['a {}']))
+    clip, keys = tiny_clip(), dict(mix_templates=TEMPLATES[:2], raw_template_mean=raw)
+    found = embed_vocabulary(NAMES, clip, None, TEMPLATES, 0.4, **keys)
+    torch.testing.assert_close(found.embeddings, slow_embeddings(clip, TEMPLATES, raw))
+    torch.testing.assert_close(found.template_embeddings, slow_embeddings(clip, TEMPLATES[:2], raw))
     assert not found.embeddings.requires_grad
     assert (found.names, found.background_threshold) == (tuple(NAMES), 0.4)
     assert found.synonyms == (('star', '{a}'), ('traffic light',))
-
-
-def test_templates_of_tcl_are_averaged_as_they_are():
-    clip, keys = tiny_clip(), dict(mix_templates=TEMPLATES[:2], raw_template_mean=True)
-    found = embed_vocabulary(NAMES, clip, None, TEMPLATES, 0.4, **keys)
-    expected = slow_embeddings(clip, TEMPLATES, raw=True)
-    torch.testing.assert_close(found.embeddings, expected)
-    assert (expected - slow_embeddings(clip, TEMPLATES)).abs().max() > 1e-4
-    mix = slow_embeddings(clip, TEMPLATES[:2], raw=True)
-    torch.testing.assert_close(found.template_embeddings, mix)
 
 
 def test_embeddings_behind_learnt_contexts_which_leave_less_room():
@@ -68,29 +59,18 @@ def test_embeddings_behind_learnt_contexts_which_leave_less_room():
         embed_vocabulary(['dog', fits], clip, prompt, mix_templates=['a very long, winding {}'])
 
 
-def test_synonyms_and_background():
+def test_synonyms_background_and_names_that_are_no_names():
     names = ['background', 'car | automobile |', 'grey sofa']
     assert split_names(names, background=True) == (('car', 'automobile'), ('grey sofa',))
     assert split_names(names, background=False)[0] == ('background',)
-
-
-@pytest.mark.parametrize(
-    ('names', 'background', 'match'),
-    [
-        *[
-            (names, False, 'expected a list of non-empty class names')
-            for names in ([], ['cat', ''], ['cat', ' | '], ['cat', 3], 'cat')
-        ],
-        *[
-            (names, True, "expected 'background' as the first of at least two")
-            for names in (['cat', 'dog'], ['background'], ['cat', 'background'])
-        ],
-        (['cat'], False, 'every pixel would be this class'),
-    ],
-)
-def test_names_that_are_no_names(names, background, match):
-    with pytest.raises(ValueError, match=match):
-        split_names(names, background=background)
+    for names in ([], ['cat', ''], ['cat', ' | '], ['cat', 3], 'cat'):
+        with pytest.raises(ValueError, match='expected a list of non-empty class names'):
+            split_names(names, background=False)
+    for names in (['cat', 'dog'], ['background'], ['cat', 'background']):
+        with pytest.raises(ValueError, match="expected 'background' as the first of at least two"):
+            split_names(names, background=True)
+    with pytest.raises(ValueError, match='every pixel would be this class'):
+        split_names(['cat'], background=False)
 
 
 def test_templates_by_name():
@@ -102,17 +82,17 @@ def test_templates_by_name():
 
 
 @pytest.mark.parametrize(
-    ('templates', 'error', 'message'),
+    ('templates', 'message'),
     [
-        ('imagnet', ValueError, "'imagenet', 'vild', 'custom' or a list"),
-        ([], ValueError, 'at least one template'),
-        (['a photo'], ValueError, "but got 'a photo'"),
-        (['{} and {}'], ValueError, 'one "{}"'),
-        (None, TypeError, 'name such as'),
+        ('imagnet', "'imagenet', 'vild', 'custom' or a list"),
+        ([], 'at least one template'),
+        (['a photo'], "but got 'a photo'"),
+        (['{} and {}'], 'one "{}"'),
+        (None, 'name such as'),
     ],
 )
-def test_templates_that_are_none(templates, error, message):
-    with pytest.raises(error, match=message):
+def test_templates_that_are_none(templates, message):
+    with pytest.raises((ValueError, TypeError), match=message):
         get_templates(templates)
 
 

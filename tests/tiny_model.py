@@ -1,7 +1,9 @@
 """A CoDe model small enough to be built and run in milliseconds, with random weights."""
 
+from pathlib import Path
+
 import torch
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmseg.structures import SegDataSample
 
 import code_mm.models  # noqa: F401
@@ -35,17 +37,8 @@ RESNET = dict(
     strides=(1, 1, 2, 1),
     norm_eval=True,
 )
-LOSSES = dict(
-    knowledge_guided=dict(type='KnowledgeGuidedLoss', loss_weight=8.0),
-    region_feature=dict(type='RegionInfoNCELoss', loss_weight=0.1),
-    region_image=dict(type='InfoNCELoss', text='nouns', loss_weight=0.1),
-    feature_variation=dict(type='TotalVariationLoss', of='features', loss_weight=1.0),
-    mask_variation=dict(type='TotalVariationLoss', of='masks', loss_weight=1.0),
-    area=dict(type='AreaLoss', of='own_masks', prior=0.25, loss_weight=0.5),
-    negative_area=dict(type='AreaLoss', of='negative_area', prior=0.0, loss_weight=0.05),
-    word_segmentation=dict(type='TextSegmentationLoss', loss_weight=1.0),
-    region_word=dict(type='InfoNCELoss', text='text_embed', loss_weight=0.5),
-)
+CODE = Path(__file__).parents[1] / 'configs/_base_/models/code_vit-b16.py'
+LOSSES = Config.fromfile(CODE).model.co_decomposition.losses.to_dict()
 
 
 @torch.no_grad()
@@ -115,23 +108,29 @@ def tiny_code(seed=0, **keys):
     return build(code_config(**keys), seed)
 
 
-def caption_samples(captions=CAPTIONS, nouns=NOUNS, selected=SELECTED):
-    """Samples as the transforms make them."""
-    tokenizer, length = CLIPTokenizer(), SIZES['context_length']
-    samples = []
-    for caption, all_nouns, chosen in zip(captions, nouns, selected, strict=True):
-        ids = tokenizer.tokenize(caption, length)[0]
-        fields = dict(
-            caption_ids=ids,
-            token_labels=token_labels(ids, list(all_nouns), list(chosen), tokenizer),
-            noun_ids=tokenizer.tokenize(chosen, length - CONTEXTS),
-            guide_ids=tokenizer.tokenize([f'a photo of a {noun}.' for noun in chosen], length),
-        )
-        sample = SegDataSample(metainfo=dict(sample_key=caption[:6], caption=caption))
-        for name, value in fields.items():
-            sample.set_field(value, name)
-        samples.append(sample)
-    return samples
+def caption_sample(caption, nouns, selected, templates, lengths):
+    """A sample as the transforms make them; without all its nouns it gets no labels."""
+    tokenizer, (length, noun_length) = CLIPTokenizer(), lengths
+    guides = [t.format(noun) for t, noun in zip(templates, selected, strict=True)]
+    fields = dict(
+        caption_ids=tokenizer.tokenize(caption, length)[0],
+        noun_ids=tokenizer.tokenize(selected, noun_length),
+        guide_ids=tokenizer.tokenize(guides, length),
+    )
+    if nouns:
+        ids = fields['caption_ids']
+        fields['token_labels'] = token_labels(ids, list(nouns), list(selected), tokenizer)
+    sample = SegDataSample(metainfo=dict(sample_key=caption[:6], caption=caption))
+    for name, value in fields.items():
+        sample.set_field(value, name)
+    return sample
+
+
+def caption_samples():
+    """Samples that fit the tiny models."""
+    lengths = SIZES['context_length'], SIZES['context_length'] - CONTEXTS
+    rows = zip(CAPTIONS, NOUNS, SELECTED, strict=True)
+    return [caption_sample(*row, ['a photo of a {}.'] * len(row[2]), lengths) for row in rows]
 
 
 def metas(image):

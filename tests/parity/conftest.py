@@ -1,9 +1,7 @@
 """Golden tensors of the authors' release, as the fixture ``golden``.
 
-The folder is named by the environment variable ``CODE_MM_GOLDEN`` (default
-``../shared/golden/A`` beside the repository). Its ``index.json`` is the only
-source of shapes, names, constants, strings and tolerances, so that another
-folder of the same form runs through the same tests.
+Its ``index.json`` is the only source of shapes, names, constants, strings and tolerances, so that
+another folder of the same form runs through the same tests.
 """
 
 import json
@@ -41,9 +39,7 @@ class Golden:
         """The index entry of the file `name` (or of the one file that begins so)."""
         if isinstance(name, dict):
             return name
-        files = self.index['files']
-        found = [e for e in files if e['file'] == name]
-        found = found or [e for e in files if e['file'].startswith(name)]
+        found = [entry for entry in self.index['files'] if entry['file'].startswith(name)]
         if not found:
             pytest.skip(f'golden index {self.folder / "index.json"} has no file "{name}*"')
         (entry,) = found
@@ -54,9 +50,10 @@ class Golden:
         """The path of the release's checkpoint."""
         return str(self.path(self.case('reference_checkpoint')['file']))
 
-    def tensors(self, entry):
-        """All tensors of an entry, freshly read (safe to modify)."""
-        return load_file(self.path(self.case(entry)['file']))
+    def tensors(self, entry, below=''):
+        """Tensors of an entry by what follows ``below`` in their names, freshly read."""
+        tensors = load_file(self.path(self.case(entry)['file']))
+        return {k.removeprefix(below): v for k, v in tensors.items() if k.startswith(below)}
 
     def tolerance(self, entry, kind=None):
         """The tolerance dict of an entry; `kind` picks "loss", "grad", ... of a nested one."""
@@ -65,11 +62,7 @@ class Golden:
         return tolerance[kind] if nested else tolerance
 
     def assert_close(self, actual, expected, entry, kind=None, what=''):
-        """Asserts two tensors (or numbers) equal within the entry's own tolerance.
-
-        Understands ``exact``, ``atol``/``rtol`` and ``rel_l2_per_tensor``
-        (optionally with ``cosine_min``).
-        """
+        """Asserts two tensors (or numbers) equal within the entry's own tolerance."""
         tolerance = self.tolerance(entry, kind)
         actual, expected = (torch.as_tensor(x).detach().cpu() for x in (actual, expected))
         assert actual.shape == expected.shape, f'{what}: {actual.shape} != {expected.shape}'

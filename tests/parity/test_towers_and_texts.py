@@ -1,4 +1,4 @@
-"""Golden cases 0, 8, 9 and 10: CLIP's towers, noun prompts, word masks, highlighted texts."""
+"""Golden cases 0 and 6 to 11: tokens, labels, CLIP's towers, noun prompts, masks of words."""
 
 import pytest
 import torch
@@ -6,9 +6,35 @@ from released_model import build_released_model, clip_sizes
 from tiny_model import Step
 
 from code_mm.models.losses import knowledge_guided_loss
+from code_mm.nouns import token_labels
 from code_mm.ops import l2_normalize
 from code_mm.registry import MODELS
+from code_mm.tokenizers import CLIPTokenizer
 from code_mm.vocabulary import get_templates
+
+TOKENIZER = CLIPTokenizer()
+
+
+def test_ids_of_every_string_at_both_context_lengths(golden):
+    case = golden.case('06_tokenizer')
+    tensors, constants = golden.tensors(case), case['constants']
+    for name, length in (('ids', 'context'), ('ids_ctx61', 'context_for_prompted')):
+        ids = TOKENIZER.tokenize(case['strings'], constants[length])
+        rows = zip(case['strings'], ids, tensors[name], strict=True)
+        assert not [text for text, row, expected in rows if not row.equal(expected)]
+    start, _, *rest = TOKENIZER.tokenize('a', 5)[0].tolist()
+    assert (start, rest) == (constants['sos'], [constants['eos'], *[constants['pad']] * 2])
+
+
+def test_labels_of_every_caption(golden):
+    case = golden.case('07_pseudo_labels')
+    tensors = golden.tensors(case)
+    length = tensors['labels'].shape[1]
+    for row, text in enumerate(case['strings']):
+        ids = TOKENIZER.tokenize(text['caption'], length)[0]
+        golden.assert_close(ids, tensors['caption_ids'][row], case, what='caption_ids')
+        labels = token_labels(ids, text['all_nouns'], text['selected'], TOKENIZER)
+        golden.assert_close(labels, tensors['labels'][row], case, what=str(text))
 
 
 @pytest.fixture(scope='module')

@@ -20,16 +20,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Recorder(Hook):
-    """Keeps the losses of every iteration and the metrics of every validation."""
+    """Keeps samples' keys, the losses of every iteration and the metrics of every validation."""
 
     priority = 'LOWEST'
 
     def __init__(self):
-        self.losses, self.metrics = {}, []
+        self.losses, self.metrics, self.keys = {}, [], set()
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         values = {name: value.item() for name, value in outputs.items()}
         self.losses[runner.iter + 1] = values
+        self.keys |= {sample.sample_key for sample in data_batch['data_samples']}
 
     def after_val_epoch(self, runner, metrics=None):
         self.metrics.append(metrics)

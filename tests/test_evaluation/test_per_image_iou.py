@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from mmengine.logging import MMLogger
 from mmengine.structures import PixelData
 from mmseg.evaluation import IoUMetric
@@ -12,17 +13,13 @@ from code_mm.evaluation import class_ious, confusion_counts
 from code_mm.registry import METRICS
 
 CLASSES = ('cat', 'dog', 'cow')
-# name -> prediction, truth, IoU by class in percent
+# name -> prediction, truth, mIoU, IoU by class in percent
 IMAGES = {
-    'a.jpg': ([[0, 0, 1, 2]], [[0, 1, 1, 255]], {'cat': 50.0, 'dog': 50.0}),
-    'b.jpg': ([[2, 2, 0, 0]], [[2, 2, 2, 2]], {'cat': 0.0, 'cow': 50.0}),
-    'c.jpg': ([[0, 0, 0, 0]], [[255, 255, 255, 255]], {}),
+    'a.jpg': ([[0, 0, 1, 2]], [[0, 1, 1, 255]], 50.0, {'cat': 50.0, 'dog': 50.0}),
+    'b.jpg': ([[2, 2, 0, 0]], [[2, 2, 2, 2]], 25.0, {'cat': 0.0, 'cow': 50.0}),
+    'c.jpg': ([[0, 0, 0, 0]], [[255, 255, 255, 255]], None, {}),
 }
 MEAN = {'per_image/mIoU': pytest.approx((50 + 25) / 2)}
-LINES = [
-    dict(image=name, mIoU=np.mean(list(ious.values())) if ious else None, IoU=ious)
-    for name, (_, _, ious) in IMAGES.items()
-]
 
 
 def sample(name, prediction, truth):
@@ -32,40 +29,37 @@ def sample(name, prediction, truth):
     return one.to_dict()
 
 
-def evaluate(names, size, **keys):
-    metric = METRICS.build(dict(type='PerImageIoU', **keys))
+def evaluate(folder, names=IMAGES):
+    metric = METRICS.build(dict(type='PerImageIoU', output_dir=folder))
     metric.dataset_meta = dict(classes=CLASSES)
     for name in names:
         metric.process({}, [sample(name, *IMAGES[name][:2])])
-    return metric.evaluate(size)
+    return metric.evaluate(3)
 
 
-def lines_of(file):
-    return [json.loads(line) for line in file.read_text().splitlines()]
+def assert_written(folder):
+    lines = (folder / 'per_image_iou.jsonl').read_text().splitlines()
+    expected = [dict(image=name, mIoU=m, IoU=ious) for name, (_, _, m, ious) in IMAGES.items()]
+    assert [json.loads(line) for line in lines] == expected
 
 
 def test_a_relative_path_lies_beside_the_log(tmp_path):
     MMLogger.get_instance('per_image_iou_test', log_file=str(tmp_path / 'run.log'))
     try:
-        result = evaluate(list(IMAGES), 3, output_dir='scores')
+        assert evaluate('scores') == MEAN
     finally:
         MMLogger._instance_dict.pop('per_image_iou_test')
-    assert result == MEAN
-    assert lines_of(tmp_path / 'scores/per_image_iou.jsonl') == LINES
+    assert_written(tmp_path / 'scores')
 
 
 def _one_process(folder):
     """Rank 0 has images a and c, rank 1 has b and, dealt twice, a."""
-    import torch.distributed
-
-    rank = torch.distributed.get_rank()
-    names = [['a.jpg', 'c.jpg'], ['b.jpg', 'a.jpg']][rank]
-    return evaluate(names, 3, output_dir=folder)
+    return evaluate(folder, [['a.jpg', 'c.jpg'], ['b.jpg', 'a.jpg']][dist.get_rank()])
 
 
 def test_two_processes_write_one_file_in_data_set_order(run_in_two_processes, tmp_path):
     assert run_in_two_processes(_one_process, str(tmp_path / 'new')) == [MEAN, MEAN]
-    assert lines_of(tmp_path / 'new' / 'per_image_iou.jsonl') == LINES
+    assert_written(tmp_path / 'new')
 
 
 def test_class_ious_equal_mmsegs():

@@ -38,19 +38,15 @@ def test_markdown_and_written_files(tmp_path):
         result_table([])
 
 
-def measured(names):
-    """mIoU 10, 20, ... and how the data sets are called."""
-    return {
-        name: dict(
-            metrics=dict(mIoU=10.0 * (i + 1), aAcc=50.0 + i),
-            dataset=dict(type=BENCHMARKS[name].dataset, images=i + 3),
-        )
-        for i, name in enumerate(names)
-    }
+def measured(type, images=3, **metrics):
+    return dict(metrics=metrics, dataset=dict(type=type, images=images))
 
 
 def test_the_mean_of_the_six_comes_with_all_six_only():
-    parts = measured([*TABLE_BENCHMARKS, 'voc20'])
+    parts = {
+        name: measured(BENCHMARKS[name].dataset, mIoU=10.0 * (i + 1))
+        for i, name in enumerate([*TABLE_BENCHMARKS, 'voc20'])
+    }
     rows = {row['benchmark']: row for row in benchmark_rows(parts, ['CoDe', 'TCL'])}
     assert list(rows) == [*parts, 'mean of all 7', SIX]
     assert (rows[SIX]['mIoU'], rows['mean of all 7']['mIoU']) == (35.0, 40.0)
@@ -65,10 +61,8 @@ def test_the_mean_of_the_six_comes_with_all_six_only():
 
 def test_figures_belong_to_the_data_set_whatever_it_is_called():
     parts = dict(
-        voc21=dict(metrics=dict(mIoU=1.0, other=2.0), dataset=dict(type='MyDataset', images=3)),
-        mine=dict(
-            metrics=dict(mIoU=3.0, names=['a']), dataset=dict(type='CityscapesDataset', images=500)
-        ),
+        voc21=measured('MyDataset', mIoU=1.0, other=2.0),
+        mine=measured('CityscapesDataset', 500, mIoU=3.0, names=['a']),
     )
     rows = benchmark_rows(parts, ['CoDe'])
     assert [row.get('CoDe, published') for row in rows] == [None, 28.9, None]
@@ -77,6 +71,4 @@ def test_figures_belong_to_the_data_set_whatever_it_is_called():
     assert table[0] == '| benchmark | images | mIoU | CoDe, published | other |'
     assert table[3] == '| mine | 500 | 3.00 | 28.9 | - |'
     parts.pop('mine')  # no published column for other data alone
-    assert benchmark_rows(parts, ['CoDe']) == [
-        {'benchmark': 'voc21', 'images': 3, 'mIoU': 1.0, 'other': 2.0}
-    ]
+    assert benchmark_rows(parts, ['CoDe']) == [dict(benchmark='voc21', images=3, mIoU=1, other=2)]

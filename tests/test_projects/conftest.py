@@ -13,24 +13,24 @@ from tiny_configs import PROJECTS, load, parts, shrink
 from tiny_model import openai_state, tiny_clip
 
 
-def make_world(folder, **options):
+def make_world(folder, *options):
     """What the tool writes."""
-    command = [sys.executable, str(PROJECTS / 'shapes_world/make_world.py'), str(folder)]
-    command += [f'--{key}={value}' for key, value in {**options, 'workers': 1}.items()]
-    subprocess.run(command, check=True, cwd=folder)
+    command = [sys.executable, PROJECTS / 'shapes_world/make_world.py', folder, '--workers=1']
+    subprocess.run([*command, *options], check=True, cwd=folder)
     return folder
 
 
 @pytest.fixture(scope='session')
 def shapes_folder(tmp_path_factory):
     """Images at the size that the small CLIP knows."""
-    return make_world(tmp_path_factory.mktemp('shapes'), train=8, val=6)
+    return make_world(tmp_path_factory.mktemp('shapes'), '--train=0', '--val=6')
 
 
 @pytest.fixture(scope='session')
 def tiny_world(tmp_path_factory):
     """Smaller images, some to train on with labels, and the weights of a tiny CLIP."""
-    folder = make_world(tmp_path_factory.mktemp('tiny'), size=32, train=16, val=6, labelled=12)
+    folder = tmp_path_factory.mktemp('tiny')
+    make_world(folder, '--size=32', '--train=16', '--val=6', '--labelled=12')
     save_file(openai_state(tiny_clip()), folder / 'clip.safetensors')
     return folder
 
@@ -70,8 +70,8 @@ def tiny_runner(tiny_world, tmp_path, monkeypatch):
             if 'indices' in part:
                 keys[f'{path}.indices'] = 6 if part['indices'] > 0 else -6
         for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-            keys |= {f'{loader}.num_workers': 0, f'{loader}.persistent_workers': False}
-            keys[f'{loader}.batch_size'] = 4
+            same = dict(num_workers=0, persistent_workers=False, batch_size=4)
+            keys |= {f'{loader}.{key}': value for key, value in same.items()}
         cfg.merge_from_dict({**keys, **overrides})
         hooks = cfg.get('custom_hooks', [])
         cfg.custom_hooks = [hook for hook in hooks if hook.type != 'CoDecompositionHook']

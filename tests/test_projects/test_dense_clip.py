@@ -1,75 +1,67 @@
-"""projects/dense_clip: by config and by plain formulas; CoDe starts from it; name scores."""
+"""projects/dense_clip: readings of the last block by plain formulas; scores from several names."""
 
 import math
 
 import pytest
 import torch
-from mmengine.runner import Runner
 from mmseg.registry import DATASETS
-from training_free import PlainMethod, build_config, clearclip, maskclip, naclip, pictures, sclip
+from tiny_model import images, tiny_clip
 
 from code_mm.datasets.benchmarks.table import BENCHMARKS
 from code_mm.models.segmenters import SimilarityToMask
 from code_mm.vocabulary import ClassNameFile, Vocabulary
-from projects.dense_clip import MasksOfAveragedLogits, NeighbourhoodAttention, SoftmaxOverNames
+from projects.dense_clip import MasksOfAveragedLogits, SoftmaxOverNames
 from projects.dense_clip.sclip_protocol import CLASS_NAMES
 
-# attention, its method by plain formulas, and what of the block learns when CoDe starts from it
-METHODS = [
-    ('SelfOnlyAttention', maskclip, {'value', 'feed_forward'}),
-    ('CorrelativeSelfAttention', sclip, {'query', 'key', 'value', 'feed_forward'}),
-    ('SelfSelfAttention', clearclip, {'query', 'value'}),
-    ('NeighbourhoodAttention', naclip, {'key', 'value'}),
+
+def attention(a, b, added=0.0):
+    """Attention weights softmax(a b^T / sqrt(d) + added) [heads, l, l]."""
+    return torch.softmax(torch.einsum('hid,hjd->hij', a, b) / a.shape[-1] ** 0.5 + added, dim=-1)
+
+
+def gaussian(std, rows=2, columns=3):
+    """Of the distance of two patches; the class token in front has none."""
+    values = torch.zeros(1 + rows * columns, 1 + rows * columns)
+    for i in range(rows * columns):
+        for j in range(rows * columns):
+            squared = (i // columns - j // columns) ** 2 + (i % columns - j % columns) ** 2
+            values[1 + i, 1 + j] = math.exp(-squared / (2 * std**2))
+    return values
+
+
+# reading, its attention weights of query and key, and what of the block learns; without the
+# feed-forward there are no residual connections either
+QKV = 'query key value mlp'
+READINGS = [
+    ('SelfOnlyAttention', lambda q, k: torch.eye(7).expand(3, 7, 7), 'value mlp'),
+    # a sum, not a mean
+    ('CorrelativeSelfAttention', lambda q, k: attention(q, q) + attention(k, k), QKV),
+    ('SelfSelfAttention', lambda q, k: attention(q, q), 'query value'),
+    ('NeighbourhoodAttention', lambda q, k: attention(k, k, gaussian(5.0)), 'key value'),
 ]
 
 
-def build(name, world, work_dir, **keys):
-    cfg = build_config(f'dense_clip/configs/{name}_shapes-hard.py', world, work_dir, **keys)
-    runner = Runner.from_cfg(cfg)
-    runner.model.init_weights()
-    return runner
+@pytest.mark.parametrize(('name', 'weights', 'learnt'), READINGS)
+def test_a_reading_is_its_formula(name, weights, learnt):
+    clip = tiny_clip(dense_attention=dict(type=name), frozen=False)
+    trunk, visual = clip.trunk(images(1, 16, 24)), clip.visual
+    block, found = visual.transformer.resblocks[-1], clip.dense(trunk)
+    x = torch.cat([trunk.class_token, trunk.tokens], dim=1)[0]
+    rows = block.ln_1(x) @ block.attn.in_proj_weight.T + block.attn.in_proj_bias
+    query, key, value = rows.view(7, 3, 3, 16).permute(1, 2, 0, 3)  # heads l d
+    heads = torch.einsum('hij,hjd->ihd', weights(query, key), value)
+    tokens = block.attn.out_proj(heads.flatten(1))
+    if 'mlp' in learnt:
+        tokens = x + tokens
+        tokens = tokens + block.mlp(block.ln_2(tokens))
+    expected = (visual.ln_post(tokens) @ visual.proj)[1:].T.view(1, 32, 2, 3)
+    torch.testing.assert_close(found, expected)
 
-
-@pytest.mark.parametrize(('attention', 'method', '_'), METHODS)
-def test_a_config_gives_the_miou_of_the_formulas(attention, method, _, shapes_folder, tmp_path):
-    keys = {'model.backbone.dense_attention.type': attention}
-    if method is naclip:  # the config's own
-        keys = {}
-    runner = build('naclip', shapes_folder, tmp_path, **keys)
-    expected = PlainMethod(method).miou(shapes_folder)
-    assert runner.test()['mIoU'] == pytest.approx(expected, abs=0.02)  # percent, two digits
-
-
-@pytest.mark.parametrize(('attention', 'method', 'learnt'), METHODS)
-def test_code_starts_from_these_features(attention, method, learnt, shapes_folder, tmp_path):
-    keys = {
-        'model.image_segmenter.tail.dense_attention.type': attention,
-        'model.image_segmenter.init_gate': 0.0,  # nothing is added to the upsampled features
-        'train_cfg.max_iters': 2,
-        'custom_hooks': [dict(type='ClassNamesHook')],
-    }
-    runner = build('code_naclip', shapes_folder, tmp_path, **keys)
-    image, _ = next(iter(pictures(shapes_folder)))
-    plain = PlainMethod(method)
-    with torch.no_grad():
-        found = runner.model.pixel_embeddings(plain.normalise(image).permute(2, 0, 1)[None].float())
-    expected = plain.dense(image).T.unflatten(1, (8, 8)).float()
-    expected = expected.repeat_interleave(4, dim=1).repeat_interleave(4, dim=2)
-    torch.testing.assert_close(found[0], expected, rtol=1e-3, atol=1e-4)
-    runner.train()
-    block, state = runner.model.image_segmenter.tail.block, runner.optim_wrapper.optimizer.state
-    rows = state[block.attn.in_proj_weight]['exp_avg_sq'].unflatten(0, (3, -1)).sum(dim=(1, 2))
-    parts = dict(zip(('query', 'key', 'value'), rows > 0, strict=True))
-    parts['feed_forward'] = block.mlp.c_fc.weight in state
-    assert {name for name, part in parts.items() if part} == learnt
-
-
-def test_the_gaussian_of_a_grid_by_hand():
-    values = NeighbourhoodAttention(std=1.0).patch_gaussian((2, 3))
-    for i in range(6):
-        for j in range(6):
-            squared = (i // 3 - j // 3) ** 2 + (i % 3 - j % 3) ** 2
-            assert values[i, j].item() == pytest.approx(math.exp(-squared / 2))
+    found.square().sum().backward()
+    gradients = [*block.attn.in_proj_weight.grad.chunk(3), block.mlp.c_fc.weight.grad]
+    parts = zip(QKV.split(), gradients, strict=True)
+    moved = [part for part, gradient in parts if gradient is not None and gradient.any()]
+    assert moved == learnt.split()
 
 
 def vocabulary(*counts, threshold=None):
@@ -83,13 +75,9 @@ def cosines(*shape):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(0))
 
 
-def softmax(similarity, *counts, **keys):
-    return SoftmaxOverNames(**keys)(similarity, vocabulary(*counts), None)
-
-
 def test_a_class_takes_the_probability_of_its_best_name():
     similarity = cosines(2, 6, 3, 4)
-    found = softmax(similarity, 2, 1, 3, scale=7.0)
+    found = SoftmaxOverNames(scale=7.0)(similarity, vocabulary(2, 1, 3), None)
     assert found.shape == (2, 3, 3, 4)
     for b, y, x in [(b, y, x) for b in range(2) for y in range(3) for x in range(4)]:
         powers = [math.exp(7 * c) for c in similarity[b, :, y, x].tolist()]
@@ -98,36 +86,20 @@ def test_a_class_takes_the_probability_of_its_best_name():
         assert found[b, :, y, x].tolist() == pytest.approx(expected, rel=1e-5)
 
 
-def test_unsure_pixels_become_background():
-    similarity = cosines(1, 6, 8, 8)
-    plain = softmax(similarity, 2, 1, 3, scale=3.0)
-    threshold = plain.amax(1).median().item()
-    scores = SoftmaxOverNames(scale=3.0, min_score=threshold, min_share=0.01)
-    assert torch.equal(scores(similarity, vocabulary(2, 1, 3), None), plain)
-    expected = plain.argmax(1)
-    expected[plain.amax(1) < threshold] = 0
-    before, found = plain.clone(), scores.decide(plain)
-    assert torch.equal(found, expected) and torch.equal(plain, before)
-    assert (found != plain.argmax(1)).any()
-
-
-def test_classes_of_few_pixels_are_left_out_of_their_image():
-    # 10 background pixels, 9 of class 1, one of class 2, whose second choice is class 1
-    similarity = torch.zeros(1, 3, 4, 5)
-    similarity[0, 0, :2] = 1.0
-    similarity[0, 1, 2:] = 0.9
-    similarity[0, 2, 3, 4] = 1.0
-
-    def labels(share, similarity):
-        scores = SoftmaxOverNames(10.0, min_share=share)
-        return scores.decide(scores(similarity, vocabulary(1, 1, 1), None))
-
-    kept = labels(0.09, similarity)[0]
-    both = labels(0.1, torch.cat([similarity, similarity.flip(1)]))
-    assert (kept[3, 4], both[0, 3, 4]) == (2, 1)
-    kept[3, 4] = 1
-    assert torch.equal(both[0], kept)
-    assert torch.equal(both[1], labels(0.1, similarity.flip(1))[0])
+def test_unsure_pixels_become_background_and_classes_of_few_pixels_are_left_out():
+    # 10 background pixels, 9 of class 1, of which one is unsure, and one of class 2
+    scores = torch.zeros(1, 3, 4, 5)
+    scores[0, 0, :2], scores[0, 1, 2:], scores[0, 2, 3, 4] = 0.8, 0.5, 0.7
+    scores[0, 1, 2, 0] = 0.2
+    plain, before = scores.argmax(1), scores.clone()
+    assert plain[0, 3, 4] == 2 and plain[0, 2, 0] == 1
+    sure, many = plain.clone(), plain.clone()
+    sure[0, 2, 0], many[0, 3, 4] = 0, 1  # the second choice
+    assert torch.equal(SoftmaxOverNames(min_score=0.4).decide(scores), sure)
+    assert torch.equal(SoftmaxOverNames(min_share=0.09).decide(scores), plain)
+    both = SoftmaxOverNames(min_share=0.1).decide(torch.cat([scores, scores.flip(1)]))
+    assert torch.equal(both, torch.cat([many, scores.flip(1).argmax(1)]))  # each image by itself
+    assert torch.equal(scores, before)
 
 
 @pytest.mark.parametrize('threshold', [None, 0.4])

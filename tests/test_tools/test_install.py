@@ -1,26 +1,17 @@
 """What tools/install.py would do to an environment; nothing is installed here."""
 
-import importlib.util
 import subprocess
 import sys
 import types
 from pathlib import Path
 
+import install
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(install.__file__).resolve().parents[1]
 
 
-@pytest.fixture
-def install(monkeypatch, tmp_path):
-    spec = importlib.util.spec_from_file_location('install', ROOT / 'tools' / 'install.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(module, 'STAMP', tmp_path / 'stamp')
-    return module
-
-
-def test_torch_comes_first_and_what_the_user_has_is_kept(install):
+def test_torch_comes_first_and_what_the_user_has_is_kept():
     def names(*has):
         return [Path(step[-1]).name for step in install.plan(has=has.__contains__)]
 
@@ -34,8 +25,9 @@ def test_torch_comes_first_and_what_the_user_has_is_kept(install):
         names('torch', 'mmengine')
 
 
-def test_the_second_run_does_nothing(install, monkeypatch):
+def test_the_second_run_does_nothing(monkeypatch, tmp_path):
     commands = []
+    monkeypatch.setattr(install, 'STAMP', tmp_path / 'stamp')
     monkeypatch.setattr(install.subprocess, 'run', lambda command, **_: commands.append(command))
     monkeypatch.setattr(install, 'is_installed', lambda name: True)
     found = types.SimpleNamespace(origin=str(ROOT / 'code_mm/__init__.py'))
@@ -55,24 +47,14 @@ def test_the_second_run_does_nothing(install, monkeypatch):
     assert does_something()
 
 
-def make(*arguments: str, **environment: str) -> str:
-    """What make would run, with nothing of this environment but what is given."""
-    base = {'PATH': '/usr/bin:/bin', 'HOME': '/nonexistent', **environment}
-    command = ['make', '--no-print-directory', '-n', *arguments]
-    result = subprocess.run(command, cwd=ROOT, env=base, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    return result.stdout
-
-
-@pytest.mark.parametrize('variable', ['VIRTUAL_ENV', 'CONDA_PREFIX'])
-def test_make_uses_the_active_environment(variable):
-    commands = make('install', **{variable: '/their/env'})
-    assert '-m venv' not in commands
-    assert '/their/env/bin/python tools/install.py' in commands
-
-
-def test_make_makes_an_environment_where_none_is_active():
+@pytest.mark.parametrize('variable', ['VIRTUAL_ENV', 'CONDA_PREFIX', None])
+def test_make_uses_the_active_environment_or_makes_one(variable):
     base = Path(sys.base_prefix) / 'bin' / 'python3'
-    commands = make('install', f'BASE_PYTHON={base}')
-    assert f'{base} -m venv {ROOT}/.venv' in commands
-    assert f'{ROOT}/.venv/bin/python tools/install.py' in commands
+    environment = {'PATH': '/usr/bin:/bin', 'HOME': '/nonexistent'}
+    environment |= {variable: '/their/env'} if variable else {}
+    command = ['make', '--no-print-directory', '-n', 'install', f'BASE_PYTHON={base}']
+    keys = dict(cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    commands = subprocess.run(command, **keys).stdout
+    folder = '/their/env' if variable else f'{ROOT}/.venv'
+    assert (f'{base} -m venv {folder}' in commands) == (variable is None)
+    assert f'{folder}/bin/python tools/install.py' in commands

@@ -27,20 +27,20 @@ def test_words_cover_exactly_the_tokens_of_the_tokenizer(caption):
     assert position == len(ids) + 1
 
 
-def test_words_keep_case_and_spacing():
-    words = caption_words("The dog's  bone,  R&amp;B")
-    assert [w.text for w in words] == ['The', 'dog', "'s", 'bone', ',', 'R', '&', 'B']
-    assert [w.space_before for w in words] == [0, 1, 0, 1, 0, 1, 0, 0]
-
-
-def test_a_tokenizer_of_the_model():
+def test_words_keep_case_and_spacing_and_are_those_of_the_models_tokenizer():
     class Letters:
         start_ids = ()
 
         def encode(self, text):
             return list(text)
 
+    words = caption_words("The dog's  bone,  R&amp;B")
+    assert [w.text for w in words] == ['The', 'dog', "'s", 'bone', ',', 'R', '&', 'B']
+    assert [w.space_before for w in words] == [0, 1, 0, 1, 0, 1, 0, 0]
     assert [(w.start, w.stop) for w in caption_words('a polar', Letters())] == [(0, 1), (1, 6)]
+    words = caption_words('A polar bear and a Bear cub, bears')
+    found = {'bear': {2, 5}, 'Polar bear': {1, 2}, 'cat': set(), '': set()}
+    assert {noun: noun_occurrences(words, noun) for noun in found} == found
 
 
 def test_weights_are_means_over_the_tokens_that_the_context_has():
@@ -54,10 +54,3 @@ def test_weights_are_means_over_the_tokens_that_the_context_has():
     np.testing.assert_array_equal(cut_off, [[1, 1, 1, 0, 0]])
     masks = np.array([[9.0, 0.1, 0.4, 9.0]])  # only the first token of the rare word is left
     np.testing.assert_allclose(word_weights(caption_words('a zzyzx'), masks), [[0.1, 0.4]])
-
-
-def test_noun_occurrences():
-    words = caption_words('A polar bear and a Bear cub, bears')
-    assert noun_occurrences(words, 'bear') == {2, 5}
-    assert noun_occurrences(words, 'Polar bear') == {1, 2}
-    assert noun_occurrences(words, 'cat') == noun_occurrences(words, '') == set()

@@ -45,7 +45,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, causal: bool = False) -> Tensor:
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
-        q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = (self.split_heads(x) for x in qkv.chunk(3, dim=-1))
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=causal)  # b heads l d
         return self.join_heads(attended)
 
@@ -56,9 +56,8 @@ class SelfAttention(nn.Module):
         """
         width = x.shape[-1]
         keys_values = F.linear(x, self.in_proj_weight[width:], self.in_proj_bias[width:])
-        k, v = keys_values.unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        q = F.linear(token_at(x, position), self.in_proj_weight[:width], self.in_proj_bias[:width])
-        q = q.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # b heads 1 d
+        k, v = (self.split_heads(x) for x in keys_values.chunk(2, dim=-1))
+        q = self.project(token_at(x, position), 'query')  # b heads 1 d
         earlier = None
         if causal:
             index = torch.as_tensor(position, device=x.device).view(-1, 1, 1, 1)
@@ -91,6 +90,10 @@ class SelfAttention(nn.Module):
         width, kind = x.shape[-1], _PROJECTIONS.index(which)
         rows = slice(kind * width, (kind + 1) * width)
         projected = F.linear(x, self.in_proj_weight[rows], self.in_proj_bias[rows])
+        return self.split_heads(projected)
+
+    def split_heads(self, projected: Tensor) -> Tensor:
+        """[b, l, width] -> [b, heads, l, d]."""
         return projected.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
     def join_heads(self, attended: Tensor) -> Tensor:

@@ -1,6 +1,9 @@
 """Anisotropic total variation of dense maps."""
 
+from functools import partial
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from code_mm.registry import MODELS
@@ -12,14 +15,18 @@ def total_variation(x: Tensor) -> Tensor:
     """Mean absolute difference of neighbours: ``mean |dx| + mean |dy|``.
 
     Args:
-        x (Tensor): [..., h, w], features or masks. An axis of length 1 adds nothing.
+        x (Tensor): [..., c, h, w], features or masks. An axis of length 1 adds nothing.
 
     Returns:
-        Tensor: 0-d, summed in fp32 at least.
+        Tensor: 0-d, fp32 at least.
     """
     dtype = torch.promote_types(x.dtype, torch.float32)
-    differences = (x.diff(dim=-1), x.diff(dim=-2))
-    return sum(d.abs().sum(dtype=dtype) / max(d.numel(), 1) for d in differences)
+    # channels last as features are, so that the gradients of their slices are, too
+    x = x.to(dtype).movedim(-3, -1)
+    pairs = (x[..., 1:, :], x[..., :-1, :]), (x[..., 1:, :, :], x[..., :-1, :, :])
+    # |a - b|, since nothing of it is smooth; for the gradient it keeps x alone
+    l1 = partial(F.smooth_l1_loss, reduction='sum', beta=torch.finfo(dtype).tiny)
+    return sum(l1(a, b) / max(a.numel(), 1) for a, b in pairs)
 
 
 @MODELS.register_module()

@@ -39,11 +39,12 @@ model = dict(
             knowledge_guided=dict(type='KnowledgeGuidedLoss', mode='cosine', loss_weight=8.0),
             # L_seg^v: the image segmenter's own losses
             region_feature=dict(type='RegionInfoNCELoss', loss_weight=0.1),
-            region_image=dict(type='InfoNCELoss', text='nouns', loss_weight=0.1),
             feature_variation=dict(type='TotalVariationLoss', of='features', loss_weight=1.0),
             mask_variation=dict(type='TotalVariationLoss', of='masks', loss_weight=1.0),
             area=dict(type='AreaLoss', of='own_masks', prior=0.25, loss_weight=0.5),
             negative_area=dict(type='AreaLoss', of='negative_area', prior=0.0, loss_weight=0.05),
+            # after the losses on features: its large graph is freed before their gradients arise
+            region_image=dict(type='InfoNCELoss', text='nouns', loss_weight=0.1),
             # L_seg^t
             word_segmentation=dict(
                 type='TextSegmentationLoss',

@@ -1,14 +1,17 @@
-"""The study: it runs, resumes, and its page says what the runs measured."""
+"""The study runs, resumes, and its page says what was measured; the demo does nothing twice."""
 
 import argparse
 import json
 import math
+import sys
 
 import numpy as np
 import pytest
 from mmengine.config import Config
+from PIL import Image
 
 import code_mm  # noqa: F401  so that projects can be imported
+from projects.shapes_world import ShapesWorld, demo, write_evaluation
 from projects.shapes_world.study import pictures, report, results, run
 from projects.shapes_world.study.variants import VARIANTS
 
@@ -16,17 +19,13 @@ SEGMENTED = ('miou_with_background', 'miou_without_background', 'auc')
 
 
 def options(tmp_path, **changes):
-    return argparse.Namespace(
-        **{
-            **dict(seeds=[0, 1], iters=3, batch_size=2, train=12, val=4, jobs=1, threads=1),
-            **dict(data=tmp_path / 'data', work_dir=tmp_path / 'work', docs=tmp_path / 'docs'),
-            **changes,
-        }
-    )
+    places = {name: tmp_path / name for name in ('data', 'work_dir', 'docs')}
+    sizes = dict(seeds=[0, 1], iters=3, batch_size=2, train=12, val=4, jobs=1, threads=1)
+    return argparse.Namespace(**{**places, **sizes, 'only': ['code'], **changes})
 
 
 def test_a_variant_is_trained_read_and_not_done_again(tmp_path):
-    args = options(tmp_path, only=['code'])
+    args = options(tmp_path)
     run.make_worlds(args)
     run.make_worlds(args)  # is there already
     variant = next(v for v in VARIANTS if v.name == 'code')
@@ -57,7 +56,7 @@ def test_one_run_is_enough_for_some_variants(tmp_path):
 
 
 def test_what_would_mix_runs_is_refused(tmp_path):
-    args = options(tmp_path, only=['code'])
+    args = options(tmp_path)
     (args.data / 'hard').mkdir(parents=True)
     made_by = dict(level='hard', train=11, val=4)
     (args.data / 'hard/made_by.json').write_text(json.dumps(made_by))
@@ -114,3 +113,33 @@ def test_the_projects_page_is_what_its_json_says():
     page = (docs / 'study.md').read_text()
     study = json.loads((docs / 'study.json').read_text())
     assert report.fill(page, report.page_blocks(study, VARIANTS)) == page
+
+
+def test_finished_steps_of_the_demo_are_not_run_again(tmp_path, monkeypatch, capsys):
+    """Every step is done, with known metrics; the table says what was measured."""
+    data, work_dir = tmp_path / 'data', tmp_path / 'work'
+    write_evaluation(ShapesWorld('hard', 64, 0), data, 2)
+    (data / 'made_by.json').write_text(json.dumps(dict(train=10, val=2, level='hard')))
+    folders = [work_dir / folder for folder, _ in demo.TRAINING_FREE.values()]
+    for base in (work_dir / 'seed_0', work_dir / 'seed_1'):
+        (base / 'train').mkdir(parents=True)
+        (base / 'train' / 'finished').touch()
+        (base / 'train' / 'last_checkpoint').write_text('iter_1.pth')
+        folders += [base / config for config in demo.TRAINED.values()]
+    for i, folder in enumerate(folders):
+        metrics = {'mIoU': 10.0 + i, 'foreground/mIoU': 20.0 + i, 'object_auc': 0.5}
+        (folder / 'label_maps').mkdir(parents=True)
+        (folder / 'metrics.json').write_text(json.dumps(metrics))
+        for image in (data / 'images/validation').glob('*.jpg'):
+            labels = Image.fromarray(np.full((64, 64), i, np.uint8))
+            labels.save(folder / 'label_maps' / f'{image.stem}.png')
+    options = ['--data', data, '--work-dir', work_dir, '--train', 10, '--val', 2, '--seeds', 0, 1]
+    monkeypatch.setattr(sys, 'argv', ['run.py', *map(str, options)])
+    monkeypatch.setattr(demo, 'run_command', lambda *command: pytest.fail(f'ran {command}'))
+    demo.main()
+    rows = {row['model']: row for row in json.loads((work_dir / 'results.json').read_text())}
+    assert list(rows) == [*demo.TRAINING_FREE, *demo.TRAINED]
+    assert rows['MaskCLIP']['mIoU with background'] == 10.0
+    assert rows['CoDe']['mIoU with background'] == [14.0, 16.0]  # both seeds
+    assert '15.0 ± 1.4' in capsys.readouterr().out
+    assert len(list((work_dir / 'pictures').glob('segmentation_*.png'))) == 2
