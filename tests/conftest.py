@@ -23,22 +23,32 @@ sys.path.append(str(Path(__file__).parents[1] / 'tools' / 'dataset_converters'))
 
 import hostile_shards
 import two_processes
+from torch_release import IS_OLD
 
 
 def pytest_collection_modifyitems(items):
     """On a CPU older releases of torch know little of float16: no autocast, no matrix product."""
-    if hasattr(torch.amp, 'GradScaler'):  # torch 2.3
+    if not IS_OLD:
         return
     for item in items:
         values = item.callspec.params.values() if hasattr(item, 'callspec') else ()
         if any(value is torch.float16 for value in values):
-            item.add_marker(pytest.mark.skip('float16 on a CPU needs torch 2.3'))
+            item.add_marker(pytest.mark.skip('float16 on a CPU needs a newer torch'))
 
 
 @pytest.fixture(scope='session')
 def run_in_two_processes():
     """``run_in_two_processes(fn, *args)`` -> results of rank 0 and rank 1, see two_processes.py."""
     return two_processes.run_in_two_processes
+
+
+@pytest.fixture(scope='session', autouse=True)
+def quick_runners():
+    """What takes seconds of every Runner: its report of the machine, the layout of its config."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('mmengine.runner.runner.collect_env', dict)
+        patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True))
+        yield
 
 
 @pytest.fixture(scope='session', autouse=True)

@@ -64,9 +64,9 @@ def _worker(rank, world_size, store, source, content):
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK=str(rank))
     dist.init_process_group('gloo', init_method=f'file://{store}', rank=rank, world_size=world_size)
     # tensors as bytes: the pool would hand over their memory, which ends with this process
-    result = pickle.dumps(_load(*source)(*pickle.loads(content)))
-    dist.destroy_process_group()
-    return result
+    # The group ends with the process, too: destroy_process_group of torch 2.1 joins gloo's threads
+    # while it holds the GIL, for which a thread that frees a tensor waits.
+    return pickle.dumps(_load(*source)(*pickle.loads(content)))
 
 
 def _load(filename, name):

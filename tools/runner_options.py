@@ -4,9 +4,6 @@ import argparse
 import os
 from pathlib import Path
 
-# as code_mm does, which comes too late here: mmengine loads torch
-os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
-
 from mmengine.config import Config, DictAction
 
 # Nothing heavy is imported above: MIM runs `train.py -h` before every training.
@@ -40,7 +37,10 @@ def make_parser(description: str) -> argparse.ArgumentParser:
 
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config and merge the options; the Runner will check the keys."""
-    import torch
+    # before torch: code_mm has OpenMP's threads wait without spinning
+    from code_mm.engine.config_check import check_options, read_config
+
+    import torch  # isort: skip
 
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     threads = getattr(args, 'threads', None)  # the tools of analysis have no such option
@@ -48,9 +48,6 @@ def load_config(args: argparse.Namespace) -> Config:
         if threads < 1:
             raise ValueError(f'expected --threads >= 1, but got {threads}')
         torch.set_num_threads(threads)
-
-    from code_mm.engine.config_check import check_options, read_config
-
     if not Path(args.config).is_file():
         raise FileNotFoundError(f'expected a config file, but {args.config!r} does not exist')
     cfg = read_config(args.config)

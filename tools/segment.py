@@ -67,7 +67,7 @@ def claim_folder(folder: str, settings: dict, overwrite: bool) -> None:
 
 def split_inputs(inputs: list[str], failed: dict[str, str]) -> tuple[list, list]:
     """Images and videos, those of folders among them; ``failed`` takes up what is none."""
-    from code_mm.apis.input_images import list_images, printable
+    from code_mm.apis.input_images import IMAGE_SUFFIXES, list_images, printable
 
     images, videos = [], []
     for path in map(Path, inputs):
@@ -81,7 +81,7 @@ def split_inputs(inputs: list[str], failed: dict[str, str]) -> tuple[list, list]
                 continue
             found = [file for file in sorted(path.iterdir()) if is_video(file)]
             videos += found
-            if not found or len(found) < len(list(path.iterdir())):
+            if not found or any(f.suffix.lower() in IMAGE_SUFFIXES for f in path.iterdir()):
                 images += [image.source for image in list_images(path)]
         except (OSError, ValueError) as error:
             if len(inputs) == 1:

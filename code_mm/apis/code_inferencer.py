@@ -22,6 +22,7 @@ from .input_images import (
     InputImage,
     Source,
     UnreadableImage,
+    fail,
     is_single,
     list_images,
 )
@@ -198,9 +199,32 @@ class CoDeInferencer:
         failed = {} if failed is None else failed
         for items in self.pipeline.batches(images, batch_size, on_error, failed):
             query.ask(self.model)
-            for item, sample in zip(items, self._predict(items, keep_scores), strict=True):
+            for item, sample in self._samples(items, keep_scores, on_error, failed):
                 image = cv2.cvtColor(item['image'], cv2.COLOR_BGR2RGB)
                 yield Segmentation(item['input'], image, sample, query)
+
+    def _samples(
+        self, items: list[dict], keep_scores: bool, on_error: str, failed: dict[str, str]
+    ) -> Iterator[tuple[dict, SegDataSample]]:
+        """Predict a batch, image by image where the memory is too small for all of them."""
+        try:
+            yield from zip(items, self._predict(items, keep_scores), strict=True)
+            return
+        except (MemoryError, RuntimeError) as error:
+            # torch's has no type of its own on a CPU
+            told = ('out of memory', 'allocate memory', 'not enough memory')
+            if not isinstance(error, MemoryError) and not any(t in str(error) for t in told):
+                raise
+        if len(items) > 1:
+            for item in items:
+                yield from self._samples([item], keep_scores, on_error, failed)
+            return
+        height, width = items[0]['image'].shape[:2]
+        reason = UnreadableImage(
+            f'{width} x {height} pixels need more memory than there is; have it resized '
+            "(shorter_side), or looked at in windows (model.test_cfg.mode='slide')"
+        )
+        fail(items[0]['input'], reason, on_error, failed)
 
     @torch.no_grad()
     def _predict(self, items: list[dict], keep_scores: bool) -> list[SegDataSample]:

@@ -25,6 +25,8 @@ from code_mm.weights.sources import URL
 IMAGE_SUFFIXES = frozenset(
     ['.bmp', '.gif', '.jpeg', '.jpg', '.pbm', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp']
 )
+# What macOS and Windows leave in folders; '._a.jpg' beside a.jpg is no image.
+_SYSTEM_FILES = ('.ds_store', 'thumbs.db', 'desktop.ini')
 Source = str | Path | np.ndarray
 # Wide enough for any panorama: a line of 1 x 20 000 pixels would become gigabytes.
 _LONGEST = 64  # times the shorter side
@@ -159,11 +161,7 @@ class ImagePipeline:
             try:
                 item = self._item(one)
             except UnreadableImage as error:
-                if on_error == 'raise':
-                    raise UnreadableImage(f'{one.shown}: {error}') from error
-                failed[one.shown] = str(error)
-                message = f'skipped ({len(failed)} so far) {one.shown}: {error}'
-                print_log(message, logger='current', level=logging.WARNING)
+                fail(one, error, on_error, failed)
                 continue
             full = len(batch) == batch_size
             if full or (batch and batch[0]['image'].shape != item['image'].shape):
@@ -180,10 +178,19 @@ class ImagePipeline:
         shapes = dict(img_shape=(height, width), ori_shape=(height, width))
         try:
             item = self._transforms(dict(img=image, img_path=path, **shapes))
-        except cv2.error as error:
+        except (cv2.error, MemoryError) as error:
             reason = f'{width} x {height} pixels cannot be resized for the network; crop it'
             raise UnreadableImage(reason) from error
         return dict(item, input=one, image=np.clip(image, 0, 255).round().astype(np.uint8))
+
+
+def fail(one: InputImage, error: UnreadableImage, on_error: str, failed: dict[str, str]) -> None:
+    """Raise why an image could not be segmented, or keep it and go on, see ``batches``."""
+    if on_error == 'raise':
+        raise UnreadableImage(f'{one.shown}: {error}') from error
+    failed[one.shown] = str(error)
+    message = f'skipped ({len(failed)} so far) {one.shown}: {error}'
+    print_log(message, logger='current', level=logging.WARNING)
 
 
 def _checked_array(array: np.ndarray) -> np.ndarray:
@@ -207,6 +214,8 @@ def _checked_array(array: np.ndarray) -> np.ndarray:
 def _of_folder(folder: Path) -> list[Path]:
     images, others = [], []
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        if is_system_file(path):
+            continue
         (images if path.suffix.lower() in IMAGE_SUFFIXES else others).append(path)
     if not images:
         raise ValueError(
@@ -221,6 +230,11 @@ def _of_folder(folder: Path) -> list[Path]:
             level=logging.WARNING,
         )
     return images
+
+
+def is_system_file(path: Path) -> bool:
+    """Whether a file is of the operating system, and nothing that a user put there."""
+    return path.name.lower() in _SYSTEM_FILES or path.name.startswith('._')
 
 
 def _with_names(sources: Sequence[Source]) -> list[InputImage]:

@@ -22,9 +22,19 @@ SIMILARITY = 0.85
 
 
 def read_config(path: str | Path) -> Config:
-    """``Config.fromfile``, with a mistake of Python's grammar named as one."""
+    """``Config.fromfile``, with a mistake of Python's grammar, and a missing module, named."""
     try:
         return Config.fromfile(path)
+    except ImportError as error:
+        reason = error
+        while reason and not isinstance(reason, ModuleNotFoundError):
+            reason = reason.__cause__ or reason.__context__
+        if reason is None:
+            raise
+        raise ModuleNotFoundError(
+            f'expected the modules that {path} names in custom_imports, but got none called '
+            f'{reason.name!r}; install it, or correct the name'
+        ) from error
     except SyntaxError as error:
         where = error.filename if error.filename not in (None, '<unknown>') else path
         raise ValueError(
@@ -82,14 +92,11 @@ def _unread_variables(cfg: Config) -> Iterator[str]:
     if not (cfg.filename and cfg.filename.endswith('.py') and Path(cfg.filename).is_file()):
         return
     tree = ast.parse(Path(cfg.filename).read_text(encoding='utf-8'))
-    set_here = [node.targets[0].id for node in tree.body if _is_assignment(node)]
+    targets = [node.targets[0] for node in tree.body if isinstance(node, ast.Assign)]
+    set_here = [target.id for target in targets if isinstance(target, ast.Name)]
     if '_base_' not in set_here:
         return  # as MMEngine dumps a whole config, with variables that nothing reads
     used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
     for name in set_here:
         if name not in used | KEYS and isinstance(cfg.get(name), (int, float, str)):
             yield name
-
-
-def _is_assignment(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)

@@ -15,14 +15,15 @@ import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import is_main_process
+from mmengine.fileio import LocalBackend, register_backend
 from mmengine.infer import BaseInferencer
 from mmengine.runner import Runner, find_latest_checkpoint
-from mmengine.structures import PixelData
 from mmseg.models import SegTTAModel
 from packaging.version import Version
 from torch import nn
 
-from code_mm.models.segmentors import ZeroShotSegmentor
+from code_mm.atomic_write import atomic_write
+from code_mm.evaluation.augmentation import merge_views
 from code_mm.weights.mmengine_loader import read_for_mmengine
 from code_mm.weights.sources import URL, local_file, public_models, require_file
 
@@ -41,15 +42,11 @@ RANK_VARIABLES = {
     'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
     'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
 }
-_merge_preds = SegTTAModel.merge_preds  # mmseg's
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
 
 # MMEngine's
-_setup_env, _register_hooks, _wrap_model = (
-    Runner.setup_env,
-    Runner.register_hooks,
-    Runner.wrap_model,
-)
+_setup_env, _wrap_model = Runner.setup_env, Runner.wrap_model
+_register_hooks = Runner.register_hooks
 _load_model_from_metafile = BaseInferencer._load_model_from_metafile
 
 
@@ -57,12 +54,13 @@ def prepare_every_run() -> None:
     """Extend MMEngine's ``Runner``, its reading of checkpoints and inferencers, for this process.
 
     A run follows from its config: with MMEngine's or MMSegmentation's scripts as with ours, its
-    keys and files are checked, checkpoints are read as data only and must fit, and several
-    processes work without a GPU. No hook comes before MMEngine starts processes and wraps the
-    model, so that three of the Runner's methods are extended instead.
+    keys and files are checked, checkpoints are read as data only, must fit, and are written whole
+    or not at all, and several processes work without a GPU. No hook comes before MMEngine starts
+    processes and wraps the model, so that three of the Runner's methods are extended instead.
     """
     read_for_mmengine()
-    SegTTAModel.merge_preds = _merge_views
+    register_backend('local', WholeFiles, force=True, prefixes='')
+    SegTTAModel.merge_preds = merge_views
     Runner.setup_env = _check_and_setup_env
     Runner.register_hooks = _register_hooks_and_ours
     Runner.wrap_model = _wrap_model_that_learns
@@ -115,10 +113,25 @@ def _wrap_model_that_learns(runner: Runner, model_wrapper_cfg, model: nn.Module)
     return model.to(get_device())
 
 
+class WholeFiles(LocalBackend):
+    """How MMEngine writes checkpoints: one that a full disk or a kill cuts is not there."""
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Write a file by :func:`atomic_write`."""
+        Path(filepath).parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(filepath) as unfinished:
+            Path(unfinished).write_bytes(obj)
+
+
 def newest_checkpoint(folder: str) -> str | None:
     """The checkpoint that ``last_checkpoint`` names, in this folder, which may be a copy."""
     if (saved := find_latest_checkpoint(folder)) is None:
         return None
+    if not saved.strip():
+        raise ValueError(
+            f'expected a path in {folder}/last_checkpoint, but it is empty, as a full disk leaves '
+            'it; write that of the newest checkpoint there'
+        )
     here = Path(folder, Path(saved).name)
     return str(here) if here.exists() else str(require_file(saved))
 
@@ -139,25 +152,6 @@ def lock_folder(folder: str) -> None:
             f'expected a work folder that no other run writes to, but {folder} is one of a running '
             'training; wait for its end, or choose another one (--work-dir)'
         ) from error
-
-
-@wraps(_merge_preds)
-def _merge_views(model: SegTTAModel, data_samples_list: list) -> list:
-    """mmseg's, which keeps the scores of the last view beside the label map of all.
-
-    Scores of class names are averaged as they are: softmax, which mmseg applies first, would undo
-    their scale, by which the background's threshold is set.
-    """
-    merged = _merge_preds(model, data_samples_list)
-    for sample, views in zip(merged, data_samples_list, strict=True):
-        scores = torch.stack([view.seg_logits.data for view in views])
-        if isinstance(model.module, ZeroShotSegmentor):
-            mean = scores.mean(dim=0)
-            sample.pred_sem_seg = PixelData(data=mean.argmax(dim=0, keepdim=True))
-        else:
-            mean = scores.softmax(1).mean(0) if scores.shape[1] > 1 else scores.sigmoid().mean(0)
-        sample.seg_logits = PixelData(data=mean)
-    return merged
 
 
 def fuse_where_possible(optim_wrapper: dict) -> dict:

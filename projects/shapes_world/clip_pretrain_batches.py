@@ -19,6 +19,7 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import get_predefined_templates
 from torch.utils.data import Dataset
 
+from code_mm.atomic_write import write_text
 from code_mm.registry import DATASETS
 from code_mm.tokenizers import CLIPTokenizer
 
@@ -200,7 +201,7 @@ def _make_or_read(world: dict, count: int, split: str, workers: int, cache_dir: 
         images, *texts = _make(world, count, split, workers)
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / 'images.npy', images)
-        (folder / 'texts.json').write_text(json.dumps(texts))  # last: it says all is there
+        write_text(folder / 'texts.json', json.dumps(texts))  # last: it says all is there
     barrier()
     captions, nouns = json.loads((folder / 'texts.json').read_text())
     return np.load(folder / 'images.npy', mmap_mode='r'), captions, nouns

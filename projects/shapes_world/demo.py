@@ -16,6 +16,7 @@ from pathlib import Path
 
 import mmcv
 
+from code_mm.atomic_write import write_text
 from code_mm.evaluation import write_result_table
 from code_mm.visualization import draw_side_by_side
 from projects.shapes_world import BACKGROUNDS, NOUNS, ShapesWorldDataset
@@ -112,7 +113,7 @@ def evaluate(args, config: str, work_dir: Path, checkpoint, keys: Sequence[str] 
             *('--cfg-options', *options, *keys),
         )
         newest = max((ROOT / work_dir).glob('*/*.json'), key=lambda path: path.stat().st_mtime)
-        result.write_text(newest.read_text())
+        write_text(result, newest.read_text())
     return json.loads(result.read_text())
 
 

@@ -19,6 +19,7 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS, MODELS
 from safetensors.torch import save_file
 
+from code_mm.atomic_write import atomic_write
 from code_mm.weights import read_checkpoint
 from projects.shapes_world import NounRetrievalMetric, ShapesWorld
 
@@ -98,7 +99,8 @@ def main() -> None:
         **dict(item.split('=', 1) for item in args.metadata),
     }
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    save_file(state, args.out, metadata)
+    with atomic_write(args.out) as unfinished:
+        save_file(state, unfinished, metadata)
     print(json.dumps(metadata, indent=2))
     print(f'{args.out}: {args.out.stat().st_size / 1e6:.1f} MB')
 

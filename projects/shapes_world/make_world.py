@@ -9,7 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
-import code_mm  # noqa: F401  so that projects can be imported from anywhere
+from code_mm.atomic_write import write_text
 from projects.shapes_world import ShapesWorld, write_evaluation, write_shards
 
 
@@ -38,7 +38,7 @@ def main() -> None:
         if count:
             write_evaluation(world, args.root, count, split, args.workers)
     made_by = {key: str(value) if key == 'root' else value for key, value in vars(args).items()}
-    (args.root / 'made_by.json').write_text(json.dumps(made_by, indent=2))
+    write_text(args.root / 'made_by.json', json.dumps(made_by, indent=2))
     print(f'{args.train} captioned, {args.val + args.labelled} labelled images in {args.root}')
 
 

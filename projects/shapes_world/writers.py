@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from code_mm.atomic_write import write_text
 from code_mm.datasets.preparation.shard_writer import ShardSample, write_shard
 
 from .world import ShapesSample, ShapesWorld
@@ -132,4 +133,4 @@ def write_evaluation(
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
     job = partial(_write_evaluation_image, world=world, root=root, split=split)
-    (root / f'captions_{split}.jsonl').write_text(''.join(_map(job, range(count), workers)))
+    write_text(root / f'captions_{split}.jsonl', ''.join(_map(job, range(count), workers)))

@@ -56,4 +56,6 @@ def photos(tmp_path_factory):
     (folder / 'half.jpg').write_bytes(jpeg[: len(jpeg) // 2])
     (folder / 'text.jpg').write_text('no image')
     (folder / 'notes.txt').write_text('left out')
+    for name in ('.DS_Store', 'Thumbs.db', '._a.png'):  # of the operating system
+        (folder / name).write_text('not even mentioned')
     return folder

@@ -76,6 +76,28 @@ def test_a_folder_in_batches_names_what_could_not_be_read(inferencer, photos, tm
         assert (tmp_path / f'vis/{name}.png').is_file()
 
 
+def test_an_image_beyond_the_memory_does_not_end_the_run(inferencer, photos, monkeypatch):
+    predict = inferencer.model.encode_decode
+
+    def in_little_memory(windows, metas):
+        if len(windows) > 1 or windows.shape[3] > 32:  # b's width is 43 pixels
+            torch.empty(1 << 46)  # what torch says of it on this machine
+        return predict(windows, metas)
+
+    images = [cv2.imread(str(photos / name)) for name in ('b.png', 'c.png', 'c.png')]
+    expected = inferencer(images[1], classes=CLASSES)['predictions']
+    monkeypatch.setattr(inferencer.model, 'encode_decode', in_little_memory)
+    found = inferencer(images, classes=CLASSES, batch_size=2)
+    assert [(labels == expected).mean() > 0.999 for labels in found['predictions']] == [True] * 2
+    ((name, reason),) = found['failed'].items()
+    assert name == 'array 00000000' and '64 x 48 pixels need more memory than there is' in reason
+    with pytest.raises(UnreadableImage, match='array 00000000: 64 x 48 pixels'):
+        inferencer(images, classes=CLASSES, on_error='raise')
+    monkeypatch.setattr(inferencer.model, 'encode_decode', lambda *_: torch.ones(2) @ torch.ones(3))
+    with pytest.raises(RuntimeError, match='size'):  # another mistake
+        inferencer(images, classes=CLASSES)
+
+
 def test_results_of_two_calls_in_one_folder(inferencer, photos, tmp_path):
     other = tmp_path / 'a.png'
     other.write_bytes((photos / 'c.png').read_bytes())

@@ -6,12 +6,7 @@ import numpy as np
 import pytest
 from mmengine.config import ConfigDict
 
-from code_mm.apis.input_images import (
-    ImagePipeline,
-    InputImage,
-    UnreadableImage,
-    list_images,
-)
+from code_mm.apis.input_images import ImagePipeline, InputImage, UnreadableImage, list_images
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (6, 5, 3), np.uint8)
@@ -48,17 +43,12 @@ def test_names_are_stems_and_never_the_same():
     assert images[0].shown == 'x/a.jpg' and images[2].shown == 'array 00000002'
 
 
-@pytest.mark.parametrize(
-    'inputs, error, message',
-    [
-        ([], ValueError, 'empty list'),
-        (3, TypeError, 'but got int'),
-        (['a.jpg', None], TypeError, 'but got NoneType'),
-    ],
-)
-def test_mistakes_in_lists(inputs, error, message):
-    with pytest.raises(error, match=message):
-        list_images(inputs)
+def test_mistakes_in_lists():
+    with pytest.raises(ValueError, match='empty list'):
+        list_images([])
+    for inputs, kind in ((3, 'int'), (['a.jpg', None], 'NoneType')):
+        with pytest.raises(TypeError, match=f'but got {kind}'):
+            list_images(inputs)
 
 
 def test_arrays_of_every_kind(read):
@@ -116,11 +106,7 @@ def test_a_line_of_pixels_is_named_and_the_next_image_read(width, side):
 
 
 @pytest.mark.parametrize(
-    'cfg',
-    [
-        dict(test_pipeline=STEPS),
-        dict(test_dataloader=dict(dataset=dict(pipeline=STEPS))),
-    ],
+    'cfg', [dict(test_pipeline=STEPS), dict(test_dataloader=dict(dataset=dict(pipeline=STEPS)))]
 )
 def test_the_configs_pipeline_without_annotations(cfg):
     for side, shape in ((None, (12, 18)), (6, (6, 9))):

@@ -12,13 +12,7 @@ from PIL import Image
 
 from code_mm.apis.class_query import ClassQuery
 from code_mm.apis.input_images import InputImage, list_images, origin_of
-from code_mm.apis.results import (
-    ResultFolders,
-    Segmentation,
-    checksum,
-    label_image,
-    read_record,
-)
+from code_mm.apis.results import ResultFolders, Segmentation, checksum, label_image, read_record
 
 LABELS = np.array([[0, 0, 2], [0, 2, 2]])
 QUERY = ClassQuery(('cat', 'grüne Katze'), 0.4)
@@ -106,15 +100,11 @@ def place_and_write(folder, source, **settings):
 
 def test_results_are_of_one_input_whatever_runs_came_before(tmp_path):
     out, (first, second, third) = tmp_path / 'out', files(tmp_path, 'A/a.png', 'B/a.png', 'B/a.jpg')
-    assert place_and_write(out, first) == ('a', False)
-    assert place_and_write(out, second) == ('a_png', False)
-    assert place_and_write(out, third) == ('a_jpg', False)
-    assert [place_and_write(out, one) for one in (first, second, third)] == [
-        ('a', True),
-        ('a_png', True),
-        ('a_jpg', True),
-    ]
-    for name in ('a', 'a_png', 'a_jpg'):
+    names = {'a': first, 'a_png': second, 'a_jpg': third}
+    for before in (False, True):
+        for name, path in names.items():
+            assert place_and_write(out, path) == (name, before)
+    for name in names:
         record = read_record(out / f'vis/{name}.jpg')
         assert record == read_record(out / f'pred/{name}.png')
         content = Path(record['source']).read_bytes()

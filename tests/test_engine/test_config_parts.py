@@ -1,5 +1,6 @@
 """Every part of a config is compared with what takes it: before the first step, in milliseconds."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from torch import nn
 from code_mm.apis.load_model import load_zero_shot_model
 from code_mm.datasets.captions.caption_source import CaptionSource
 from code_mm.datasets.captions.sample import decode_sample
+from code_mm.engine import config_parts
 from code_mm.engine.config_check import check_config, check_options, read_config
 from code_mm.engine.config_parts import check_custom_keys, check_parts
 from code_mm.models.prompts import NounContextPrompt
@@ -23,7 +25,7 @@ MISTAKES = [
     ('optim_wrapper.clip_grad.max_nor', 1.0, "did you mean 'max_norm'"),
     ('optim_wrapper.clip_gra', {}, "optim_wrapper .AmpOptimWrapper.*did you mean 'clip_grad'"),
     ('optim_wrapper.optimizer.type', 'AdmaW', "got 'AdmaW'; did you mean 'AdamW'"),
-    ('optim_wrapper.optimizer.betas', 0.9, r'optimizer\.betas as tuple.*, but got 0\.9'),
+    ('optim_wrapper.optimizer.betas', 0.9, r'optimizer\.betas as .*[Tt]uple.*, but got 0\.9'),
     ('auto_scale_lr.enabl', True, "auto_scale_lr, but got 'enabl'; did you mean 'enable'"),
     ('randomness.sed', 1, "did you mean 'seed'"),
     ('train_cfg.max_iter', 5, "did you mean 'max_iters'"),
@@ -38,6 +40,8 @@ MISTAKES = [
     ('train_dataloader.dataset.shards', 5, r'dataset\.shards as str . .*Sequence.str., but got 5'),
     ('train_dataloader.dataset.num_samples', -5, r"got 'num_samples'; valid: .*'nouns_field'"),
     ('train_dataloader.dataset.pipeline.3.scale', 0.9, r'pipeline\.3\.scale as tuple.*got 0\.9'),
+    ('val_dataloader.dataset.data_prefix.img_pat', 'a', "data_prefix.*did you mean 'img_path'"),
+    ('env_cfg.mp_cfg.mp_start_metho', 'fork', "did you mean 'mp_start_method'"),
     ('val_evaluator.iou_metric', ['mIoU'], "did you mean 'iou_metrics'"),
 ]
 
@@ -72,14 +76,45 @@ def test_parts_that_take_anything_and_those_of_other_packages_are_left_alone():
     check_parts(Config(dict(custom_hooks=hooks, model=dict(type='mmpretrain.ViT', x=1))))
 
 
-def test_custom_keys_must_be_part_of_a_name():
-    def check(key):
-        wrapper = dict(paramwise_cfg=dict(custom_keys={key: dict(lr_mult=2.0)}))
-        check_custom_keys(Config(dict(optim_wrapper=wrapper)), nn.ModuleDict(dict(gate=nn.PReLU())))
+@pytest.mark.parametrize(
+    ('key', 'setting', 'told'),
+    [
+        ('gait', 'lr_mult', "got 'gait'; did you mean 'gate'"),
+        ('gat', 'lr_mult', "got 'gat'; did you mean 'gate'"),  # is in 'gate', and would match it
+        ('gate', 'lr_mul', "custom_keys.gate, but got 'lr_mul'; did you mean 'lr_mult'"),
+    ],
+)
+def test_misspelt_custom_keys_are_named(key, setting, told):
+    with pytest.raises(ValueError, match=told):
+        use_custom_key(key, setting)
 
-    check('gate.w')
-    with pytest.raises(ValueError, match="got 'gait'; did you mean 'gate'"):
-        check('gait')
+
+def use_custom_key(key, setting='lr_mult'):
+    keys = dict(paramwise_cfg=dict(custom_keys={key: {setting: 2.0}}))
+    cfg = Config(dict(optim_wrapper=dict(keys, optimizer=dict(type='SGD', lr=0.1))))
+    check_custom_keys(cfg, nn.ModuleDict(dict(the_gate=nn.PReLU(), norm1=nn.LayerNorm(2))))
+
+
+def test_custom_keys_of_other_models_do_nothing_and_are_told():
+    """MMSegmentation's SegFormer has settings for a pos_block that it lacks."""
+    told = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config_parts, 'print_log', lambda message, **_: told.append(message))
+        for key in ('gate', 'the_gate.weight', 'norm', 'pos_block'):
+            use_custom_key(key)
+    assert told == [
+        'optim_wrapper.paramwise_cfg.custom_keys.pos_block does nothing: no parameter has '
+        "'pos_block' in its name"
+    ]
+
+
+@pytest.mark.skipif(find_spec('mmdet') is not None, reason='MMDetection is installed')
+def test_a_missing_package_is_named_as_missing(tmp_path):
+    (tmp_path / 'own.py').write_text("custom_imports = dict(imports=['mmdet.models'])")
+    with pytest.raises(ModuleNotFoundError, match=r"own\.py names .* none called 'mmdet'; install"):
+        read_config(tmp_path / 'own.py')
+    with pytest.raises(ValueError, match=r'\(mmdet\), on which model .Mask2FormerHead. is built'):
+        check_parts(Config(dict(model=dict(type='Mask2FormerHead', in_channels=[1]))))
 
 
 def test_variables_that_are_used_up_are_not_set(tmp_path):

@@ -3,12 +3,16 @@
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+import torch
 from mmengine.config import Config
+from mmengine.optim import OptimWrapper
+from mmengine.runner import IterBasedTrainLoop
 
 from code_mm.engine.every_run import lock_folder, newest_checkpoint
-from code_mm.engine.hooks.checkpoint_fit_hook import _tell_changes
+from code_mm.engine.hooks.checkpoint_fit_hook import CheckpointFitHook, _tell_changes
 
 
 def test_a_copied_or_moved_run_goes_on_from_its_own_files(tmp_path):
@@ -24,6 +28,25 @@ def test_a_copied_or_moved_run_goes_on_from_its_own_files(tmp_path):
     (first / 'iter_1.pth').unlink()
     with pytest.raises(FileNotFoundError, match=r'iter_1\.pth'):
         newest_checkpoint(str(copy))
+    (copy / 'last_checkpoint').write_text('')
+    with pytest.raises(ValueError, match='last_checkpoint, but it is empty'):
+        newest_checkpoint(str(copy))
+
+
+def test_a_checkpoint_that_cannot_be_written_whole_leaves_the_one_before(tmp_path):
+    """MMEngine's own writer, in a process of few bytes a file."""
+    program = f"""
+import resource, signal, torch, code_mm
+from mmengine.runner import save_checkpoint
+save_checkpoint(dict(a=torch.zeros(1)), {str(tmp_path / 'a.pth')!r})
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (9999, 9999))
+save_checkpoint(dict(a=torch.zeros(9999)), {str(tmp_path / 'a.pth')!r})
+"""
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
+    assert 'File too large' in done.stderr and 'a.pth' in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ['a.pth']
+    assert torch.load(tmp_path / 'a.pth')['a'].shape == (1,)
 
 
 HOLD = """
@@ -75,3 +98,22 @@ def test_changed_settings_are_told_with_what_will_happen():
         "Resuming: train_dataloader.dataset.data_root was 'a' and is 'b' now; the new one is used; "
         'samples may come again, or not at all.',
     ]
+
+
+def test_the_optimizer_steps_as_this_machine_can():
+    """Before torch 2.4 a CPU has no fused step, whatever machine saved the checkpoint."""
+    model = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.AdamW(model.parameters(), fused=False)
+    checkpoint = dict(state_dict=model.state_dict(), optimizer=optimizer.state_dict())
+    checkpoint['optimizer']['param_groups'][0]['fused'] = True
+    runner = SimpleNamespace(
+        model=model,
+        cfg=Config(),
+        optim_wrapper=OptimWrapper(optimizer),
+        _train_loop=object.__new__(IterBasedTrainLoop),
+        _load_from='iter_3.pth',
+        _resume=True,
+    )
+    CheckpointFitHook().after_load_checkpoint(runner, checkpoint)
+    optimizer.load_state_dict(checkpoint['optimizer'])
+    assert optimizer.param_groups[0]['fused'] is False

@@ -28,6 +28,7 @@ from photo_like_shards import write_photo_like_shards
 from setting import machine_name, positive, print_table
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from code_mm.atomic_write import write_text
 from code_mm.datasets import CaptionShardsDataset, CaptionStreamDataset
 from code_mm.datasets.preparation.noun_extraction import NounExtraction
 from code_mm.datasets.shards.shard_paths import expand_shard_paths
@@ -204,7 +205,7 @@ def main() -> None:
         result = measure(args, folder)
     show(result)
     if args.json:
-        args.json.write_text(json.dumps(result, indent=4))
+        write_text(args.json, json.dumps(result, indent=4))
         print(f'The numbers are in {args.json}')
 
 

@@ -23,6 +23,7 @@ from mmengine.registry import init_default_scope
 from rich.console import Console
 from rich.table import Table
 
+from code_mm.atomic_write import write_text
 from code_mm.engine.config_check import check_options
 from code_mm.registry import MODELS
 
@@ -84,8 +85,7 @@ def run(parser: argparse.ArgumentParser, measure: Callable, show: Callable) -> N
         if not args.against:
             show(args, figures)
         if args.json:
-            args.json.parent.mkdir(parents=True, exist_ok=True)
-            args.json.write_text(json.dumps({**figures, 'setting': setting_of(args)}, indent=1))
+            write_text(args.json, json.dumps({**figures, 'setting': setting_of(args)}, indent=1))
             print(f'figures: {args.json}')
     except (ValueError, TypeError, OSError) as error:
         parser.exit(2, f'{parser.prog}: {error}\n')

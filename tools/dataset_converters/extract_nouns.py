@@ -59,6 +59,7 @@ def tag_all(extraction, shards: list[str], lists: list[str], workers: int) -> li
     for path in lists:
         if extraction.is_done(path):
             print(f'{path}: done before')
+            extraction.remove_parts(path)
             continue
         skips: list = []
         parts = tag(extraction.tag_part, extraction.list_parts(path, skips), os.path.basename(path))

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from code_mm.apis.input_images import is_system_file
 from code_mm.datasets.captions.caption_list import read_rows, split_nouns
 from code_mm.datasets.captions.sample import checked_caption, decode_caption
 from code_mm.datasets.preparation.shard_writer import (
@@ -101,7 +102,7 @@ def read_folder_pairs(folder: str, skips: list[Skip]) -> list[Pair]:
     Images without a text have no caption, texts without an image are pairs without image; other
     files are appended to ``skips``.
     """
-    files = sorted(path for path in Path(folder).rglob('*') if path.is_file())
+    files = sorted(p for p in Path(folder).rglob('*') if p.is_file() and not is_system_file(p))
     texts = {
         path.with_suffix(''): decode_caption(path.read_bytes())
         for path in files

@@ -143,8 +143,12 @@ class NounExtraction:
         tables = [NounTable(file) for file in files]
         rows = [row for table in tables for row in table.rows()]
         write_nouns(target, *zip(*rows, strict=True), tables[0].settings)
-        shutil.rmtree(folder)
+        self.remove_parts(path)
         return target
+
+    def remove_parts(self, path: str) -> None:
+        """Remove the parts of a list that were joined, by a run that was killed then, too."""
+        shutil.rmtree(self._parts_folder(path), ignore_errors=True)
 
     def _parts_folder(self, path: str) -> str:
         return nouns_file(path, self.folder) + '.parts'

@@ -130,6 +130,9 @@ class LoadCaptionImage(BaseTransform):
 
 def read_image_file(path: str) -> bytes:
     """The bytes of a regular file; raises UnusableSample where there is none of a fair size."""
+    if '://' in str(path):
+        detail = f'{path!r} is a URL; download it, as img2dataset does, or set backend_args'
+        raise UnusableSample('missing_image', detail)
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise UnusableSample('missing_image', f'{path!r} is no file')

@@ -75,6 +75,9 @@ class CheckpointFitHook(Hook):
             )
         if runner._resume:
             _tell_changes(checkpoint.get('meta', {}).get('cfg', ''), runner.cfg.pretty_text)
+            for group in checkpoint.get('optimizer', {}).get('param_groups', ()):
+                if 'fused' in group:  # this machine's kernel, not that of the one that saved
+                    group['fused'] = runner.optim_wrapper.param_groups[0].get('fused')
         state = weights.fitted(model, strict=runner._resume or not _is_training(runner))
         if state.keys() != checkpoint.get('state_dict', checkpoint).keys():
             checkpoint['state_dict'] = state

@@ -20,8 +20,9 @@ class NonFiniteLossHook(Hook):
     """Names the samples behind a non-finite loss, and keeps it out of the parameters.
 
     Just before the optimizer's step the gradients are looked at. Where one is not finite, all are
-    dropped, so that parameters, momenta and weight decay stay as they are. Gradients are averaged
-    over processes before, so all processes decide alike and no further communication is needed.
+    dropped, so that parameters, momenta and weight decay stay as they are (with those of the
+    batches accumulated with a bad one, which alone is counted). Gradients are averaged over
+    processes before, so all processes decide alike and no further communication is needed.
     With ``AmpOptimWrapper`` the gradient scaler does this; gradients that overflowed at its scale
     while the loss is finite are its everyday business and are not counted here.
 
@@ -38,8 +39,9 @@ class NonFiniteLossHook(Hook):
             raise ValueError(f"expected action to be 'skip' or 'stop', but got {action!r}")
         self.action, self.max_skips = action, max_skips
         self.num_skipped = 0  # in this run, by this process
-        self._in_a_row = 0
-        self._dropped = False
+        self._in_a_row = self._began = 0
+        self._stepped = self._dropped = False  # the optimizer, in this iteration
+        self._waits = False  # a bad gradient, reported, until the step of its accumulation
         self._handles: list = []
 
     def before_train(self, runner) -> None:
@@ -61,26 +63,25 @@ class NonFiniteLossHook(Hook):
     ) -> None:
         losses = {k: torch.as_tensor(v).detach() for k, v in (outputs or {}).items() if 'loss' in k}
         bad = {name: float(value) for name, value in losses.items() if not value.isfinite()}
-        dropped, self._dropped = self._dropped, False
-        if not bad and not dropped:
-            self._in_a_row = 0
+        stepped, dropped = self._stepped, self._dropped
+        self._stepped = self._dropped = False
+        is_old, self._waits = self._waits, not stepped and (bool(bad) or self._waits)
+        if not bad and (is_old or not dropped):
+            if stepped and not dropped:
+                self._in_a_row = 0
             return
         self.num_skipped += 1
         self._in_a_row += 1
+        self._began = self._began if self._in_a_row > 1 else runner.iter + 1
         report = _report(runner.iter + 1, bad, data_batch)
         if self.action == 'stop' or self._in_a_row > self.max_skips:
+            more = "; action='skip' goes on without the batch" if self.action == 'stop' else ''
+            if self._in_a_row > 1:
+                more += f'; it was the {self._in_a_row}th in a row, which began at iteration '
+                more += str(self._began)
             raise FloatingPointError(
                 f'{report}. The parameters are those before it. Look at these samples and at the '
-                'learning rate'
-                + ("; action='skip' goes on without the batch" if self.action == 'stop' else '')
-                + (
-                    f'; it was the {self._in_a_row}th in a row, which began at iteration '
-                    f'{runner.iter + 2 - self._in_a_row}'
-                    if self._in_a_row > 1
-                    else ''
-                )
-                + '. '
-                + _largest(runner.model)
+                f'learning rate{more}. {_largest(runner.model)}'
             )
         _warn(f'{report}. Skipped ({self.num_skipped} so far)')
 
@@ -93,6 +94,7 @@ class NonFiniteLossHook(Hook):
         ]
         if not parameters:
             return
+        self._stepped = True
         norms = torch._foreach_norm([p.grad for p in parameters], math.inf)
         if not torch.stack([norm.to(norms[0].device) for norm in norms]).isfinite().all():
             self._dropped = True

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from numbers import Real
@@ -21,6 +20,7 @@ from torch.utils.data import DataLoader
 from code_mm.registry import LOOPS
 from code_mm.vocabulary import ClassNameFile
 
+from ..config_parts import check_keys
 from ..hooks.class_names_hook import (
     hand_over_class_names,
     read_class_names,
@@ -175,9 +175,7 @@ def choose_benchmarks(benchmarks: Mapping, only: str | Sequence[str] | None = No
     if not chosen:
         raise ValueError(f'expected at least one benchmark, but all of {list(benchmarks)} are None')
     wanted = list(chosen) if only is None else [only] if isinstance(only, str) else list(only)
-    for name in wanted:
-        if name not in chosen:
-            raise ValueError(_unknown(f'a benchmark in only={wanted}', name, chosen))
+    check_keys(f'the benchmarks of only={wanted}', wanted, set(chosen))
     if not wanted or len(set(wanted)) < len(wanted):
         raise ValueError(f'expected each benchmark once in only, but got {wanted}')
     return {name: chosen[name] for name in wanted}
@@ -251,12 +249,4 @@ def _check(name: str, keys: Mapping) -> None:
             f"expected benchmark {name!r} as a dict with the key 'dataset' (a dict), but got "
             f'{keys!r}'
         )
-    for key in keys:
-        if key not in KEYS:
-            raise ValueError(_unknown(f'a key of benchmark {name!r}', key, KEYS))
-
-
-def _unknown(what: str, given: str, valid: Iterable[str]) -> str:
-    nearest = difflib.get_close_matches(given, valid, n=1)
-    advice = f'; did you mean {nearest[0]!r}?' if nearest else ''
-    return f'expected {what} to be one of {list(valid)}, but got {given!r}{advice}'
+    check_keys(f'benchmark {name!r}', keys, set(KEYS))

@@ -178,11 +178,15 @@ class ZeroShotSegmentor(WindowedPrediction, EncoderDecoder):
             size = sample.metainfo.get('ori_shape', whole.shape[2:])
             whole = F.interpolate(whole, size, mode='bilinear', align_corners=self.align_corners)
             scores = name_scores(whole, self.vocabulary, self.similarity_to_mask)
-            decide = getattr(name_scores, 'decide', lambda scores: scores.argmax(dim=1))
-            sample.pred_sem_seg = PixelData(data=decide(scores))
+            sample.pred_sem_seg = PixelData(data=self.decide(scores))
             if self.prediction_settings.keep_scores:
                 sample.seg_logits = PixelData(data=scores[0])
         return data_samples
+
+    def decide(self, scores: Tensor) -> Tensor:
+        """Labels [b, H, W] of scores [b, classes, H, W]: the best, or by ``name_scores``."""
+        own = getattr(self.decode_head.name_scores, 'decide', None)
+        return own(scores) if own else scores.argmax(dim=1)
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Scores of windows [b, 3, H, W] -> [b, classes, H, W]."""

@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmseg.evaluation import IoUMetric
 
+from code_mm.atomic_write import write_text
 from code_mm.registry import METRICS, TRANSFORMS
 from code_mm.weights.model_weights import load_model_weights
 from projects.dense_clip.protocol_effects.effects import Effect
@@ -75,7 +76,7 @@ def measure(cfg, checkpoint: str | None, folder: Path) -> dict:
         weights=record['weights']['sha256'],
         versions=record['versions'],
     )
-    path.write_text(json.dumps(result, indent=1) + '\n')
+    write_text(path, json.dumps(result, indent=1) + '\n')
     return result
 
 

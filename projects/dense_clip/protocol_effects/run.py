@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-import code_mm  # noqa: F401  so that projects can be imported from anywhere
+from code_mm.atomic_write import write_text
 from projects.dense_clip.protocol_effects.effects import EFFECTS, Effect
 from projects.dense_clip.protocol_effects.effects_page import blocks
 from projects.dense_clip.protocol_effects.measure import (
@@ -149,15 +149,14 @@ def main(words: list[str] | None = None) -> None:
     text = json.dumps(record, indent=1, ensure_ascii=False) + '\n'
     if args.only:
         path = args.work_dir / 'some.json'
-        path.write_text(text, encoding='utf-8')
+        write_text(path, text)
         print(f'results: {path}')
         return
-    args.docs.mkdir(parents=True, exist_ok=True)
     filled = fill(
         (ROOT / 'docs/protocol.md').read_text(encoding='utf-8'), blocks(record), 'effects'
     )
-    (args.docs / 'protocol.md').write_text(filled, encoding='utf-8')
-    (args.docs / 'protocol.json').write_text(text, encoding='utf-8')
+    write_text(args.docs / 'protocol.md', filled)
+    write_text(args.docs / 'protocol.json', text)
     print(f'page: {args.docs / "protocol.md"}, results: {args.docs / "protocol.json"}')
 
 

@@ -41,7 +41,7 @@ param_scheduler = [
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
-default_hooks = dict(checkpoint=dict(interval=max_iters // 4, max_keep_ckpts=1))
+default_hooks = dict(checkpoint=dict(interval=max_iters // 4, max_keep_ckpts=2))
 custom_hooks = [
     dict(type='ClassNamesHook'),
     dict(type='RandomStateHook'),

@@ -19,7 +19,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, load_checkpoint
 from mmseg.registry import DATASETS, MODELS
 
-from code_mm.atomic_write import atomic_write
+from code_mm.atomic_write import write_text
 from code_mm.engine.hooks.co_decomposition_hook import fixed_draws
 from projects.shapes_world import WordMaskAccuracy
 
@@ -119,8 +119,7 @@ def main() -> None:
         words = score_words(cfg, args.checkpoint, args.data)
         for scores in found.values():  # the readings differ in the regions only
             scores.update(words)
-    with atomic_write(args.out) as path:
-        Path(path).write_text(json.dumps(found, indent=2) + '\n')
+    write_text(args.out, json.dumps(found, indent=2) + '\n')
 
 
 if __name__ == '__main__':

@@ -7,6 +7,7 @@ import json
 import re
 from pathlib import Path
 
+from code_mm.atomic_write import write_text
 from code_mm.evaluation import result_table
 from projects.shapes_world.runs import ROOT
 from projects.shapes_world.study.pictures import draw_pictures
@@ -63,15 +64,14 @@ DIFFERENCE_METRICS = {
 def write_report(args: argparse.Namespace, variants: list[Variant], folders: dict) -> Path:
     """Write everything and return the page."""
     docs = ROOT / args.docs
-    docs.mkdir(parents=True, exist_ok=True)
     results = docs / 'study.json'
     earlier = json.loads(results.read_text()) if results.exists() else None
     study = gather(args, variants, folders, earlier)
-    results.write_text(json.dumps(study, indent=1) + '\n')
+    write_text(results, json.dumps(study, indent=1) + '\n')
     page = docs / 'study.md'
     # a page elsewhere starts with the project's words, which speak of the project's own figures
     words = page if page.exists() else ROOT / 'docs/study.md'
-    page.write_text(fill(words.read_text(), page_blocks(study, variants)))
+    write_text(page, fill(words.read_text(), page_blocks(study, variants)))
 
     draw_pictures(args, study, folders, docs / 'images')
     return page

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-import code_mm  # noqa: F401  so that projects can be imported from anywhere
+from code_mm.atomic_write import write_text
 from code_mm.datasets.preparation.parallel_jobs import run_jobs
 from projects.shapes_world.runs import ROOT, make_world, run_command
 from projects.shapes_world.study.report import write_report
@@ -63,7 +63,7 @@ def check_settings(args: argparse.Namespace) -> None:
     wanted = {key: getattr(args, key) for key in ('iters', 'batch_size', 'train', 'val')}
     path = ROOT / args.work_dir / 'settings.json'
     if not path.exists():
-        path.write_text(json.dumps(wanted) + '\n')
+        write_text(path, json.dumps(wanted) + '\n')
     made = json.loads(path.read_text())
     if made != wanted:
         raise SystemExit(

@@ -110,5 +110,7 @@ def test_files(tmp_path):
     for name in [*(str(tmp_path / name) for name in names), 'http://127.0.0.1/a', 's3://b/a']:
         with pytest.raises(UnusableSample, match='missing_image'):
             LoadCaptionImage()(dict(img_path=name))
+    with pytest.raises(UnusableSample, match=r"'data/https://h/a' is a URL; download it"):
+        LoadCaptionImage()(dict(img_path='data/https://h/a'))
     with pytest.raises(KeyError, match='expected img_bytes or img_path'):
         LoadCaptionImage()(dict(caption='a dog'))

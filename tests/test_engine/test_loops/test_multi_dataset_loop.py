@@ -198,7 +198,7 @@ BOTH = dict(a=dict(dataset=DATASET), b=dict(dataset=DATASET, background_threshol
     [
         ([dict(dataset=DATASET)], None, r'benchmarks as a dict, name=dict.* got list'),
         (dict(a=None), None, r"at least one benchmark, but all of \['a'\] are None"),
-        (BOTH, ['c'], r"in only=\['c'\] to be one of \['a', 'b'\], but got 'c'"),
+        (BOTH, ['c'], r"of only=\['c'\], but got 'c'; valid: \['a', 'b'\]"),
         (BOTH, ['a', 'a'], 'each benchmark once'),
         (dict(a=dict()), None, "benchmark 'a' .* the key 'dataset'"),
         (dict(mean=dict(dataset=DATASET)), None, "not 'mean', but got 'mean'"),
