@@ -65,11 +65,12 @@ extras = {
     'openmmlab': read_requirements('openmmlab'),
     'mmpretrain': mm + read_requirements('mmpretrain'),
     'photos': read_requirements('photos'),
+    'hub': read_requirements('hub'),
     'tests': read_requirements('tests'),
     'lint': read_requirements('lint'),
 }
 extras['all'] = sorted(
-    {line for name in ('torch', 'mm', 'photos', 'tests', 'lint') for line in extras[name]}
+    {line for name in ('torch', 'mm', 'photos', 'hub', 'tests', 'lint') for line in extras[name]}
 )
 readme = ROOT / 'README.md'
 
