@@ -1,0 +1,38 @@
+"""Example images of the page: image file, words and caption."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SHAPES = 4
+# photographs that come with gradio
+PHOTOS = (
+    ('cheetah1.jpg', 'cheetah, grass, sky', 'a cheetah in the grass'),
+    ('lion.jpg', 'lion, grass, sky', 'a lion looks around'),
+    ('tower.jpg', 'tower, tree, sky', 'a tower behind trees'),
+    ('bus.png', 'bus, road, building, person', 'a bus on the road'),
+)
+
+
+def shapes_examples(folder: Path) -> list[tuple[str, str, str]]:
+    """Images of the shapes world, drawn here."""
+    from PIL import Image
+
+    sys.path.append(str(ROOT))
+    from projects.shapes_world.world import ShapesWorld
+
+    world, found = ShapesWorld('hard', size=256), []
+    for index in range(SHAPES):
+        sample, file = world.sample('page', index), folder / f'shapes_{index}.png'
+        Image.fromarray(sample.image).save(file)
+        nouns = dict.fromkeys((*sample.object_nouns, 'star', 'heart', 'boat'))
+        found.append((str(file), ', '.join(list(nouns)[:5]), sample.caption.text))
+    return found
+
+
+def photo_examples() -> list[tuple[str, str, str]]:
+    """Photographs; those that this release of gradio has."""
+    import gradio
+
+    folder = Path(gradio.__file__).parent / 'media_assets/images'
+    return [(str(folder / name), *said) for name, *said in PHOTOS if (folder / name).is_file()]
