@@ -64,6 +64,7 @@ extras = {
     'mm': mm,
     'openmmlab': read_requirements('openmmlab'),
     'mmpretrain': mm + read_requirements('mmpretrain'),
+    'app': read_requirements('app'),
     'tests': read_requirements('tests'),
     'lint': read_requirements('lint'),
 }

@@ -91,7 +91,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix='code_mm_page_') as folder:
         shapes = 'shapes' in models[0].title
         examples = shapes_examples(Path(folder)) if shapes else photo_examples()
-        words = examples[0][1] if examples and args.classes == WORDS else args.classes
+        own = args.classes != WORDS or not examples
+        words = ', '.join(models[0].inferencer.query().words) if own else examples[0][1]
         page = build_page(models, examples, words)
         address = launch(
             page, limits, server_name=args.host, server_port=args.port, prevent_thread_lock=True

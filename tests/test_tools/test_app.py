@@ -203,6 +203,29 @@ def test_a_figure_names_its_regions(place, models):
 # --- the page itself
 
 
+def test_the_tool_builds_what_its_options_say(place, run, monkeypatch):
+    assert 'expected --max-pixels > 0, but got 0' in run('app', '--max-pixels', 0, status=2)
+    gradio = pytest.importorskip('gradio', reason="gradio is not installed: pip install '.[app]'")
+    import page
+
+    built, files = {}, [place / 'tiny.py', place / 'tiny_0.pth']
+    monkeypatch.setattr(gradio.Blocks, 'block_thread', lambda self: None)
+    monkeypatch.setattr(page, 'launch', lambda *args, **keys: built.update(keys, of=args) or 'here')
+    build = page.build_page
+    monkeypatch.setattr(
+        page, 'build_page', lambda *args: built.update(built_of=args) or build(*args)
+    )
+    options = ('--config', files[0], '--checkpoint', files[1], '--device', 'cpu')
+    more = ('--classes', 'cat,dog', '--compare', files[0], place / 'tiny_1.pth', '--max-bytes', 5)
+    assert 'here  (Ctrl+C ends it)' in run('app', *options, *more)
+    models, examples, words = built['built_of']
+    assert built['server_name'] == '127.0.0.1' and built['of'][1].bytes == 5
+    assert words == 'cat, dog' and all(Path(image).is_file() for image, *_ in examples)
+    weights = [model.inferencer.model.state_dict() for model in models]
+    assert any((weights[0][key] != weights[1][key]).any() for key in weights[0])
+    assert 'got 3 files' in run('app', *options, '--compare', 'a', 'b', 'c', status=2)
+
+
 @pytest.fixture(scope='module')
 def server(place, models):
     pytest.importorskip('gradio', reason="gradio is not installed: pip install 'code_mm[app]'")
@@ -279,16 +302,16 @@ def test_nothing_of_this_machine_can_be_read(place, server):
     elsewhere.shutdown()
 
 
-def test_files_are_those_of_segment(place, models, server):
+def test_files_are_those_of_segment(place, models, server, tmp_path):
     from page import write_files
 
     answer = models[0].segment([str(place / '0.png'), str(place / '1.png')], CLASSES)
-    files = {Path(path).parent.name + Path(path).name: path for path in write_files(answer, 0.4, 0)}
-    names = [f'{kind}{name}' for kind in ('labels', 'overlay') for name in ('0.png', '1.png')]
-    assert sorted(files) == sorted([*names, 'masks0.json', 'masks1.json'])
+    files = {Path(path).name: path for path in write_files(tmp_path, answer, 0.4, 0)}
+    kinds = dict(overlay='png', labels='png', masks='json')
+    assert set(files) == {f'{n}_{kind}.{end}' for n in range(2) for kind, end in kinds.items()}
     expected = answer.found[1].at(0.4)
-    np.testing.assert_array_equal(np.asarray(Image.open(files['labels1.png'])), expected.labels)
-    described = json.loads(Path(files['masks1.json']).read_text())
+    np.testing.assert_array_equal(np.asarray(Image.open(files['1_labels.png'])), expected.labels)
+    described = json.loads(Path(files['1_masks.json']).read_text())
     assert described['made_from']['source'] is None
     assert described['segments'] == json.loads(json.dumps(expected.describe()['segments']))
 
@@ -420,7 +443,7 @@ def test_every_control_once(place, visit, browser, calls):
 def test_an_example_and_mistakes(place, visit):
     visit.open()
     visit.click('#segment')
-    assert 'there is no image yet' in visit.see('.toast-body').text
+    assert 'There is no image yet' in visit.see('.toast-body').text
     visit.open()
     visit.click('tr.tr-body')
     visit.until(lambda: visit.all('#images img'))

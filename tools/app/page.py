@@ -76,6 +76,7 @@ def _segment_tab(model: PageModel, examples: Sequence[tuple], words: str) -> Non
                 file_types=['image'],
                 sources=['upload', 'clipboard'],
                 columns=3,
+                fit_columns=False,
                 object_fit='contain',
                 height=230,
                 interactive=True,
@@ -112,7 +113,10 @@ def _segment_tab(model: PageModel, examples: Sequence[tuple], words: str) -> Non
         if found is None:
             raise ValueError('there is nothing to save yet; press Segment first')
         level = threshold if _with_background(found, background) else None
-        return gr.File(value=write_files(found, level, opacity), visible=True)
+        with tempfile.TemporaryDirectory(prefix='code_mm_') as folder:
+            files = write_files(folder, found, level, opacity)
+            kept = [saved.move_resource_to_block_cache(file) for file in files]
+        return gr.File(value=kept, visible=True)
 
     gr.on(
         [start.click, asked.submit],
@@ -281,15 +285,18 @@ def _about(pairs: Sequence[tuple[str, str, float]]) -> str:
     return told + ADVICE.replace('\n', ' ').format(*pairs[0][:2])
 
 
-def write_files(answer: Answer, threshold: float | None, opacity: float) -> list[str]:
+def write_files(folder: str, answer: Answer, threshold: float | None, opacity: float) -> list[str]:
     """Overlay, label map and masks in COCO's run-length encoding of every image."""
-    folder = tempfile.mkdtemp(prefix='code_mm_')
-    folders = ResultFolders(folder, 'overlay', 'labels', 'masks')
+    kinds, files = ('overlay', 'labels', 'masks'), []
+    folders = ResultFolders(folder, *kinds)
     for one in answer.found:
         result = one.at(threshold)
         result.input = folders.place(result.input)
         folders.write(result, result.overlay(opacity))
-    return sorted(str(path) for path in Path(folder).rglob('*.*'))
+    for kind in kinds:  # browsers save them all in one place
+        for file in sorted(Path(folder, kind).iterdir()):
+            files.append(str(file.rename(file.with_name(f'{file.stem}_{kind}{file.suffix}'))))
+    return files
 
 
 def _in_sentences(answer: Callable) -> Callable:
@@ -302,7 +309,9 @@ def _in_sentences(answer: Callable) -> Callable:
         except gr.Error:
             raise
         except (ValueError, TypeError) as error:
-            raise gr.Error(explain(error), print_exception=False) from error
+            said = explain(error)
+            said = f'{said[:1].upper()}{said[1:]}.'
+            raise gr.Error(said, print_exception=False) from error
         except Exception as error:
             traceback.print_exc()
             raise gr.Error(
