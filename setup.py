@@ -60,11 +60,11 @@ class BuildPyWithMim(build_py):
 
 mm = read_requirements('mm')
 extras = {
+    'app': read_requirements('app'),
     'torch': read_requirements('torch'),
     'mm': mm,
     'openmmlab': read_requirements('openmmlab'),
     'mmpretrain': mm + read_requirements('mmpretrain'),
-    'app': read_requirements('app'),
     'tests': read_requirements('tests'),
     'lint': read_requirements('lint'),
 }

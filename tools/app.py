@@ -24,6 +24,8 @@ WORDS = 'star, heart, tree, house, boat'
 
 
 def parse_args() -> argparse.Namespace:
+    from limits import add_limits
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -36,24 +38,8 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--host', default='127.0.0.1', help='0.0.0.0: every machine may come')
     parser.add_argument('--port', type=int, help='default: the first free one from 7860')
-    limits = parser.add_argument_group('limits of one request')
-    limits.add_argument('--max-bytes', type=int, default=20_000_000, help='of a file')
-    limits.add_argument('--max-pixels', type=int, default=24_000_000, help='of all its images')
-    limits.add_argument('--max-classes', type=int, default=100, help='words, with synonyms')
-    limits.add_argument('--max-seconds', type=float, default=60, help='until the answer')
-    limits.add_argument('--max-waiting', type=int, default=32, help='requests in the queue')
-    limits.add_argument('--max-sessions', type=int, default=16, help='whose images are kept')
+    add_limits(parser)
     return parser.parse_args()
-
-
-def read_limits(args: argparse.Namespace):
-    from page_model import Limits
-
-    values = {key.removeprefix('max_'): value for key, value in vars(args).items() if 'max_' in key}
-    for name, value in values.items():
-        if value <= 0:
-            raise ValueError(f'expected --max-{name} > 0, but got {value}')
-    return Limits(**values)
 
 
 def build_models(args: argparse.Namespace, limits) -> list:
@@ -61,13 +47,15 @@ def build_models(args: argparse.Namespace, limits) -> list:
 
     from page_model import PageModel
 
+    if len(args.compare or ()) > 2:
+        raise ValueError(
+            f'expected --compare CONFIG [CHECKPOINT], but got {len(args.compare)} files'
+        )
     worker = ThreadPoolExecutor(1)
     inferencer = build_inferencer(args, show_progress=False)
     demo = args.config == str(DEMO_CONFIG)
     models = [PageModel(Path(inferencer.model.cfg.filename).stem, inferencer, limits, worker)]
     second = args.compare or ([str(MASKCLIP)] if demo else [])
-    if len(second) > 2:
-        raise ValueError(f'expected --compare CONFIG [CHECKPOINT], but got {len(second)} files')
     if second:
         files = dict(config=second[0], checkpoint=second[1] if second[1:] else None)
         other = argparse.Namespace(**{**vars(args), **files, 'cfg_options': None})
@@ -77,12 +65,14 @@ def build_models(args: argparse.Namespace, limits) -> list:
 
 
 def main() -> int:
+    sys.path += [str(HERE / folder) for folder in ('app', 'analysis')]
+    from limits import read_limits
+
     args = parse_args()
+    limits = read_limits(args)
     if not find_spec('gradio'):
         raise ValueError("expected gradio, but it is not installed; pip install 'code_mm[app]'")
     os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
-    sys.path += [str(HERE / folder) for folder in ('app', 'analysis')]
-    limits = read_limits(args)
     models = build_models(args, limits)
 
     from examples import photo_examples, shapes_examples

@@ -7,10 +7,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SHAPES = (16, 1, 4, 3)  # samples that show the demo's model from its good side
 # photographs that come with gradio
 PHOTOS = (
-    ('cheetah1.jpg', 'cheetah, grass, sky', 'a cheetah in the grass'),
-    ('lion.jpg', 'lion, grass, sky', 'a lion looks around'),
-    ('tower.jpg', 'tower, tree, sky', 'a tower behind trees'),
-    ('bus.png', 'bus, road, building, person', 'a bus on the road'),
+    ('tower.jpg', 'tower, sky, tree', 'a tower behind the branches of a tree'),
+    ('lion.jpg', 'lion, rock, tree', 'a lion lies on a rock'),
+    ('cheetah1.jpg', 'cheetah, grass, wall', 'the face of a cheetah before a brown wall'),
 )
 
 

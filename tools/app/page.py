@@ -9,7 +9,8 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 from check_classes import ADVICE
-from page_model import Answer, Decomposition, Limits, PageModel
+from limits import Limits
+from page_model import Answer, Decomposition, PageModel
 from pictures import CSS, figure, figures, notes
 from run_or_explain import explain
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from check_classes import embedded_pairs
+from limits import Limits
 from mmengine.dataset import pseudo_collate
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
@@ -31,24 +32,6 @@ from code_mm.visualization.panels import panel_size, resize_image
 
 MOST_CHARACTERS = 1000  # of a caption
 MOST_NOUNS = 6  # colours that the colour-blind can tell apart
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one request may cost; the names are those of the options of tools/app.py."""
-
-    bytes: int = 20_000_000
-    """Of an uploaded file."""
-    pixels: int = 24_000_000
-    """Of all images of a request; a session keeps 8 bytes of each."""
-    classes: int = 100
-    """Synonyms count one by one."""
-    seconds: float = 60.0
-    """Until the answer, waiting in the queue not counted."""
-    waiting: int = 32
-    """Requests in the queue."""
-    sessions: int = 16
-    """Whose images are kept."""
 
 
 @dataclass
