@@ -42,6 +42,10 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def title(*files: str | None) -> str:
+    return ', '.join(Path(file).stem for file in files if file)
+
+
 def build_models(args: argparse.Namespace, limits) -> list:
     from concurrent.futures import ThreadPoolExecutor
 
@@ -54,13 +58,14 @@ def build_models(args: argparse.Namespace, limits) -> list:
     worker = ThreadPoolExecutor(1)
     inferencer = build_inferencer(args, show_progress=False)
     demo = args.config == str(DEMO_CONFIG)
-    models = [PageModel(Path(inferencer.model.cfg.filename).stem, inferencer, limits, worker)]
+    names = [inferencer.model.cfg.filename, args.checkpoint]
+    models = [PageModel(title(*names), inferencer, limits, worker)]
     second = args.compare or ([str(MASKCLIP)] if demo else [])
     if second:
         files = dict(config=second[0], checkpoint=second[1] if second[1:] else None)
         other = argparse.Namespace(**{**vars(args), **files, 'cfg_options': None})
         inferencer = build_inferencer(other, show_progress=False)
-        models.append(PageModel(Path(second[0]).stem, inferencer, limits, worker))
+        models.append(PageModel(title(*second), inferencer, limits, worker))
     return models
 
 

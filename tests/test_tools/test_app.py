@@ -56,6 +56,8 @@ def place(tmp_path_factory):
     for number in range(8):
         image = rng.integers(0, 256, (40 + number, 56, 3), np.uint8)
         Image.fromarray(image).save(folder / f'{number}.png')
+    Image.fromarray(np.zeros((10, 50, 3), np.uint8)).save(folder / 'line.png')
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(folder / 'dot.png')
     (folder / 'text.png').write_text('no image')
     Image.fromarray(np.zeros((400, 400, 3), np.uint8)).save(folder / 'wide.png')
     noise = rng.integers(0, 256, (300, 300, 3), np.uint8)
@@ -154,7 +156,7 @@ def test_a_request_ends_in_time_and_the_next_one_is_answered(place, monkeypatch)
         assert len(model.segment(files, CLASSES).found) == 1
 
 
-def test_decomposition_and_one_noun_alone(place, models):
+def test_decomposition_and_one_noun_alone(place, models, monkeypatch):
     found = models[0].decompose(str(place / '0.png'), CAPTION)
     assert found.nouns == ['cat', 'boat'] and found.regions.shape[0] == found.words.shape[0] == 2
     whole, alone = found.draw(), found.draw('boat')
@@ -166,9 +168,14 @@ def test_decomposition_and_one_noun_alone(place, models):
         ('0.png', 'cat ' * 300, 'may have 1000 characters'),
         ('0.png', 'of and', 'expected nouns'),
         ('text.png', CAPTION, 'no image'),
+        ('line.png', CAPTION, '4 times as long as wide'),
+        ('dot.png', CAPTION, 'but dot.png is none: small_image'),
     ):
         with pytest.raises(ValueError, match=said):
             models[0].decompose(str(place / file), caption)
+    monkeypatch.setattr(models[1].inferencer.model.co_decomposition, 'text_segmenter', None)
+    with pytest.raises(ValueError, match='second has no text segmenter'):
+        models[1].decompose(str(place / '0.png'), CAPTION)
 
 
 def test_a_figure_names_its_regions(place, models):
@@ -223,6 +230,7 @@ def test_the_tool_builds_what_its_options_say(place, run, monkeypatch):
     assert built['server_name'] == '127.0.0.1' and built['of'][1].bytes == 5
     assert words == 'cat, dog' and all(Path(image).is_file() for image, *_ in examples)
     weights = [model.inferencer.model.state_dict() for model in models]
+    assert [model.title for model in models] == ['tiny, tiny_0', 'tiny, tiny_1']
     assert any((weights[0][key] != weights[1][key]).any() for key in weights[0])
     assert 'expected --compare' in run('app', *options, '--compare', 'a', 'b', 'c', status=2)
 

@@ -31,6 +31,7 @@ from code_mm.visualization import draw_co_decomposition
 from code_mm.visualization.panels import panel_size, resize_image
 
 MOST_CHARACTERS = 1000  # of a caption
+LONGEST = 4  # times the shorter side, which has a fixed size: memory grows with the square
 MOST_NOUNS = 6  # colours that the colour-blind can tell apart
 
 
@@ -249,8 +250,15 @@ class PageModel:
         if time.monotonic() > end:
             raise TimeoutError
         model, image = self.inferencer.model, self._read(file)
+        if max(image.shape[:2]) > LONGEST * min(image.shape[:2]):
+            raise ValueError(
+                f'an image may be {LONGEST} times as long as wide here, this one is longer; crop it'
+            )
         wanted = dict(image=file, caption=caption, nouns=None, max_nouns=MOST_NOUNS)
-        pair = load_pair(model.cfg, argparse.Namespace(**wanted))
+        try:
+            pair = load_pair(model.cfg, argparse.Namespace(**wanted))
+        except ValueError as error:
+            raise ValueError(str(error).replace(file, Path(file).name)) from error
         nouns = list(pair['data_samples'].selected_nouns)
         inputs = model.data_preprocessor(pseudo_collate([pair]), False)
         sample = model.decompose(**inputs)[0]
