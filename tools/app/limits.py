@@ -18,7 +18,7 @@ class Limits:
 
 ABOUT = dict(
     bytes='of an uploaded file',
-    pixels='of all images of a request; a session keeps 8 bytes of each',
+    pixels='of all images of a request; a session keeps 9 bytes of each',
     classes='words, synonyms counted one by one',
     seconds='until the answer; waiting in the queue is not counted',
     waiting='requests in the queue',
