@@ -60,6 +60,7 @@ class BuildPyWithMim(build_py):
 
 mm = read_requirements('mm')
 extras = {
+    'app': read_requirements('app'),
     'torch': read_requirements('torch'),
     'mm': mm,
     'openmmlab': read_requirements('openmmlab'),

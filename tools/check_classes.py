@@ -32,19 +32,23 @@ def parse_args() -> argparse.Namespace:
 
 
 def similar_pairs(model, words) -> list[tuple[str, str, float]]:
-    """Two class names and the cosine similarity of their embeddings, most similar first.
-
-    Pixels are compared with the same embeddings, so classes of nearly equal ones share their
-    pixels more or less by chance. Synonyms count for their class with the most similar one.
-    """
+    """Two class names and the cosine similarity of their embeddings, most similar first."""
     import torch
 
     from code_mm.apis.class_query import ClassQuery
 
     with torch.no_grad():
         ClassQuery(words, None).ask(model)
-        embeddings = model.vocabulary.embeddings.float().cpu()
-    by_class = embeddings.split([len(word.split('|')) for word in words])
+        return embedded_pairs(model.vocabulary.embeddings, words)
+
+
+def embedded_pairs(embeddings, words) -> list[tuple[str, str, float]]:
+    """The same of the embeddings [phrases, c] of these words.
+
+    Pixels are compared with the same embeddings, so classes of nearly equal ones share their
+    pixels more or less by chance. Synonyms count for their class with the most similar one.
+    """
+    by_class = embeddings.float().cpu().split([len(word.split('|')) for word in words])
     pairs = [
         (words[i], words[j], float((by_class[i] @ by_class[j].T).max()))
         for i in range(len(words))

@@ -35,12 +35,14 @@ DEMO_SAID = (
 )
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
+def add_model_options(parser: argparse.ArgumentParser, classes: str | None = None) -> None:
+    """``classes``: those where none are given; by default some must be."""
     from mmengine.config import DictAction
 
     parser.add_argument(
         '--classes',
-        required=True,
+        required=classes is None,
+        default=classes,
         help='"cat, grey sofa, car|automobile" (| parts synonyms), or a .txt file, one name a line',
     )
     parser.add_argument(

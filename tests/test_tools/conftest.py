@@ -9,7 +9,7 @@ from mmengine.logging import MMLogger
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 # what stands beside the tools is imported from there
-FOLDERS = ('', 'analysis', 'benchmark', 'dataset_converters')
+FOLDERS = ('', 'analysis', 'app', 'benchmark', 'dataset_converters')
 sys.path += [str(TOOLS / folder) for folder in FOLDERS]
 
 
