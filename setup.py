@@ -64,10 +64,13 @@ extras = {
     'mm': mm,
     'openmmlab': read_requirements('openmmlab'),
     'mmpretrain': mm + read_requirements('mmpretrain'),
+    'onnx': read_requirements('onnx'),
     'tests': read_requirements('tests'),
     'lint': read_requirements('lint'),
 }
-extras['all'] = sorted({line for name in ('torch', 'mm', 'tests', 'lint') for line in extras[name]})
+extras['all'] = sorted(
+    {line for name in ('torch', 'mm', 'onnx', 'tests', 'lint') for line in extras[name]}
+)
 readme = ROOT / 'README.md'
 
 setup(

@@ -42,8 +42,9 @@ def plan(has=is_installed, openmmlab: bool = False) -> list[list[str]]:
         has (Callable): Whether a distribution is installed, by its name.
         openmmlab (bool): OpenMMLab's own packages for tests, not their continuation.
     """
-    own_code = ['-e', f'{ROOT}[tests,lint]']
-    if openmmlab:
+    own_code = ['-e', f'{ROOT}[tests,lint,onnx]']
+    if openmmlab:  # its torch is too old for tools/export_onnx.py
+        own_code = ['-e', f'{ROOT}[tests,lint]']
         return [[*OPENMMLAB, '-r', str(ROOT / 'requirements' / 'openmmlab.txt')], own_code]
     steps = []
     if not has('torch'):
