@@ -150,14 +150,14 @@ def write(part, examples_of, output: str, metadata: dict, path: Path, others: tu
 
 def write_classes(model, path: Path) -> None:
     import numpy as np
-    from onnx_parts import planes
+    from onnx_parts import numbered
 
     from code_mm.atomic_write import atomic_write
 
     found = model.vocabulary
     arrays = dict(
         names=np.array(found.names),
-        planes=np.array(planes(found.synonyms, found.background_threshold is not None)),
+        synonyms=numbered(found.synonyms),
         embeddings=found.embeddings.numpy(),
     )
     if found.template_embeddings is not None:

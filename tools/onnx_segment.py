@@ -57,13 +57,11 @@ def main() -> None:
     told = {name: json.loads(value) for name, value in told.items()}
     wanted = [node.name for node in session.get_inputs()[1:]]
     classes = np.load(args.folder / 'classes.npz') if wanted else {}
-    embeddings = {name: classes[name] for name in wanted}
+    vocabulary = {name: classes[name] for name in wanted}
     names = classes['names'] if wanted else told['names']
-    # a plane of scores a synonym, the background's in front
-    planes = classes['planes'] if wanted else np.arange(len(names))
 
     def run(image: np.ndarray) -> np.ndarray:
-        return session.run(None, {'image': image, **embeddings})[0]
+        return session.run(None, {'image': image, **vocabulary})[0]
 
     photo = ImageOps.exif_transpose(Image.open(args.photo)).convert('RGB')
     image = resized(photo, told['scale'])
@@ -72,7 +70,7 @@ def main() -> None:
     else:
         crop = told['crop_size'] or image.shape[1:3]
         best = mean_scores(run, image, crop, told['stride'] or crop).argmax(0)
-    labels = planes[best].astype(np.uint8 if len(names) <= 256 else np.uint16)
+    labels = best.astype(np.uint8 if len(names) <= 256 else np.uint16)
     Image.fromarray(labels).resize(photo.size, Image.Resampling.NEAREST).save(args.out)
     shares = np.bincount(labels.ravel(), minlength=len(names)) / labels.size
     for name, share in zip(names, shares, strict=True):

@@ -84,12 +84,14 @@ def exported(place):
 def test_one_file_segments_any_sizes_into_any_number_of_classes(exported):
     out, model = exported
     session = onnxruntime.InferenceSession(out / 'image.onnx')
-    assert [i.name for i in session.get_inputs()] == ['image', 'embeddings', 'template_embeddings']
-    for size, names in zip(SIZES, ('abc', 'ab', 'abcdefg'), strict=True):
+    inputs = {'image', 'embeddings', 'synonyms', 'template_embeddings'}
+    assert {i.name for i in session.get_inputs()} == inputs
+    for size, names in zip(SIZES, (['a|b', 'c'], 'ab', 'abcdefg'), strict=True):
         model.set_class_names(['background', *names])
         inputs = dict(
             image=photos(*size),
             embeddings=model.vocabulary.embeddings.numpy(),
+            synonyms=onnx_parts.numbered(model.vocabulary.synonyms),
             template_embeddings=model.vocabulary.template_embeddings.numpy(),
         )
         (scores,) = session.run(None, inputs)
@@ -191,12 +193,13 @@ def test_torch_export_follows_all_readings_of_clip(reading):
     part = onnx_parts.ImagePart(model)
     program = onnx_parts.trace(part, *onnx_parts.image_examples(part)).module(check_guards=False)
     model.set_class_names(['a', 'b', 'c'])
-    embeddings = model.vocabulary.embeddings
+    embeddings, synonyms = model.vocabulary.embeddings, torch.arange(3)[:, None]
     for size in SIZES:
         image = photos(*size)
         with torch.no_grad():
-            found = program(image=torch.from_numpy(image), embeddings=embeddings)
-        np.testing.assert_allclose(found, scores_of(model, image), rtol=0, atol=1e-5)
+            image = torch.from_numpy(image)
+            found = program(image=image, embeddings=embeddings, synonyms=synonyms)
+        np.testing.assert_allclose(found, scores_of(model, image.numpy()), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize('with_contexts', [False, True])
@@ -207,6 +210,11 @@ def test_torch_export_follows_the_text_side(with_contexts):
     ids = part.backbone.tokenize(['a red cat', 'x'], 12)
     ids = ids if with_contexts else ids[:, None]
     torch.testing.assert_close(program(ids=ids), part(ids))
+
+
+def test_phrases_are_numbered_class_after_class():
+    found = onnx_parts.numbered((('a',), ('b', 'c', 'd'), ('e', 'f')))
+    assert found.tolist() == [[0, 0, 0], [1, 2, 3], [4, 5, 5]]
 
 
 def test_what_cannot_be_exported_is_said(run, place, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,23 @@ def _affinity(image: Tensor, neighbours: Tensor) -> Tensor:
     return (-difference.abs() * scale[:, :, None]).mean(3).softmax(2)
 
 
+@dataclass(frozen=True)
+class FreeVocabulary(Vocabulary):
+    """A vocabulary whose counts of classes and synonyms are free.
+
+    Attributes:
+        phrases_of (Tensor, optional): Numbers of the phrases of each class [classes, synonyms];
+            rows with fewer repeat one.
+    """
+
+    phrases_of: Tensor | None = None
+
+    def best_synonym(self, scores: Tensor) -> Tensor:
+        """As ``Vocabulary``: [b, phrases, h, w] -> [b, classes, h, w]."""
+        scores = scores.index_select(1, self.phrases_of.flatten())
+        return scores.unflatten(1, self.phrases_of.shape).amax(dim=2)
+
+
 class ImagePart(nn.Module):
     """Photos and class embeddings in, scores or labels out.
 
@@ -110,25 +128,26 @@ class ImagePart(nn.Module):
         self,
         image: Tensor,
         embeddings: Tensor | None = None,
+        synonyms: Tensor | None = None,
         template_embeddings: Tensor | None = None,
     ) -> Tensor:
         """Segment.
 
         Args:
             image (Tensor): uint8 [b, H, W, 3], RGB.
-            embeddings (Tensor, optional): Unit-length embeddings of classes [m, c]; None where
-                classes are folded in.
-            template_embeddings (Tensor, optional): The same classes in templates [m, c], for the
+            embeddings (Tensor, optional): Unit-length embeddings of phrases [m, c]; None, as the
+                others, where classes are folded in.
+            synonyms (Tensor, optional): Numbers of each class' phrases, int64 [classes, s].
+            template_embeddings (Tensor, optional): The same phrases in templates [m, c], for the
                 knowledge-preserving mix.
 
         Returns:
-            Tensor: Scores [b, m, H, W], the background plane in front where the model has a
+            Tensor: Scores [b, classes, H, W], the background plane in front where the model has a
             threshold, or labels int64 [b, H, W].
         """
         model = self.model
-        # One phrase a class: whose synonym it is, the caller knows.
-        vocabulary = self.vocabulary or Vocabulary(
-            (), (('',),), embeddings, model.background_threshold, template_embeddings
+        vocabulary = self.vocabulary or FreeVocabulary(
+            (), (), embeddings, model.background_threshold, template_embeddings, synonyms
         )
         pixels = image.flip(-1) if self.is_bgr else image
         pixels = ((pixels.float() - self.mean) / self.std).permute(0, 3, 1, 2)
@@ -177,8 +196,10 @@ def image_examples(
     free = dict(image={0: 'batch', 1: 'height', 2: 'width'})
     if part.vocabulary is None:
         for name in ('embeddings', 'template_embeddings')[: 1 + part.mixes]:
-            examples[name] = l2_normalize(torch.randn(classes, width))
-            free[name] = {0: 'classes'}
+            examples[name] = l2_normalize(torch.randn(classes + 3, width))
+            free[name] = {0: 'phrases'}
+        examples['synonyms'] = torch.stack([torch.arange(classes), torch.arange(classes) + 3], 1)
+        free['synonyms'] = {0: 'classes', 1: 'synonyms'}
     return examples, free
 
 
@@ -243,7 +264,10 @@ def compare(part: nn.Module, inputs: dict[str, Tensor], path: Path) -> tuple[flo
     return float(np.abs(results[0] - results[1]).max()), *seconds
 
 
-def planes(synonyms: Sequence[Sequence[str]], background: bool) -> list[int]:
-    """The label of each score plane of an image part: classes come with all their synonyms."""
-    labels = [i + background for i, of_class in enumerate(synonyms) for _ in of_class]
-    return [0, *labels] if background else labels
+def numbered(synonyms: Sequence[Sequence[str]]) -> np.ndarray:
+    """The input ``synonyms`` of an image part, int64 [classes, s], of the phrases themselves."""
+    longest, rows, first = max(map(len, synonyms)), [], 0
+    for phrases in synonyms:
+        rows.append([first + min(i, len(phrases) - 1) for i in range(longest)])
+        first += len(phrases)
+    return np.array(rows)
