@@ -64,13 +64,14 @@ extras = {
     'mm': mm,
     'openmmlab': read_requirements('openmmlab'),
     'mmpretrain': mm + read_requirements('mmpretrain'),
+    'photos': read_requirements('photos'),
+    'hub': read_requirements('hub'),
     'onnx': read_requirements('onnx'),
     'tests': read_requirements('tests'),
     'lint': read_requirements('lint'),
 }
-extras['all'] = sorted(
-    {line for name in ('torch', 'mm', 'onnx', 'tests', 'lint') for line in extras[name]}
-)
+whole = ('torch', 'mm', 'photos', 'hub', 'onnx', 'tests', 'lint')
+extras['all'] = sorted({line for name in whole for line in extras[name]})
 readme = ROOT / 'README.md'
 
 setup(

@@ -20,9 +20,9 @@ from .version import __version__
 check_versions()  # before anything below imports those packages
 
 _WHEEL = Path(__file__).resolve().parent / '.mim'  # see setup.py
-_ROOT = str(_WHEEL if _WHEEL.is_dir() else _WHEEL.parents[1])
-if _ROOT not in sys.path:
-    sys.path.append(_ROOT)
+ROOT = str(_WHEEL if _WHEEL.is_dir() else _WHEEL.parents[1])  # where configs and projects are
+if ROOT not in sys.path:
+    sys.path.append(ROOT)
 
 from . import datasets, engine, evaluation, models, visualization  # noqa: E402, F401
 

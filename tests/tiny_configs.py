@@ -35,11 +35,12 @@ _IF_THERE = {'in_channels', 'size'}
 def all_configs():
     """Names of all configs, for ``load``, but for those in ``_base_``.
 
-    Those that need mmpretrain, which may be missing, are left to ``test_mmpretrain_backbone.py``.
+    Those that need mmpretrain or the packages for photographs, which may be missing, are left to
+    ``test_mmpretrain_backbone.py`` and ``test_photos.py``.
     """
     files = [f for f in sorted(CONFIGS.rglob('*.py')) if not f.name.startswith('mmpretrain_')]
     names = [str(f.relative_to(CONFIGS)) for f in files if '_base_' not in f.parts]
-    of_projects = sorted(PROJECTS.glob('*/configs/*.py'))
+    of_projects = [f for f in sorted(PROJECTS.glob('*/configs/*.py')) if 'photos' not in f.parts]
     return names + [str(f.relative_to(PROJECTS.parent)) for f in of_projects]
 
 

@@ -42,17 +42,17 @@ def plan(has=is_installed, openmmlab: bool = False) -> list[list[str]]:
         has (Callable): Whether a distribution is installed, by its name.
         openmmlab (bool): OpenMMLab's own packages for tests, not their continuation.
     """
-    own_code = ['-e', f'{ROOT}[tests,lint,onnx]']
-    if openmmlab:  # its torch is too old for tools/export_onnx.py
-        own_code = ['-e', f'{ROOT}[tests,lint]']
-        return [[*OPENMMLAB, '-r', str(ROOT / 'requirements' / 'openmmlab.txt')], own_code]
+    requirements = ROOT / 'requirements'
+    if openmmlab:
+        packages = [*OPENMMLAB, '-r', str(requirements / 'openmmlab.txt')]
+        return [packages, ['-e', f'{ROOT}[tests,lint]']]
     steps = []
     if not has('torch'):
         # first and alone: the MM packages would pull another build
-        steps.append(['-r', str(ROOT / 'requirements' / 'torch.txt')])
+        steps.append(['-r', str(requirements / 'torch.txt')])
     own = [name for name in (*MM_PACKAGES, 'mmcv-lite') if has(name)]
     if not own:
-        steps.append(['-r', str(ROOT / 'requirements' / 'mm.txt')])
+        steps.append(['-r', str(requirements / 'mm.txt')])
     elif not (has('mmengine') and has('mmsegmentation') and (has('mmcv') or has('mmcv-lite'))):
         raise SystemExit(
             f'This environment has {", ".join(own)} of OpenMMLab, but not all of '
@@ -60,7 +60,8 @@ def plan(has=is_installed, openmmlab: bool = False) -> list[list[str]]:
             f'them (deactivate yours and run make again): the onedl-* packages would overwrite '
             f'them.'
         )
-    return [*steps, own_code]
+    photos = ['--no-deps', '-r', str(requirements / 'photos_no_deps.txt')]
+    return [*steps, ['-e', f'{ROOT}[photos,onnx,tests,lint]'], photos]
 
 
 def digest() -> str:

@@ -11,8 +11,9 @@ def parse_args():
     parser.add_argument(
         'checkpoint',
         nargs='?',
-        help='of this project, of the CoDe or TCL release, or exported trained parts '
-        '(docs/weights.md); without one (or with "none") the weights that the config names',
+        help='of this project, of the CoDe or TCL release, or exported trained parts; by path, '
+        'name or address (docs/weights.md); without one (or with "none") the weights that the '
+        'config names',
     )
     parser.add_argument('--out', help='folder for the predictions, one png per image')
     parser.add_argument('--show', action='store_true', help='show the predictions in a window')

@@ -37,8 +37,8 @@ class CoDeInferencer:
     built again, and names are embedded where they changed only.
 
     Args:
-        model (str | Path | Config): With a ``ZeroShotSegmentor`` or ``CoDeSegmentor`` and a
-            ``test_pipeline``.
+        model (str | Path | Config, optional): With a ``ZeroShotSegmentor`` or ``CoDeSegmentor``
+            and a ``test_pipeline``. Default: the one for photographs (projects/photos).
         weights (str | Path, optional): Checkpoint. Default: what the config's ``init_cfg`` names.
         device (str, optional): Default: the accelerator where there is one.
         classes (str | Sequence[str], optional): Default: the config's. For these, background and
@@ -50,13 +50,14 @@ class CoDeInferencer:
         show_progress (bool): Show a progress bar.
 
     Raises:
+        ModuleNotFoundError: What the default model needs is not installed.
         TypeError: The model takes no class names.
         ValueError: Weights that do not fit; classes that cannot be looked for.
     """
 
     def __init__(
         self,
-        model: str | Path | dict,
+        model: str | Path | dict | None = None,
         weights: str | Path | None = None,
         device: str | None = None,
         classes: str | Sequence[str] | None = None,

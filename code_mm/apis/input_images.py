@@ -20,7 +20,7 @@ from mmengine.logging import print_log
 
 from code_mm.datasets.transforms import LoadCaptionImage
 from code_mm.structures.unusable_sample import UnusableSample
-from code_mm.weights.files import URL
+from code_mm.weights.sources import URL
 
 IMAGE_SUFFIXES = frozenset(
     ['.bmp', '.gif', '.jpeg', '.jpg', '.pbm', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp']

@@ -16,6 +16,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
+from mmengine.infer import BaseInferencer
 from mmengine.runner import Runner, find_latest_checkpoint
 from mmseg.models import SegTTAModel
 from packaging.version import Version
@@ -23,9 +24,10 @@ from torch import nn
 
 from code_mm.atomic_write import atomic_write
 from code_mm.evaluation.augmentation import merge_views
-from code_mm.weights.files import URL, read_for_mmengine, require_file
+from code_mm.weights.mmengine_loader import read_for_mmengine
+from code_mm.weights.sources import URL, local_file, public_models, require_file
 
-from .config_check import check_config
+from .config_check import check_config, read_config
 from .config_parts import check_custom_keys, check_parts
 from .hooks import CheckpointFitHook
 
@@ -45,10 +47,11 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
 # MMEngine's
 _setup_env, _wrap_model = Runner.setup_env, Runner.wrap_model
 _register_hooks = Runner.register_hooks
+_load_model_from_metafile = BaseInferencer._load_model_from_metafile
 
 
 def prepare_every_run() -> None:
-    """Extend MMEngine's ``Runner``, and its reading of checkpoints, for this process.
+    """Extend MMEngine's ``Runner``, its reading of checkpoints and inferencers, for this process.
 
     A run follows from its config: with MMEngine's or MMSegmentation's scripts as with ours, its
     keys and files are checked, checkpoints are read as data only, must fit, and are written whole
@@ -62,6 +65,16 @@ def prepare_every_run() -> None:
     Runner.register_hooks = _register_hooks_and_ours
     Runner.wrap_model = _wrap_model_that_learns
     mmengine.runner.runner.find_latest_checkpoint = newest_checkpoint
+    BaseInferencer._load_model_from_metafile = _load_public_model
+
+
+@wraps(_load_model_from_metafile)
+def _load_public_model(inferencer: BaseInferencer, model: str) -> tuple[Config, str | None]:
+    """``MMSegInferencer`` looks in the metafiles of one package only, mmseg's; ours come first."""
+    entry = public_models().get(model, {})
+    if 'Config' not in entry:
+        return _load_model_from_metafile(inferencer, model)
+    return read_config(entry['Config']), model if 'Weights' in entry else None
 
 
 @wraps(_setup_env)
@@ -71,7 +84,7 @@ def _check_and_setup_env(runner: Runner, env_cfg: dict) -> None:
     check_parts(cfg)
     load_from = cfg.get('load_from')
     if load_from and not URL.match(load_from):
-        require_file(load_from)  # before minutes are spent on building the run
+        local_file(load_from)  # before minutes are spent on building the run
     if get_device() == 'cpu':
         if isinstance(runner.optim_wrapper, dict):
             fuse_where_possible(runner.optim_wrapper)

@@ -52,17 +52,14 @@ class CoDecomposition(BaseModule):
     ) -> None:
         super().__init__()
         width, heads = backbone.text_width, backbone.text_heads
-        if text_segmenter and width != backbone.embed_dim:
-            raise ValueError(
-                'expected a text tower as wide as the joint embedding, since words are compared '
-                f'with nouns directly, but got {width} and {backbone.embed_dim}'
-            )
         self.similarity_to_mask = MODELS.build(
             {'type': 'SimilarityToMask', **(similarity_to_mask or {})}
         )
         self.noun_prompt = _build(noun_prompt, text_width=width)
         self.region_prompt = _build(region_prompt)
-        self.text_segmenter = _build(text_segmenter, text_width=width, text_heads=heads)
+        self.text_segmenter = _build(
+            text_segmenter, text_width=width, text_heads=heads, embed_dim=backbone.embed_dim
+        )
         self.word_prompt = _build(
             word_prompt, text_width=width, context_length=backbone.context_length
         )
@@ -71,8 +68,9 @@ class CoDecomposition(BaseModule):
 
     def copy_from(self, backbone: VisionLanguageBackbone) -> None:
         """Start from the backbone's weights as they are now."""
-        if self.noun_prompt is not None:
-            self.noun_prompt.copy_from(backbone)
+        for part in (self.noun_prompt, self.text_segmenter):
+            if hasattr(part, 'copy_from'):
+                part.copy_from(backbone)
 
     def forward(
         self,

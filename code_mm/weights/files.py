@@ -1,14 +1,12 @@
-"""Reading weight files of every kind as data only; also for MMEngine, once code_mm is imported."""
+"""Reading weight files of every kind as data only."""
 
 from __future__ import annotations
 
-import difflib
 import io
 import json
 import logging
 import mmap
 import os
-import re
 import sys
 import zipfile
 from pathlib import Path
@@ -17,17 +15,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import barrier, get_dist_info
 from mmengine.logging import print_log
-from mmengine.runner import CheckpointLoader
-from mmengine.runner import checkpoint as mmengine_checkpoint
 from safetensors import safe_open
 from torch import Tensor
 
 from .data_only_pickle import DataUnpickler, ScriptModule, Storage
+from .sources import local_file
 
-# 's3://', 'https://', 'modelzoo://': not on this machine's disk.
-URL = re.compile(r'^[a-zA-Z][\w+.-]*:(//|[^\\/])')
 # Where checkpoints keep the tensors beside optimizer states and the like.
 _WRAPPERS = ('state_dict', 'model', 'model_state_dict')
 _INDEX = '.safetensors.index.json'
@@ -45,33 +39,25 @@ _OTHER_KINDS = (  # what a file begins with, what it is, what to do
     (b'\x89hdf', 'a file of HDF5, as Keras writes', 'get the weights that PyTorch wrote'),
     (b'gguf', 'a file of GGUF', 'get the weights that PyTorch wrote'),
 )
-# Model zoo -> MMEngine's function that gives the URLs of its models.
-_ZOOS = {
-    'modelzoo': 'get_torchvision_models',
-    'torchvision': 'get_torchvision_models',
-    'open-mmlab': 'get_external_models',
-    'openmmlab': 'get_external_models',
-    'mmcls': 'get_mmcls_models',
-}
 
 
 def read_checkpoint(path: str | Path) -> dict:
     """Read a checkpoint; its tensors stand on the CPU.
 
     Args:
-        path (str | Path): safetensors (also the ``.safetensors.index.json`` of a file in several
-            parts), a TorchScript archive (OpenAI's ``ViT-B-16.pt``) or a file of ``torch.save``.
-            Of the latter tensors and plain values are taken; objects of other types become inert
-            placeholders.
+        path (str | Path): Path, name or address (:func:`~.sources.local_file`) of safetensors (also
+            the ``.safetensors.index.json`` of a file in several parts), a TorchScript archive
+            (OpenAI's ``ViT-B-16.pt``) or a file of ``torch.save``. Of the latter tensors and plain
+            values are taken; objects of other types become inert placeholders.
 
     Returns:
         dict: The content of a ``torch.save`` file; of other files ``state_dict`` and ``meta``.
 
     Raises:
-        OSError: There is no such file.
+        OSError: There is no such file, or it cannot be fetched.
         ValueError: The file is none of these, or is damaged.
     """
-    path = require_file(path)
+    path = local_file(path)
     try:
         if path.name.endswith(_INDEX):
             content = _read_parts(path)
@@ -120,32 +106,6 @@ def read_json(path: Path) -> Any:
     if len(content) > _LARGEST_TABLE:
         raise ValueError(f'it is longer than {_LARGEST_TABLE >> 20} MiB')
     return json.loads(content)
-
-
-def require_file(path: str | Path) -> Path:
-    """The path of a weight file, if it is there; else an error that names the nearest one."""
-    path = Path(path).expanduser()
-    if path.is_dir():
-        raise IsADirectoryError(f'expected a weight file, but {path.absolute()} is a folder')
-    if path.is_file():
-        return path
-    hint = f'; nor is there its folder {str(path.parent)!r}'
-    if path.parent.is_dir():
-        nearest = difflib.get_close_matches(path.name, os.listdir(path.parent), n=1)
-        hint = f'; did you mean {str(path.parent / nearest[0])!r}?' if nearest else ''
-    raise FileNotFoundError(f'expected a weight file, but {str(path)!r} does not exist{hint}')
-
-
-def read_for_mmengine() -> None:
-    """Have MMEngine's ``CheckpointLoader`` read with this module, whatever a path begins with.
-
-    Its own readers fall back to unpickling, which runs whatever a file asks for. Names of model
-    zoos and URLs are downloaded as MMEngine does, and then read here; object stores are refused.
-    """
-    ours = {'': _read_local, 'http://': _read_url, 'https://': _read_url}
-    ours.update((f'{zoo}://', _read_from_zoo) for zoo in _ZOOS)
-    for scheme in {*CheckpointLoader._schemes, *ours}:
-        CheckpointLoader.register_scheme(scheme, ours.get(scheme, _refuse), force=True)
 
 
 def _read_safetensors(path: Path) -> dict:
@@ -317,45 +277,3 @@ def _reason(path: Path, error: Exception) -> str:
         return f'it is a text, {answer!r}; download the file itself'
     told = type(error) is ValueError or isinstance(error, OSError)
     return text if told else f'{_CUT} ({text})'
-
-
-def _read_local(path: str, map_location: Any = None) -> dict:
-    checkpoint = read_checkpoint(path)  # whoever asked for it moves the tensors where they belong
-    # MMEngine runs these texts: on resuming, and in an inferencer without a config
-    info = checkpoint.get('message_hub')
-    info = info.get('runtime_info') if isinstance(info, dict) else None
-    for part, names in ((checkpoint.get('meta'), ('config', 'cfg')), (info, ('cfg',))):
-        for name in names if isinstance(part, dict) else ():
-            part.pop(name, None)
-    return checkpoint
-
-
-def _read_url(url: str, map_location: Any = None) -> dict:
-    target = Path(torch.hub.get_dir(), 'checkpoints', Path(url.partition('?')[0]).name)
-    rank, processes = get_dist_info()
-    if rank == 0 and not target.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # zoos write the first digits of the checksum into the name
-        digits = re.search(r'-([a-f0-9]{8,})\.', target.name)
-        print_log(f'Downloading {url} to {target}', logger='current')
-        torch.hub.download_url_to_file(url, str(target), digits and digits[1], progress=False)
-    if processes > 1:
-        barrier()
-    return _read_local(target)
-
-
-def _read_from_zoo(name: str, map_location: Any = None) -> dict:
-    zoo, _, model = name.partition('://')
-    urls = getattr(mmengine_checkpoint, _ZOOS[zoo])()
-    model = mmengine_checkpoint.get_deprecated_model_names().get(model, model)
-    if not urls.get(model, '').startswith(('http://', 'https://')):
-        raise ValueError(f'expected a model of the zoo {zoo}, but got {name!r}')
-    content = _read_url(urls[model])
-    return mmengine_checkpoint._process_mmcls_checkpoint(content) if zoo == 'mmcls' else content
-
-
-def _refuse(name: str, *_) -> dict:
-    raise ValueError(
-        f'expected a file, an http(s) URL or a name of a zoo, but got {name!r}; '
-        'download the file first'
-    )

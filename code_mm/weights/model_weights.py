@@ -141,7 +141,8 @@ class ModelWeights:
         state = {_OF_WRAPPERS.sub('', name): value for name, value in tensors.items()}
         if layout := release_layout(state):
             return cls(convert_release_weights(state), layout, source, meta)
-        layout = 'trained parts' if meta.get('content') == TRAINED_PARTS else 'own'
+        of_parts = meta.get('content') == TRAINED_PARTS
+        layout = 'trained parts' if of_parts else meta.get('layout', 'own')
         return cls(state, layout, source, meta)
 
     @classmethod

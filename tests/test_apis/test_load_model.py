@@ -1,8 +1,12 @@
 import pytest
 import torch
 from mmengine.config import Config
-from tiny_model import SIZES, code_config, openai_state, tiny_clip
+from mmengine.infer import BaseInferencer
+from mmseg.apis import MMSegInferencer
+from released_files import code_release
+from tiny_model import SIZES, code_config, openai_state, tiny_clip, tiny_code
 
+from code_mm.apis import CoDeInferencer
 from code_mm.apis.load_model import load_config, load_zero_shot_model
 
 
@@ -47,3 +51,47 @@ def test_mistakes(model_files, tmp_path):
         load_config('no.py')
     with pytest.raises(ValueError, match='expected a model in the config'):
         load_config(dict(a=1))
+
+
+@pytest.fixture
+def by_name(model_files, tmp_path, monkeypatch):
+    """The models 'trained', whose file is the authors' in the cache, and 'free', a CLIP by name."""
+    cfg = Config.fromfile(model_files[0])
+    cfg.test_dataloader = dict(dataset=dict(pipeline=cfg.test_pipeline))
+    cfg.visualizer = dict(type='SegLocalVisualizer')
+    cfg.dump(tmp_path / 'trained.py')
+    cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint='clip')
+    cfg.dump(tmp_path / 'free.py')
+    cache = tmp_path / 'hub/checkpoints'
+    cache.mkdir(parents=True)
+    torch.save(code_release(tiny_code()), cache / 'released.pth')
+    torch.save(openai_state(tiny_clip(seed=3)), cache / 'clip.pt')
+    entries = [
+        dict(Name='trained', Config=str(tmp_path / 'trained.py'), Weights='released.pth'),
+        dict(Name='free', Config=str(tmp_path / 'free.py')),
+        dict(Name='clip', Weights='clip.pt'),
+    ]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch.hub, '_hub_dir', str(cache.parent))
+    monkeypatch.setattr(BaseInferencer, '_get_models_from_metafile', lambda folder: entries)
+
+
+def test_models_by_name(by_name, photos):
+    expected = tiny_code().state_dict()
+    ours = CoDeInferencer('trained', device='cpu', show_progress=False)
+    theirs = MMSegInferencer('trained', device='cpu', show_progress=False)
+    for model in (ours.model, theirs.model):
+        for name, value in model.state_dict().items():
+            assert torch.equal(value, expected[name]), name
+    theirs.model.set_class_names(['cat', 'grey sofa'])
+    image = str(photos / 'a.png')
+    found = ours(image, classes='cat, grey sofa', background=False)['predictions']
+    assert (theirs(image)['predictions'] == found).all()
+    free = CoDeInferencer('free', device='cpu').model.backbone.state_dict()
+    for name, value in tiny_clip(seed=3).state_dict().items():
+        assert torch.equal(free[name], value), name
+    assert CoDeInferencer('free', 'trained', 'cpu').model.cfg.model.get('init_cfg') is None
+    with pytest.raises(
+        FileNotFoundError, match="'fre' does not exist; nor is it one of trained, fr"
+    ):
+        CoDeInferencer('fre')

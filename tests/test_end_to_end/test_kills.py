@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from caption_files import encode_image
-from hostile_shards import as_stream
+from hostile_shards import as_stream, good_jpeg
 from tiny_configs import load, shrink
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
@@ -113,7 +112,7 @@ def data(world, tmp_path_factory):
     rows = [dict(image=f'{n}.jpg', caption=f'a dog and {n} cats') for n in range(5)]
     (folder / 'a.jsonl').write_text('\n'.join(map(json.dumps, rows)))
     for n, row in enumerate(rows):
-        (folder / f'pairs/{n}.jpg').write_bytes(encode_image(n))
+        (folder / f'pairs/{n}.jpg').write_bytes(good_jpeg(n))
         (folder / f'pairs/{n}.txt').write_text(row['caption'])
     for name in ('.DS_Store', '._0.jpg'):  # of the operating system: no fault of the data
         (folder / 'pairs' / name).touch()

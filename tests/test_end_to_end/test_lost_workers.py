@@ -67,8 +67,9 @@ def streaming(world, shards, num_workers):
     return as_stream(cfg, num_workers, sources, max_bad_fraction=1.0)
 
 
-def kill_a_worker(killed):
-    worker = min(multiprocessing.active_children(), key=lambda process: process.pid)
+def kill_a_worker(killed, others):
+    workers = set(multiprocessing.active_children()) - others
+    worker = min(workers, key=lambda process: process.pid)
     killed.append(worker.pid)
     os.kill(worker.pid, signal.SIGKILL)
     # its sockets close before it is dead, and torch passes the reset connection on as it is
@@ -78,8 +79,8 @@ def kill_a_worker(killed):
 @pytest.mark.parametrize('config', [map_style, streaming])
 def test_a_killed_worker_is_an_error(world, shards, tmp_path, config):
     runner, recorder = world.runner(config(world, shards, 2), tmp_path / 'run')
-    killed = []
-    runner.register_hook(AtIteration(3, lambda: kill_a_worker(killed)))
+    killed, others = [], set(multiprocessing.active_children())  # those of earlier runs
+    runner.register_hook(AtIteration(3, lambda: kill_a_worker(killed, others)))
     with pytest.raises(RuntimeError, match=r'worker \(pid \d+\) is killed by signal') as error:
         runner.train()
     assert len(recorder.losses) == 2

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from mmengine.logging import MMLogger
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 # what stands beside the tools is imported from there
@@ -18,6 +19,8 @@ def run(monkeypatch, capsys):
     for variable in ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'LOCAL_RANK'):
         monkeypatch.setenv(variable, '0')  # what tools set is undone afterwards
     monkeypatch.setattr(sys, 'path', list(sys.path))
+    # loggers that a tool makes write into this test's capture, which is closed afterwards
+    monkeypatch.setattr(MMLogger, '_instance_dict', MMLogger._instance_dict.copy())
 
     def run_tool(name, *args, status=0):
         (path,) = TOOLS.rglob(f'{name}.py')

@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import io
 import json
 import re
 import shutil
@@ -233,10 +234,12 @@ def test_the_demos_model_is_found_here_and_after_a_move(run, tmp_path, monkeypat
     import model_options
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(model_options, 'PHOTO_PACKAGES', ('no_such_package',))
     monkeypatch.setattr(model_options, 'ROOT', tmp_path / 'checkout')
+    monkeypatch.setattr('torch.hub._hub_dir', str(tmp_path / 'hub'))
     cv2.imwrite('a.png', np.zeros((8, 8, 3), np.uint8))
     status, said = run('segment', 'a.png', '--classes', CLASSES, model=False)
-    assert status == 2 and 'make demo' in said and 'docs/weights.md' in said
+    assert status == 2 and 'make install' in said and 'make demo' in said
     status, said = run('segment', 'a.png', '--classes', CLASSES, '--checkpoint', 'x', model=False)
     assert status == 2 and 'expected --config beside --checkpoint' in said
     folder = tmp_path / 'checkout/work_dirs/shapes_demo/seed_0/train'
@@ -245,6 +248,30 @@ def test_the_demos_model_is_found_here_and_after_a_move(run, tmp_path, monkeypat
     assert model_options.find_demo() is None
     (folder / 'iter_600.pth').write_text('')
     assert model_options.find_demo() == folder / 'iter_600.pth'
+
+
+@pytest.mark.parametrize(
+    ('answer', 'expected'), [('y\n', True), ('Yes\n', True), ('\n', False), ('no\n', False)]
+)
+def test_a_person_is_asked_before_weights_are_fetched(
+    tmp_path, monkeypatch, capsys, answer, expected
+):
+    import model_options
+
+    terminal = io.StringIO(answer)
+    terminal.isatty = lambda: True
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr('torch.hub._hub_dir', str(tmp_path))
+    assert not model_options.may_use_photo_model(yes=False)  # nobody is there to be asked
+    assert model_options.may_use_photo_model(yes=True)
+    monkeypatch.setattr(sys, 'stdin', terminal)
+    monkeypatch.setattr(sys.stderr, 'isatty', lambda: True)
+    assert model_options.may_use_photo_model(yes=False) == expected
+    said = capsys.readouterr().err
+    assert '/ViT-B-16.pt (350 MB, licence MIT' in said and '[y/N]' in said
+    (tmp_path / 'checkpoints').mkdir()
+    (tmp_path / 'checkpoints/ViT-B-16.pt').touch()
+    assert model_options.may_use_photo_model(yes=False) and not capsys.readouterr().err
 
 
 def test_class_names_are_compared_and_a_threshold_is_suggested(run, place, tmp_path):

@@ -4,11 +4,13 @@ import ast
 import hashlib
 import json
 import re
+import shutil
 from collections import OrderedDict
 from pathlib import Path
 
 import pytest
 import torch
+from mmengine.infer import BaseInferencer
 from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from safetensors.torch import save_file
@@ -133,8 +135,8 @@ class Harmful:
         return Path.touch, (Path('harm'),)
 
 
-def test_whatever_mmengine_loads_is_data_only(tmp_path, monkeypatch):
-    """A path, a URL, a name of a zoo: all end in our reader, or are refused."""
+def test_whatever_mmengine_loads_is_data_only(tmp_path, monkeypatch, web_server):
+    """A path, a URL, a name of a zoo or of ours: all end in our reader, or are refused."""
     monkeypatch.chdir(tmp_path)
     text = 'import pathlib; pathlib.Path("harm").touch()'  # MMEngine would run such a config
     info = dict(
@@ -142,23 +144,21 @@ def test_whatever_mmengine_loads_is_data_only(tmp_path, monkeypatch):
     )
     torch.save({'state_dict': STATE, 'optimizer': Harmful(), **info}, 'a.pth')
     digits = hashlib.sha256(Path('a.pth').read_bytes()).hexdigest()[:8]
-    url = f'https://example.com/resnet-{digits}.pth?x=1'
-    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
-    asked = []
-
-    def download(url, target, digits, progress):
-        asked.append((url, digits))
-        Path(target).write_bytes(Path('a.pth').read_bytes())
-
-    monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
+    shutil.copy('a.pth', f'resnet-{digits}.pth')
+    url = f'{web_server}/resnet-{digits}.pth?x=1'
+    monkeypatch.setattr(torch.hub, '_hub_dir', str(tmp_path / 'hub'))
     for name in ('get_torchvision_models', 'get_mmcls_models', 'get_external_models'):
         monkeypatch.setattr(mmengine_checkpoint, name, lambda: {'resnet': url})
-    for name in ('a.pth', url, 'torchvision://resnet', 'open-mmlab://resnet', 'mmcls://resnet'):
+    ours = [dict(Name='ours', Weights=url)]
+    monkeypatch.setattr(BaseInferencer, '_get_models_from_metafile', lambda folder: ours)
+    zoos = ('torchvision://resnet', 'open-mmlab://resnet', 'mmcls://resnet')
+    for name in ('a.pth', url, 'ours', *zoos):
         found = CheckpointLoader.load_checkpoint(name, 'cpu')
         if name != 'mmcls://resnet':  # whose backbone alone is taken
             same(found['state_dict'])
             assert (found['meta'], found['message_hub']) == ({'iter': 3}, {'runtime_info': {}})
-    assert asked == [(url, digits)]  # once
+    Path(f'resnet-{digits}.pth').unlink()  # later loads take it from the cache
+    same(CheckpointLoader.load_checkpoint(url)['state_dict'])
     with pytest.raises(ValueError, match='expected a model of the zoo torchvision'):
         CheckpointLoader.load_checkpoint('torchvision://other')
     for name in ('s3://a/b.pth', 'pavi://x', 'petrel:s3://a'):

@@ -19,12 +19,13 @@ class TextSegmenter(BaseModule):
     All positions attend to all, padding included, as in the authors' release.
 
     Args:
-        text_width (int): Channels of the text tower's states; equals those of the joint embedding,
-            since words are compared with noun embeddings directly.
+        text_width (int): Channels of the text tower's states.
         text_heads (int): Attention heads.
         num_layers (int): Trainable blocks.
         init_scale (float): Start value of the learnable w of Eq. 3.2.
         init_bias (float): Start value of the learnable b of Eq. 3.2.
+        embed_dim (int, optional): Channels of the joint embedding, in which words are compared
+            with nouns; where they are not ``text_width``, a projection is learnt.
     """
 
     def __init__(
@@ -34,17 +35,20 @@ class TextSegmenter(BaseModule):
         num_layers: int = 2,
         init_scale: float = 10.0,
         init_bias: float = 0.0,
+        embed_dim: int | None = None,
     ) -> None:
         super().__init__()
         self.transformer = Transformer(text_width, num_layers, text_heads)
         for block in self.transformer.resblocks:  # as nn.MultiheadAttention, and the release, start
             nn.init.xavier_uniform_(block.attn.in_proj_weight)
+        same = embed_dim in (None, text_width)
+        self.projection = nn.Identity() if same else nn.Linear(text_width, embed_dim)
         self.scale = nn.Parameter(torch.tensor(float(init_scale)))
         self.bias = nn.Parameter(torch.tensor(float(init_bias)))
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Word-wise features x^t: hidden states [b, l, width] -> unit length [b, l, c]."""
-        return l2_normalize(self.transformer(hidden), dim=-1)
+        return l2_normalize(self.projection(self.transformer(hidden)), dim=-1)
 
     def logits(self, words: Tensor, nouns: Tensor) -> Tensor:
         """Logits of the k + 1 cases of every position (Eq. 3.2).

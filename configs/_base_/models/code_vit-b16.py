@@ -22,8 +22,8 @@ model = dict(
         context_length=77,
         text_width=512,
         text_layers=12,
-        # the file that OpenAI publishes; docs/weights.md says where to get it
-        init_cfg=dict(type='Pretrained', checkpoint='weights/ViT-B-16.pt'),
+        # the file that OpenAI publishes, fetched when first needed (docs/weights.md)
+        init_cfg=dict(type='Pretrained', checkpoint='clip_vit-b16_openai'),
     ),
     image_segmenter=dict(type='ImageSegmenter', num_upsamplings=2, init_gate=0.0),
     co_decomposition=dict(

@@ -10,7 +10,7 @@ model = dict(
         pad_val=0,
         seg_pad_val=255,
     ),
-    backbone=dict(type='CLIP', init_cfg=dict(type='Pretrained', checkpoint='weights/ViT-B-16.pt')),
+    backbone=dict(type='CLIP', init_cfg=dict(type='Pretrained', checkpoint='clip_vit-b16_openai')),
     decode_head=dict(
         type='ZeroShotHead',
         in_channels=512,

@@ -27,7 +27,7 @@ model = dict(
         similarity_to_mask=dict(type='SimilarityToMask', init_scale=20.0, init_bias=-5.0),
     ),
     vision_language_backbone=dict(
-        type='CLIP', init_cfg=dict(type='Pretrained', checkpoint='weights/ViT-B-16.pt')
+        type='CLIP', init_cfg=dict(type='Pretrained', checkpoint='clip_vit-b16_openai')
     ),
     image_size=224,  # for that backbone
     class_names=[*COCOStuffDataset.METAINFO['classes']],

@@ -21,7 +21,7 @@ model = dict(
     vision_language_backbone=dict(
         type='CLIP',
         image_tower=False,
-        init_cfg=dict(type='Pretrained', checkpoint='weights/ViT-B-16.pt'),
+        init_cfg=dict(type='Pretrained', checkpoint='clip_vit-b16_openai'),
     ),
     class_names={{_base_.seen_classes}},
     templates='imagenet',

@@ -13,6 +13,7 @@ from code_mm.weights import LoadReport, clip_layout, read_checkpoint, stated_cli
 from code_mm.weights.clip_layouts import StatedCLIP, likely_heads
 from code_mm.weights.files import tensors_of
 from code_mm.weights.model_weights import pretrained_file, require_finite
+from code_mm.weights.sources import local_file
 
 # Constructor key -> the tensor that shows it, and its axis.
 _SIZES = (
@@ -41,9 +42,12 @@ def init_from_clip_file(clip: BaseModule) -> None:
 def load_clip_weights(clip: BaseModule, path: str | Path) -> None:
     """Fill a CLIP from a file in the layout of OpenAI, open_clip, Hugging Face or our own.
 
+    ``path`` is a path, a name or an address (:func:`~code_mm.weights.sources.local_file`).
+
     Raises:
         ValueError: Names, sizes, heads or activation do not fit; says what the file has.
     """
+    path = local_file(path)  # beside which a config may say more
     checkpoint = read_checkpoint(path)
     theirs = tensors_of(checkpoint, path)
     state, layout, kind = to_own_names(theirs), clip_layout(theirs), type(clip).__name__
