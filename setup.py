@@ -67,12 +67,12 @@ extras = {
     'mmpretrain': mm + read_requirements('mmpretrain'),
     'photos': read_requirements('photos'),
     'hub': read_requirements('hub'),
+    'onnx': read_requirements('onnx'),
     'tests': read_requirements('tests'),
     'lint': read_requirements('lint'),
 }
-extras['all'] = sorted(
-    {line for name in ('torch', 'mm', 'photos', 'hub', 'tests', 'lint') for line in extras[name]}
-)
+whole = ('torch', 'mm', 'photos', 'hub', 'onnx', 'tests', 'lint')
+extras['all'] = sorted({line for name in whole for line in extras[name]})
 readme = ROOT / 'README.md'
 
 setup(

@@ -61,7 +61,7 @@ def plan(has=is_installed, openmmlab: bool = False) -> list[list[str]]:
             f'them.'
         )
     photos = ['--no-deps', '-r', str(requirements / 'photos_no_deps.txt')]
-    return [*steps, ['-e', f'{ROOT}[photos,tests,lint]'], photos]
+    return [*steps, ['-e', f'{ROOT}[photos,onnx,tests,lint]'], photos]
 
 
 def digest() -> str:

@@ -91,8 +91,10 @@ class NeighbourhoodAttention(DenseAttention):
 
     def patch_gaussian(self, grid: tuple[int, int], device: torch.device | None = None) -> Tensor:
         """Gaussian of the distance of every two patches [h * w, h * w], fp32 in (0, 1]."""
+        positions = (torch.arange(n, dtype=torch.float32, device=device) for n in grid)
         rows, columns = (
             (-(position[:, None] - position).square() / (2 * self.std**2)).exp()
-            for position in (torch.arange(float(side), device=device) for side in grid)
+            for position in positions
         )
-        return torch.kron(rows, columns)  # the Gaussian of the plane is a product
+        # the Gaussian of the plane is a product; torch.kron, in ONNX, mixes free sizes up
+        return (rows[:, None, :, None] * columns[:, None]).flatten(2).flatten(0, 1)

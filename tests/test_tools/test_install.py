@@ -15,7 +15,7 @@ def test_torch_comes_first_and_what_the_user_has_is_kept():
     def names(*has):
         return [Path(step[-1]).name for step in install.plan(has=has.__contains__)]
 
-    last = [f'{ROOT.name}[photos,tests,lint]', 'photos_no_deps.txt']
+    last = [f'{ROOT.name}[photos,onnx,tests,lint]', 'photos_no_deps.txt']
     assert names() == ['torch.txt', 'mm.txt', *last]
     for mmcv in ('mmcv', 'mmcv-lite'):
         assert names('torch', 'mmengine', mmcv, 'mmsegmentation') == last

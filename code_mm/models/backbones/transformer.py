@@ -73,7 +73,7 @@ class SelfAttention(nn.Module):
         """
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
         qkv = qkv.unflatten(-1, (3, self.heads, -1)).permute(1, 2, 0, 3)  # 3 heads tokens d
-        shared, own = qkv.split([prefix, len(x) - prefix], dim=2)
+        shared, own = qkv.split([prefix, x.shape[0] - prefix], dim=2)
         start = F.scaled_dot_product_attention(*shared.unsqueeze(1), is_causal=True)
         q, k, v = own.unflatten(2, (texts, -1)).transpose(1, 2)  # texts heads l d
         k, v = (
@@ -191,9 +191,9 @@ class Transformer(nn.Module):
         x = torch.cat([prefix, rest.flatten(0, 1)])
         for block in self.resblocks:
             x = run_checkpointed(
-                block.continue_prefix, x, len(prefix), len(rest), with_cp=self.with_cp
+                block.continue_prefix, x, len(prefix), rest.shape[0], with_cp=self.with_cp
             )
-        return x[len(prefix) :].unflatten(0, (len(rest), -1))
+        return x[len(prefix) :].unflatten(0, rest.shape[:2])
 
 
 def token_at(x: Tensor, position: int | Tensor) -> Tensor:

@@ -90,7 +90,8 @@ class CLIPImageTower(nn.Module):
 
     def _embed(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Patch embedding with the class token in front: [b, 1 + h * w, width] and the grid."""
-        if min(image.shape[-2:]) < self.patch_size:
+        # side by side: min() would tell an exporter which side is the shorter one
+        if any(side < self.patch_size for side in image.shape[-2:]):
             raise ValueError(
                 f'expected images of at least {self.patch_size} x {self.patch_size} pixels (one '
                 f'patch), but got {tuple(image.shape[-2:])}; resize or pad them first'
@@ -98,7 +99,7 @@ class CLIPImageTower(nn.Module):
         patches = self.conv1(image)  # b width h w
         grid = (patches.shape[2], patches.shape[3])
         patches = patches.flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.class_embedding.expand(len(patches), 1, -1), patches], dim=1)
+        tokens = torch.cat([self.class_embedding.expand(patches.shape[0], 1, -1), patches], dim=1)
         return self.ln_pre(tokens + self._positions(grid)), grid
 
     def _positions(self, grid: tuple[int, int]) -> Tensor:
