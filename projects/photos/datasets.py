@@ -55,10 +55,7 @@ class COCOPhotosDataset(BaseSegDataset):
         ValueError: A chosen class is none of COCO's.
     """
 
-    METAINFO = dict(
-        classes=(*THINGS, *STUFF),
-        palette=[[37 * i % 256, 91 * i % 256, 149 * i % 256] for i in range(1, 134)],
-    )
+    METAINFO = dict(classes=(*THINGS, *STUFF))
 
     @classmethod
     def get_label_map(cls, new_classes: Sequence[str] | None = None) -> dict[int, int] | None:

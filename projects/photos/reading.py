@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 from mmengine.logging import print_log
-from torch import Tensor
+from torch import Tensor, nn
 
 from code_mm.models.heads import ZeroShotHead
 from code_mm.models.prompts import NounContextPrompt
@@ -107,14 +107,17 @@ class RowsNounPrompt(NounContextPrompt):
 
 @MODELS.register_module()
 class WholeImageHead(ZeroShotHead):
-    """A ``ZeroShotHead`` that adds to every cell's cosine how much of the name the image has.
+    """A ``ZeroShotHead`` that predicts by what the whole image has of a name, too.
 
     Whatever is in a photograph somewhere is likelier everywhere in it. That is told by the cosine
-    of the whole image, the mean of the last input's features, and by that of the best cell.
+    of the whole image, the mean of the last input's features, and by that of the best cell. Both
+    are added to every cell's; but a cell that does not look like the name itself gets none of it.
 
     Args:
         image_weight (float): Factor on the whole image's cosine, >= 0.
         best_cell_weight (float): Factor on the best cell's cosine, >= 0.
+        least_cosine (float, optional): Masks are halved where the cell's own cosine is this, and
+            fall by a factor of e every .05 below.
         upsampling (int): How many times as fine as the cells the grid of the masks is, on which a
             post-processor follows the image's edges; bilinear.
         *args, **kwargs: Those of ``ZeroShotHead``.
@@ -124,7 +127,8 @@ class WholeImageHead(ZeroShotHead):
         self,
         *args,
         image_weight: float = 0.5,
-        best_cell_weight: float = 1.0,
+        best_cell_weight: float = 0.5,
+        least_cosine: float | None = None,
         upsampling: int = 1,
         **kwargs,
     ) -> None:
@@ -135,16 +139,19 @@ class WholeImageHead(ZeroShotHead):
                 f'best_cell_weight={best_cell_weight}'
             )
         self.image_weight, self.best_cell_weight = image_weight, best_cell_weight
-        self.upsampling = upsampling
+        self.least_cosine, self.upsampling = least_cosine, upsampling
 
-    def _similarity(self, inputs: Sequence[Tensor], vocabulary: Vocabulary | None) -> Tensor:
-        cells = super()._similarity(inputs, vocabulary)  # b phrases h w
+    def _masks(
+        self, inputs: Sequence[Tensor], vocabulary: Vocabulary, similarity_to_mask: nn.Module
+    ) -> Tensor:
+        cells = self._similarity(inputs, vocabulary)  # b phrases h w
         whole = l2_normalize(inputs[-1].mean(dim=(2, 3)), dim=1) @ vocabulary.embeddings.T
-        best = cells.amax(dim=(2, 3))
-        there = self.image_weight * whole + self.best_cell_weight * best
-        return F.interpolate(
-            cells + there[..., None, None], scale_factor=self.upsampling, mode='bilinear'
-        )
+        there = self.image_weight * whole + self.best_cell_weight * cells.amax(dim=(2, 3))
+        cells = F.interpolate(cells, scale_factor=self.upsampling, mode='bilinear')
+        masks = similarity_to_mask(cells + there[..., None, None])
+        if self.least_cosine is not None:
+            masks = masks * torch.sigmoid(20 * (cells - self.least_cosine))
+        return masks
 
 
 @MODELS.register_module()

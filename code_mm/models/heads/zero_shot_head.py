@@ -128,16 +128,21 @@ class ZeroShotHead(BaseDecodeHead):
         Of feature maps [b, c, h, w] and the normalised images [b, 3, H, W]; ``similarity_to_mask``
         replaces the head's own.
         """
-        similarity = self._similarity(inputs, vocabulary)
         if self.name_scores is not None:
-            return self._resize(similarity, image)
-        scores = (similarity_to_mask or self.similarity_to_mask)(similarity)
+            return self._resize(self._similarity(inputs, vocabulary), image)
+        scores = self._masks(inputs, vocabulary, similarity_to_mask or self.similarity_to_mask)
         if self.post_processor is not None:
             scores = self.post_processor(image, scores)
         if self.knowledge_preserving is not None:
             frozen = inputs[-1], vocabulary.template_embeddings
             scores = self.knowledge_preserving(scores, *frozen)
         return vocabulary.add_background(self._resize(vocabulary.best_synonym(scores), image))
+
+    def _masks(
+        self, inputs: Sequence[Tensor], vocabulary: Vocabulary, similarity_to_mask: nn.Module
+    ) -> Tensor:
+        """Soft masks [b, phrases, h, w] that are refined next."""
+        return similarity_to_mask(self._similarity(inputs, vocabulary))
 
     def _similarity(self, inputs: Sequence[Tensor], vocabulary: Vocabulary | None) -> Tensor:
         if vocabulary is None:

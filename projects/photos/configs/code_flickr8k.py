@@ -19,7 +19,7 @@ model = dict(
     image_segmenter=dict(init_gate=0.1),
     co_decomposition=dict(
         noun_prompt=dict(type='RowsNounPrompt', num_contexts=4),
-        similarity_to_mask=dict(init_scale=20.0, init_bias=-4.0),
+        similarity_to_mask=dict(init_scale=20.0, init_bias=-2.0),
     ),
     decode_head=dict(knowledge_preserving=None),
     test_cfg=dict(_delete_=True, mode='whole'),

@@ -19,7 +19,8 @@ model = dict(
         type='WholeImageHead',
         in_channels=1280,
         image_weight=0.5,
-        best_cell_weight=1.0,
+        best_cell_weight=0.5,
+        least_cosine=0.12,
         upsampling=8,  # a quarter of the image's pixels on a side
         similarity_to_mask=dict(type='SoftmaxMask', scale=50.0),
         post_processor=dict(type='PAMR', num_iter=10, dilations=(1, 2, 4, 8)),

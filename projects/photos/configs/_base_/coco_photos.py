@@ -21,7 +21,7 @@ coco_photos = dict(
 )
 miniatures = dict(
     object=dict(
-        background_threshold=0.4,
+        background_threshold=0.35,
         dataset=dict(**coco_photos, metainfo=dict(classes=['background', *PRESENT_THINGS])),
     ),
     all=dict(dataset=dict(**coco_photos, metainfo=dict(classes=[*PRESENT]))),
@@ -29,7 +29,7 @@ miniatures = dict(
     # the figures this project began with
     by_rows=dict(dataset=dict(**coco_photos, metainfo=dict(classes=[*THINGS_BY_ROWS]))),
     by_rows_background=dict(
-        background_threshold=0.4,
+        background_threshold=0.35,
         dataset=dict(**coco_photos, metainfo=dict(classes=['background', *THINGS_BY_ROWS])),
     ),
 )
