@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from code_mm.atomic_write import atomic_write
@@ -136,8 +136,11 @@ def embed(head: nn.Module, sentences: Tensor) -> Tensor:
 
 
 def lessons_of(backbone: EfficientNetMiniLM, shards: list[str], folder: Path) -> Lessons:
-    """Encode photographs, captions, names and nouns; sets the backbone's ``feature_mean``."""
-    encoded = encode_shards(backbone, shards, folder)
+    """Encode photographs, captions, names and nouns; sets the backbone's ``feature_mean``.
+
+    What was encoded is kept in ``folder``: other shards need another.
+    """
+    encoded = encode_shards(backbone, shards, folder / 'features')
     backbone.feature_mean.data = encoded.cells.float().mean(dim=(0, 1))
     table = shipped_names().by_name
     known = sorted(set(table.values()))
@@ -147,18 +150,24 @@ def lessons_of(backbone: EfficientNetMiniLM, shards: list[str], folder: Path) ->
         beneath[place, list(rows)] = 1
     nouns, named = noun_labels(encoded.captions)
 
-    def in_templates(words: list[str], templates: tuple[str, ...]) -> Tensor:
-        texts = [template.format(word) for template in templates for word in words]
-        return encode_sentences(backbone, texts).unflatten(0, (len(templates), -1))
+    def in_templates(kind: str, words: list[str], templates: tuple[str, ...]) -> Tensor:
+        file = folder / 'features' / f'{kind}.safetensors'
+        if not file.exists():
+            texts = [template.format(word) for template in templates for word in words]
+            sentences = encode_sentences(backbone, texts).unflatten(0, (len(templates), -1))
+            with atomic_write(file) as unfinished:
+                save_file(dict(sentences=sentences), unfinished)
+            print(f'{file}: {len(words)} {kind}', flush=True)
+        return load_file(file)['sentences']
 
     return Lessons(
         cells=encoded.cells - backbone.feature_mean.detach().half(),
         captions=encoded.sentences,
         rows=l2_normalize(beneath @ centred_rows(backbone.visual.class_weights)),
         overlap=beneath @ beneath.T > 0,
-        names=in_templates([*table], NAME_TEMPLATES),
+        names=in_templates('names', [*table], NAME_TEMPLATES),
         row_of_name=of_name,
-        nouns=in_templates(nouns, NOUN_TEMPLATES),
+        nouns=in_templates('nouns', nouns, NOUN_TEMPLATES),
         named=named,
     )
 
@@ -231,7 +240,7 @@ def main() -> None:
     started = time.time()
     backbone = MODELS.build(dict(type='EfficientNetMiniLM', head_width=HEAD_WIDTH))
     backbone.init_weights()
-    lessons = lessons_of(backbone, args.shards, args.work_dir / 'features')
+    lessons = lessons_of(backbone, args.shards, args.work_dir)
     backbone.text_head.requires_grad_(True)
     train(backbone, lessons, args.work_dir / 'head.pth', args.steps)
     learnt = {name: value.half().contiguous() for name, value in backbone.learnt().items()}
