@@ -68,8 +68,9 @@ class CoDecomposition(BaseModule):
 
     def copy_from(self, backbone: VisionLanguageBackbone) -> None:
         """Start from the backbone's weights as they are now."""
-        if self.noun_prompt is not None:
-            self.noun_prompt.copy_from(backbone)
+        for part in (self.noun_prompt, self.text_segmenter):
+            if hasattr(part, 'copy_from'):
+                part.copy_from(backbone)
 
     def forward(
         self,

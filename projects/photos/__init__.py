@@ -3,11 +3,13 @@
 from .backbone import EfficientNetMiniLM
 from .datasets import COCOPhotosDataset
 from .reading import RowsNounPrompt, RowsSegmentor, SoftmaxMask, WholeImageHead
+from .text_segmenter import HeadTextSegmenter
 from .tokenizer import MiniLMTokenizer
 
 __all__ = [
     'COCOPhotosDataset',
     'EfficientNetMiniLM',
+    'HeadTextSegmenter',
     'MiniLMTokenizer',
     'RowsNounPrompt',
     'RowsSegmentor',

@@ -43,6 +43,12 @@ class EfficientNetTail(ImageTail):
         return head(self.parts, features) - self.feature_mean[:, None, None]
 
 
+def text_head(width: int, head_width: int | None = None) -> nn.Module:
+    """From sentences [n, width] to the joint space [n, c], by a hidden layer if it has a width."""
+    last = nn.Linear(head_width or width, _CHANNELS)
+    return nn.Sequential(nn.Linear(width, head_width), nn.GELU(), last) if head_width else last
+
+
 @MODELS.register_module()
 class EfficientNetMiniLM(VisionLanguageBackbone):
     """ImageNet's EfficientNet-Lite2 and the sentence encoder MiniLM, with a small head that learns.
@@ -87,11 +93,7 @@ class EfficientNetMiniLM(VisionLanguageBackbone):
         self.patch_size, self.context_length = stride, context_length
         self.image_weights = image_weights
         self.text_width, self.text_heads = self.text.width, self.text.heads
-        width = head_width or self.text_width
-        self.text_head = nn.Linear(width, _CHANNELS)
-        if head_width is not None:
-            first = nn.Linear(self.text_width, head_width)
-            self.text_head = nn.Sequential(first, nn.GELU(), self.text_head)
+        self.text_head = text_head(self.text_width, head_width)
         self.feature_mean = nn.Parameter(torch.zeros(_CHANNELS))
         self.logit_scale = nn.Parameter(torch.tensor(math.log(50.0)))
         self.requires_grad_(not frozen)

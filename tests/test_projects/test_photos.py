@@ -375,3 +375,21 @@ def test_photographs_are_segmented_without_naming_a_model(full, monkeypatch):
     model, unseen = said
     assert 'using projects/photos' in model and 'docs/inference.md' in model
     assert "no photograph of 'theremin' was ever seen" in unseen
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('head_width', [None, 16])
+def test_words_start_from_the_head(config, head_width):
+    model = build(
+        code_config(
+            backbone={**config, 'head_width': head_width},
+            parts=dict(text_segmenter=dict(type='HeadTextSegmenter', head_width=head_width)),
+        ),
+        0,
+    )
+    model.init_weights()
+    segmenter, hidden = model.co_decomposition.text_segmenter, torch.randn(2, 5, 24)
+    states = F.normalize(segmenter.transformer(hidden), dim=-1)
+    expected = F.normalize(model.backbone.text_head(states), dim=-1)
+    torch.testing.assert_close(segmenter(hidden), expected)
+    assert all(parameter.requires_grad for parameter in segmenter.parameters())

@@ -19,6 +19,7 @@ model = dict(
     image_segmenter=dict(init_gate=0.1),
     co_decomposition=dict(
         noun_prompt=dict(type='RowsNounPrompt', num_contexts=4),
+        text_segmenter=dict(type='HeadTextSegmenter', head_width=_base_.image_text.head_width),
         similarity_to_mask=dict(init_scale=20.0, init_bias=-2.0),
     ),
     decode_head=dict(knowledge_preserving=None),
