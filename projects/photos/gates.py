@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 from torch import Tensor
 
@@ -26,7 +27,7 @@ from code_mm.ops import crop, l2_normalize, pad_to_multiple
 from code_mm.vocabulary import Vocabulary, embed_vocabulary
 from projects.photos.datasets import PRESENT, THINGS_BY_ROWS
 from projects.photos.pretraining_data import EncodedCaptions, encode_sentences, encode_shards
-from projects.photos.reading import with_rows
+from projects.photos.reading import by_rows
 
 PROJECT = Path(__file__).parent
 CONFIG = PROJECT / 'configs' / 'photos_efficientnet-lite2.py'
@@ -132,7 +133,10 @@ def vocabularies(model: torch.nn.Module, threshold: float) -> dict[str, Vocabula
         '52 things': embed_vocabulary(THINGS_BY_ROWS, model.backbone, templates=model.templates),
         'all 129': embed_vocabulary(PRESENT, model.backbone, templates=model.templates),
     }
-    shipped = {name: with_rows(words, model.backbone) for name, words in by_text.items()}
+    shipped = {
+        name: replace(words, embeddings=by_rows(words.embeddings, words.names, model.backbone))
+        for name, words in by_text.items()
+    }
     things = shipped['52 things']
     with_background = replace(
         things, names=('background', *things.names), background_threshold=threshold
@@ -234,10 +238,12 @@ def main() -> None:
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/pretrain_photos'))
     args = parser.parse_args()
     config = Config.fromfile(CONFIG)
+    init_default_scope(config.default_scope)
     benchmark = config.test_cfg.benchmarks.by_rows_background
     model = MODELS.build(config.model).eval()
     model.init_weights()
     values = text_gates(model, args.held_out, args.work_dir / 'features')
+    write_results(values)  # the masks take a while
     dataset = dict(benchmark.dataset, pipeline=config.test_dataloader.dataset.pipeline)
     dataset.pop('metainfo')
     dataset = DATASETS.build(dataset)
