@@ -3,9 +3,10 @@
 python projects/photos/pretrain.py --shards ../shared/data/flickr8k/train-*.tar
 
 Both towers stay frozen, so photographs, captions and names pass them once; what they say is kept in
-the work folder, and so is a checkpoint every 100 steps: a killed run goes on where it was. Three
-losses: captions against photographs, ImageNet's names against the rows of its classifier, nouns of
-captions against cells.
+the work folder, and so is a checkpoint every 100 steps: a killed run goes on where it was. Two
+heads learn, one after the other, and are joined. There are three losses: captions against
+photographs, ImageNet's names against the rows of its classifier, and nouns of captions against rows
+of a classifier that tells from a photograph which of them it shows.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from torch import Tensor, nn
 from code_mm.atomic_write import atomic_write
 from code_mm.ops import l2_normalize
 from code_mm.registry import MODELS
-from projects.photos.backbone import EfficientNetMiniLM
+from projects.photos.backbone import EfficientNetMiniLM, text_head
 from projects.photos.name_table import centred_rows, shipped_names
 from projects.photos.pretraining_data import (
     GRID,
@@ -36,9 +37,12 @@ from projects.photos.pretraining_data import (
     noun_labels,
 )
 
-STEPS, PHOTOS, NAMES, NOUNS, NOUN_PHOTOS = 400, 512, 128, 128, 48
-SHARES = (1.0, 0.3, 0.3)  # of the losses: captions, names, nouns
-LEARNING_RATE, WEIGHT_DECAY, DROPOUT, HEAD_WIDTH = 2e-3, 0.05, 0.4, 1024
+STEPS, PHOTOS, NAMES, ROW_STEPS = 400, 512, 256, 200
+SHARES = (1.0, 0.7, 0.7)  # of the losses: captions, names, nouns
+LEARNING_RATE, WEIGHT_DECAY, DROPOUT, HEAD_WIDTH = 2e-3, 0.05, 0.4, 2048
+HEADS = 2
+"""How many heads learn, each by its own draws; what ships is their mean."""
+
 NAME_TEMPLATES = ('{}', 'a {}', 'a photo of a {}')
 NOUN_TEMPLATES = ('{}', 'a {}', 'the {} in the photo')
 EVERY = 100
@@ -54,28 +58,37 @@ TRAINED_ON = (
 
 
 @dataclass(frozen=True)
+class Names:
+    """Names and where they lie.
+
+    Attributes:
+        texts (Tensor): Sentence embeddings of the names, by template [t, m, w].
+        rows (Tensor): Unit embeddings of what names stand for [r, c].
+        row_of_name (Tensor): Their place in ``rows`` [m].
+        overlap (Tensor): Which rows stand for much the same, bool [r, r].
+    """
+
+    texts: Tensor
+    rows: Tensor
+    row_of_name: Tensor
+    overlap: Tensor
+
+
+@dataclass(frozen=True)
 class Lessons:
     """What the head learns from; c channels, w of sentences.
 
     Attributes:
         cells (Tensor): Mean-free features of photographs [n, GRID * GRID, c].
         captions (Tensor): Their captions' sentence embeddings [n, k, w].
-        rows (Tensor): Unit embeddings of what ImageNet's names stand for [r, c].
-        overlap (Tensor): Which of them share a row of the classifier, bool [r, r].
-        names (Tensor): Sentence embeddings of the names, by template [t, m, w].
-        row_of_name (Tensor): Their place in ``rows`` [m].
-        nouns (Tensor): Sentence embeddings of nouns, by template [t, v, w].
-        named (Tensor): How many captions of a photograph name a noun [n, v].
+        names (Names): What ImageNet's classes and the words above them stand for.
+        nouns (Names): What captions' nouns stand for.
     """
 
     cells: Tensor
     captions: Tensor
-    rows: Tensor
-    overlap: Tensor
-    names: Tensor
-    row_of_name: Tensor
-    nouns: Tensor
-    named: Tensor
+    names: Names
+    nouns: Names
 
 
 def caption_loss(head: nn.Module, lessons: Lessons, scale: Tensor) -> Tensor:
@@ -95,40 +108,46 @@ def caption_loss(head: nn.Module, lessons: Lessons, scale: Tensor) -> Tensor:
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
-def name_loss(head: nn.Module, lessons: Lessons, scale: Tensor) -> Tensor:
-    """Names against all rows: those that share a class with a name's own are no negatives."""
-    names = torch.randint(0, len(lessons.row_of_name), (NAMES,))
-    template = torch.randint(0, len(lessons.names), (NAMES,))
-    own = lessons.row_of_name[names]
-    texts = embed(head, lessons.names[template, names])
-    others = lessons.overlap[own].scatter(1, own[:, None], False)
-    cosines = texts @ lessons.rows.T
+def name_loss(head: nn.Module, known: Names, scale: Tensor) -> Tensor:
+    """Names against all rows: those that overlap a name's own are no negatives."""
+    names = torch.randint(0, len(known.row_of_name), (NAMES,))
+    template = torch.randint(0, len(known.texts), (NAMES,))
+    own = known.row_of_name[names]
+    texts = embed(head, known.texts[template, names])
+    others = known.overlap[own].scatter(1, own[:, None], False)
+    cosines = texts @ known.rows.T
     contrast = F.cross_entropy((scale * cosines).masked_fill(others, -torch.inf), own)
     return contrast / 2 + 4 * (1 - cosines.gather(1, own[:, None]).mean())
 
 
-def noun_loss(head: nn.Module, lessons: Lessons, scale: Tensor) -> Tensor:
-    """Nouns of captions against cells: a photograph shows a noun where its cells show it most.
+def noun_rows(photos: Tensor, shown: Tensor) -> Tensor:
+    """Rows of a classifier that tells which nouns a photograph shows, by logistic regression.
 
-    A noun's photographs are contrasted with others, and a photograph's nouns with other nouns, the
-    frequent ones handicapped by the logarithm of how many photographs they have.
+    Args:
+        photos (Tensor): Unit embeddings [n, c].
+        shown (Tensor): Which nouns they show, bool [n, v].
+
+    Returns:
+        Unit embeddings of the nouns [v, c].
     """
-    photos = torch.randperm(len(lessons.cells))[:NOUN_PHOTOS]
-    nouns = torch.randperm(lessons.nouns.shape[1])[:NOUNS]
-    template = torch.randint(0, len(lessons.nouns), (len(nouns),))
-    texts = embed(head, lessons.nouns[template, nouns])
-    cells = l2_normalize(lessons.cells[photos].float())
-    logits = (scale * cells @ texts.T).logsumexp(dim=1) - math.log(cells.shape[1])
-    named = lessons.named[photos][:, nouns]
-    frequency = (lessons.named[:, nouns] > 0).float().mean(dim=0).log()
-    return (shared_entropy(logits.T, named.T) + shared_entropy(logits + frequency, named)) / 2
-
-
-def shared_entropy(logits: Tensor, weights: Tensor) -> Tensor:
-    """Cross-entropy with the share of every positive; rows without any do not count."""
-    any_positive = weights.sum(dim=1) > 0
-    logits, weights = logits[any_positive], weights[any_positive]
-    return F.cross_entropy(logits, weights / weights.sum(dim=1, keepdim=True))
+    shown = shown.float()
+    means = (shown.T @ photos) / shown.sum(dim=0)[:, None]
+    rows = nn.Parameter(5 * l2_normalize(means - photos.mean(dim=0)))
+    bias = nn.Parameter(shown.mean(dim=0).clamp(max=0.99).logit())
+    groups = [dict(params=[rows], weight_decay=0.1), dict(params=[bias], weight_decay=0.0)]
+    optimizer = torch.optim.AdamW(groups, lr=0.05)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, ROW_STEPS)
+    torch.manual_seed(0)
+    for _ in range(ROW_STEPS):
+        batch = torch.randint(0, len(photos), (256,))
+        logits = photos[batch] @ rows.T + bias
+        optimizer.zero_grad()
+        F.binary_cross_entropy_with_logits(logits, shown[batch], reduction='sum').div(
+            256
+        ).backward()
+        optimizer.step()
+        schedule.step()
+    return l2_normalize(rows.detach())
 
 
 def embed(head: nn.Module, sentences: Tensor) -> Tensor:
@@ -150,6 +169,10 @@ def lessons_of(backbone: EfficientNetMiniLM, shards: list[str], folder: Path) ->
     for place, rows in enumerate(known):
         beneath[place, list(rows)] = 1
     nouns, named = noun_labels(encoded.captions)
+    cells = encoded.cells - backbone.feature_mean.detach().half()
+    shown = (named > 0).float()
+    together = shown.T @ shown
+    fewer = together.diagonal().minimum(together.diagonal()[:, None])
 
     def in_templates(kind: str, words: list[str], templates: tuple[str, ...]) -> Tensor:
         file = folder / 'features' / f'{kind}.safetensors'
@@ -162,23 +185,29 @@ def lessons_of(backbone: EfficientNetMiniLM, shards: list[str], folder: Path) ->
         return load_file(file)['sentences']
 
     return Lessons(
-        cells=encoded.cells - backbone.feature_mean.detach().half(),
+        cells=cells,
         captions=encoded.sentences,
-        rows=l2_normalize(beneath @ centred_rows(backbone.visual.class_weights)),
-        overlap=beneath @ beneath.T > 0,
-        names=in_templates('names', [*table], NAME_TEMPLATES),
-        row_of_name=of_name,
-        nouns=in_templates('nouns', nouns, NOUN_TEMPLATES),
-        named=named,
+        names=Names(
+            texts=in_templates('names', [*table], NAME_TEMPLATES),
+            rows=l2_normalize(beneath @ centred_rows(backbone.visual.class_weights)),
+            row_of_name=of_name,
+            overlap=beneath @ beneath.T > 0,
+        ),
+        nouns=Names(
+            texts=in_templates('nouns', nouns, NOUN_TEMPLATES),
+            rows=noun_rows(l2_normalize(cells.float().mean(dim=1)), shown),
+            row_of_name=torch.arange(len(nouns)),
+            overlap=together > 0.5 * fewer,
+        ),
     )
 
 
-def train(backbone: EfficientNetMiniLM, lessons: Lessons, checkpoint: Path, steps: int) -> None:
-    """Teach the backbone's head, from ``checkpoint`` on where there is one.
+def train(head: nn.Sequential, lessons: Lessons, checkpoint: Path, steps: int, seed: int) -> Tensor:
+    """Teach a head, from ``checkpoint`` on where there is one; returns its logit scale's logarithm.
 
     Every step draws by its own seed, so that a run that was killed ends as one that was not.
     """
-    first, _, last = backbone.text_head
+    first, _, last = head
     head = nn.Sequential(first, nn.GELU(), nn.Dropout(DROPOUT), last)
     scales = nn.Parameter(torch.full((3,), math.log(20.0)))
     weights = [first.weight, last.weight]
@@ -198,20 +227,19 @@ def train(backbone: EfficientNetMiniLM, lessons: Lessons, checkpoint: Path, step
         schedule.load_state_dict(state['schedule'])
     else:
         # sentences are of unit length: their entries are small, and GELU shall bend
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         nn.init.normal_(first.weight, std=1.5)
         nn.init.normal_(last.weight, std=last.in_features**-0.5)
     started, means = time.time(), torch.zeros(3)
     for step in range(done, steps):
-        torch.manual_seed(step)
+        torch.manual_seed(seed * steps + step)
         with half_precision():
             factors = scales.clamp(max=math.log(100.0)).exp()
             losses = torch.stack(
                 [
-                    loss(head, lessons, factor).float()
-                    for loss, factor in zip(
-                        (caption_loss, name_loss, noun_loss), factors, strict=True
-                    )
+                    caption_loss(head, lessons, factors[0]).float(),
+                    name_loss(head, lessons.names, factors[1]).float(),
+                    name_loss(head, lessons.nouns, factors[2]).float(),
                 ]
             )
         optimizer.zero_grad()
@@ -228,7 +256,22 @@ def train(backbone: EfficientNetMiniLM, lessons: Lessons, checkpoint: Path, step
             seconds = time.time() - started
             print(f'step {step + 1}/{steps}, losses {shown}, {seconds:.0f} s', flush=True)
             means.zero_()
-    backbone.logit_scale.data = scales[0].detach()
+    return scales[0].detach()
+
+
+@torch.no_grad()
+def joined(heads: list[nn.Sequential], sentences: Tensor) -> nn.Sequential:
+    """One wide head: the mean of several, each divided by the mean length of its embeddings."""
+    lengths = [head(sentences).norm(dim=-1).mean() * len(heads) for head in heads]
+    firsts, lasts = [head[0] for head in heads], [head[2] for head in heads]
+    width = sum(first.out_features for first in firsts)
+    first, last = nn.Linear(firsts[0].in_features, width), nn.Linear(width, lasts[0].out_features)
+    first.weight.copy_(torch.cat([one.weight for one in firsts]))
+    first.bias.copy_(torch.cat([one.bias for one in firsts]))
+    pairs = [*zip(lasts, lengths, strict=True)]
+    last.weight.copy_(torch.cat([one.weight / length for one, length in pairs], dim=1))
+    last.bias.copy_(sum(one.bias / length for one, length in pairs))
+    return nn.Sequential(first, nn.GELU(), last)
 
 
 def main() -> None:
@@ -242,13 +285,17 @@ def main() -> None:
     backbone = MODELS.build(dict(type='EfficientNetMiniLM', head_width=HEAD_WIDTH))
     backbone.init_weights()
     lessons = lessons_of(backbone, args.shards, args.work_dir)
-    backbone.text_head.requires_grad_(True)
-    train(backbone, lessons, args.work_dir / 'head.pth', args.steps)
+    heads = [text_head(backbone.text_width, HEAD_WIDTH // HEADS) for _ in range(HEADS)]
+    scales = []
+    for seed, head in enumerate(heads):
+        scales.append(train(head, lessons, args.work_dir / f'head{seed}.pth', args.steps, seed))
+    backbone.text_head = joined(heads, lessons.captions.flatten(0, 1)[::10])
+    backbone.logit_scale.data = torch.stack(scales).mean()
     learnt = {name: value.half().contiguous() for name, value in backbone.learnt().items()}
     note = {
         'format': 'pt',
         'head_width': str(HEAD_WIDTH),
-        'command': f'make pretrain-photos, {args.steps} steps',
+        'command': f'make pretrain-photos, {HEADS} x {args.steps} steps',
         'trained on': TRAINED_ON,
         'machine': f'{os.cpu_count()} cores, torch {torch.__version__}',
         'minutes of the last run': f'{(time.time() - started) / 60:.0f}',

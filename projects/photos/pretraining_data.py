@@ -19,7 +19,7 @@ from code_mm.atomic_write import atomic_write
 from code_mm.nouns import NounSelector
 
 from .backbone import EfficientNetMiniLM
-from .name_table import singular_forms
+from .name_table import shipped_names, singular_forms
 
 SIZE = 256
 """Side of the photographs, in pixels; the network's own is 260."""
@@ -118,13 +118,18 @@ def encode_sentences(
     return result
 
 
-def noun_labels(captions: list[list[str]], fewest: int = 8) -> tuple[list[str], Tensor]:
-    """Nouns of at least ``fewest`` photographs, and how many captions of each name them [n, v]."""
-    select = NounSelector('textblob')
-    found = [
-        Counter(singular_forms(noun.lower())[-1] for text in texts for noun in select(text))
-        for texts in captions
-    ]
+def noun_labels(captions: list[list[str]], fewest: int = 20) -> tuple[list[str], Tensor]:
+    """Nouns of at least ``fewest`` photographs, and how many captions of each name them [n, v].
+
+    Who names a man names a person, too: nouns count for all that stand above them in WordNet.
+    """
+    select, above = NounSelector('textblob'), shipped_names().above
+
+    def named(text: str) -> set[str]:
+        nouns = {singular_forms(noun.lower())[-1] for noun in select(text)}
+        return nouns.union(*(above.get(noun, ()) for noun in nouns))
+
+    found = [Counter(noun for text in texts for noun in named(text)) for texts in captions]
     seen = Counter(noun for of_photo in found for noun in of_photo)
     nouns = sorted(noun for noun, count in seen.items() if count >= fewest)
     labels = [[of_photo[noun] for noun in nouns] for of_photo in found]

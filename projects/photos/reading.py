@@ -112,10 +112,13 @@ class WholeImageHead(ZeroShotHead):
     Whatever is in a photograph somewhere is likelier everywhere in it. That is told by the cosine
     of the whole image, the mean of the last input's features, and by that of the best cell. Both
     are added to every cell's; but a cell that does not look like the name itself gets none of it.
+    So is the logarithm of how many photographs show such a thing, by the training captions.
 
     Args:
         image_weight (float): Factor on the whole image's cosine, >= 0.
         best_cell_weight (float): Factor on the best cell's cosine, >= 0.
+        share_weight (float): Factor on the logarithm of the share of photographs, >= 0; the inverse
+            of the masks' scale makes it the prior of their softmax.
         least_cosine (float, optional): Masks are halved where the cell's own cosine is this, and
             fall by a factor of e every .05 below.
         upsampling (int): How many times as fine as the cells the grid of the masks is, on which a
@@ -128,17 +131,19 @@ class WholeImageHead(ZeroShotHead):
         *args,
         image_weight: float = 0.5,
         best_cell_weight: float = 0.5,
+        share_weight: float = 0.0,
         least_cosine: float | None = None,
         upsampling: int = 1,
         **kwargs,
     ) -> None:
         super().__init__(*args, **kwargs)
-        if min(image_weight, best_cell_weight) < 0:
+        if min(image_weight, best_cell_weight, share_weight) < 0:
             raise ValueError(
-                f'expected weights >= 0, but got image_weight={image_weight} and '
-                f'best_cell_weight={best_cell_weight}'
+                f'expected weights >= 0, but got image_weight={image_weight}, '
+                f'best_cell_weight={best_cell_weight} and share_weight={share_weight}'
             )
         self.image_weight, self.best_cell_weight = image_weight, best_cell_weight
+        self.share_weight = share_weight
         self.least_cosine, self.upsampling = least_cosine, upsampling
 
     def _masks(
@@ -147,6 +152,9 @@ class WholeImageHead(ZeroShotHead):
         cells = self._similarity(inputs, vocabulary)  # b phrases h w
         whole = l2_normalize(inputs[-1].mean(dim=(2, 3)), dim=1) @ vocabulary.embeddings.T
         there = self.image_weight * whole + self.best_cell_weight * cells.amax(dim=(2, 3))
+        phrases = [phrase for of_class in vocabulary.synonyms for phrase in of_class]
+        shares = [shipped_names().log_share(phrase) for phrase in phrases]
+        there = there + self.share_weight * there.new_tensor(shares)
         cells = F.interpolate(cells, scale_factor=self.upsampling, mode='bilinear')
         masks = similarity_to_mask(cells + there[..., None, None])
         if self.least_cosine is not None:

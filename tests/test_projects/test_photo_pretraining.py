@@ -1,7 +1,6 @@
 """projects/photos: what pre-training minimises and goes on with, how gates are counted."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,37 +25,37 @@ def lessons():
     def unit(*size):
         return F.normalize(torch.randn(*size, generator=draw), dim=-1)
 
-    rows = unit(3, CHANNELS)
+    names = pretrain.Names(
+        texts=unit(3, 3, WIDTH),
+        rows=unit(3, CHANNELS),
+        row_of_name=torch.tensor([0, 1, 2]),
+        overlap=torch.tensor([[1, 1, 0], [1, 1, 0], [0, 0, 1]]) > 0,
+    )
     return pretrain.Lessons(
         cells=torch.randn(PHOTOS, pretrain.GRID**2, CHANNELS, generator=draw).half(),
         captions=unit(PHOTOS, 5, WIDTH),
-        rows=rows,
-        overlap=torch.tensor([[1, 1, 0], [1, 1, 0], [0, 0, 1]]) > 0,
-        names=unit(3, 3, WIDTH),
-        row_of_name=torch.tensor([0, 1, 2]),
-        nouns=unit(3, 4, WIDTH),
-        named=torch.randint(0, 3, (PHOTOS, 4), generator=draw).float(),
+        names=names,
+        nouns=names,
     )
 
 
-def tiny_backbone():
-    torch.manual_seed(1)
-    head = nn.Sequential(nn.Linear(WIDTH, 16), nn.GELU(), nn.Linear(16, CHANNELS))
-    return SimpleNamespace(text_head=head, logit_scale=nn.Parameter(torch.zeros(())))
+def tiny_head(seed=1):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(WIDTH, 16), nn.GELU(), nn.Linear(16, CHANNELS))
 
 
 def test_names_that_share_a_class_are_no_negatives(lessons):
     """Name 0 is compared with rows 0 and 2 only, since row 1 shares a class with its own."""
-    head, scale = tiny_backbone().text_head, torch.tensor(5.0)
+    known, head, scale = lessons.names, tiny_head(), torch.tensor(5.0)
     torch.manual_seed(3)
-    value = pretrain.name_loss(head, lessons, scale)
+    value = pretrain.name_loss(head, known, scale)
     torch.manual_seed(3)
     names = torch.randint(0, 3, (pretrain.NAMES,)).tolist()
     templates = torch.randint(0, 3, (pretrain.NAMES,)).tolist()
     contrast, distance = [], []
     for name, template in zip(names, templates, strict=True):
-        text = F.normalize(head(lessons.names[template, name]), dim=0)
-        cosines = (lessons.rows @ text).tolist()
+        text = F.normalize(head(known.texts[template, name]), dim=0)
+        cosines = (known.rows @ text).tolist()
         compared = [cosines[i] for i in {0: (0, 2), 1: (1, 2), 2: (0, 1, 2)}[name]]
         total = sum(np.exp(5 * cosine) for cosine in compared)
         contrast.append(np.log(total) - 5 * cosines[name])
@@ -66,8 +65,8 @@ def test_names_that_share_a_class_are_no_negatives(lessons):
 
 def test_a_killed_run_ends_as_one_that_was_not(lessons, tmp_path, monkeypatch):
     monkeypatch.setattr(pretrain, 'EVERY', 2)
-    whole = tiny_backbone()
-    pretrain.train(whole, lessons, tmp_path / 'whole.pth', 6)
+    whole, resumed = tiny_head(), tiny_head()
+    scale = pretrain.train(whole, lessons, tmp_path / 'whole.pth', 6, 2)
 
     calls = iter(range(6))
 
@@ -79,19 +78,37 @@ def test_a_killed_run_ends_as_one_that_was_not(lessons, tmp_path, monkeypatch):
     original = pretrain.caption_loss
     monkeypatch.setattr(pretrain, 'caption_loss', killed)
     with pytest.raises(KeyboardInterrupt):
-        pretrain.train(tiny_backbone(), lessons, tmp_path / 'parts.pth', 6)
+        pretrain.train(tiny_head(), lessons, tmp_path / 'parts.pth', 6, 2)
     monkeypatch.setattr(pretrain, 'caption_loss', original)
-    resumed = tiny_backbone()
-    pretrain.train(resumed, lessons, tmp_path / 'parts.pth', 6)
-    for of_whole, of_resumed in zip(
-        whole.text_head.parameters(), resumed.text_head.parameters(), strict=True
-    ):
+    assert pretrain.train(resumed, lessons, tmp_path / 'parts.pth', 6, 2) == scale
+    for of_whole, of_resumed in zip(whole.parameters(), resumed.parameters(), strict=True):
         torch.testing.assert_close(of_resumed, of_whole, rtol=0, atol=0)
-    assert resumed.logit_scale == whole.logit_scale
 
 
-def test_nouns_are_counted_by_caption():
+def test_joined_heads_say_the_mean_of_all():
+    heads, sentences = [tiny_head(seed) for seed in range(3)], torch.randn(5, WIDTH)
+    with torch.no_grad():
+        heads[0][2].weight *= 9  # who speaks loudly counts no more
+        said = [head(sentences) for head in heads]
+        mean = sum(one / one.norm(dim=1).mean() for one in said) / 3
+        torch.testing.assert_close(pretrain.joined(heads, sentences)(sentences), mean)
+
+
+def test_rows_of_nouns_tell_photographs_apart():
+    """Nouns that are shown together with others keep what is their own."""
+    draw = torch.Generator().manual_seed(0)
+    own = F.normalize(torch.randn(3, 32, generator=draw), dim=-1)
+    shown = torch.rand(300, 3, generator=draw) < 0.4
+    shown[:, 1] |= shown[:, 0]
+    photos = shown.float() @ own + 0.1 * torch.randn(300, 32, generator=draw)
+    rows = pretrain.noun_rows(F.normalize(photos, dim=-1), shown)
+    torch.testing.assert_close(rows.norm(dim=1), torch.ones(3))
+    assert ((rows @ own.T).argmax(dim=1) == torch.arange(3)).all()
+
+
+def test_nouns_are_counted_by_caption_and_for_what_is_above():
     nouns, named = noun_labels([['Two dogs run.', 'a dog on grass'], ['grass']], fewest=1)
+    assert named[:, nouns.index('animal')].tolist() == [2, 0]
     assert named[:, nouns.index('dog')].tolist() == [2, 0]
     assert named[:, nouns.index('grass')].tolist() == [1, 1]
 

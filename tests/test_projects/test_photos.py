@@ -232,6 +232,14 @@ def test_known_rows_are_those_of_wordnet():
     assert max(max(rows) for rows in table.by_name.values()) == 999
 
 
+def test_shares_are_those_of_the_last_words_known():
+    table = NameTable({'car': (3,)}, {'wall': 1500, 'brick': 60, 'car': 600}, {})
+    assert table.log_share('red cars') == pytest.approx(np.log(0.102))
+    assert table.log_share('red brick walls') == pytest.approx(np.log(20 * 0.252))
+    assert table.log_share('theremin') == pytest.approx(np.log(20 * 0.002))
+    assert shipped_names().log_share('person') > shipped_names().log_share('man') > 0
+
+
 def test_unseen_names_are_told():
     asked = ['grey sofa', 'man', 'walls', 'theremin', 'zeppelins']
     assert shipped_names().unseen(asked) == ['theremin', 'zeppelins']
@@ -258,6 +266,7 @@ def test_the_reading_of_photographs(config, backbone):
         in_channels=1280,
         image_weight=0.5,
         best_cell_weight=0.25,
+        share_weight=0.02,
         upsampling=2,
         least_cosine=0.1,
     )
@@ -285,6 +294,8 @@ def test_the_reading_of_photographs(config, backbone):
         whole = F.normalize(sum(F.normalize(one, dim=0) for one in readings), dim=0)
         whole = names @ whole
         there = 0.5 * whole + 0.25 * cells.flatten(1).max(dim=1).values
+        star_share = shipped_names().log_share('star')
+        there = there + 0.02 * torch.tensor([np.log(0.002).item(), star_share])
         fine = F.interpolate(cells[None], scale_factor=2, mode='bilinear', align_corners=False)
         scores = torch.softmax(50 * (fine + there[:, None, None]), dim=1)
         scores = scores / (1 + torch.exp(-20 * (fine - 0.1)))
@@ -298,7 +309,7 @@ def test_the_reading_of_photographs(config, backbone):
 
 
 def test_nouns_that_rows_know_keep_them(config, backbone, monkeypatch):
-    table = NameTable({'boat': (3, 5)}, frozenset())
+    table = NameTable({'boat': (3, 5)}, {}, {})
     monkeypatch.setattr('projects.photos.reading.shipped_names', lambda: table)
     prompt = build(dict(type='RowsNounPrompt', text_width=24, num_contexts=CONTEXTS), 0)
     plain = NounContextPrompt(24, CONTEXTS)
