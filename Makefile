@@ -1,4 +1,4 @@
-# make install | test | test-openmmlab | lint | fuzz | demo | study | pretrain | clean
+# make install | test | test-openmmlab | lint | fuzz | demo | study | pretrain | pretrain-photos | clean
 # The active virtual environment (or conda's) is used; .venv is made only where none is active.
 
 SHELL := /bin/bash
@@ -19,7 +19,7 @@ test test-openmmlab: export OMP_NUM_THREADS ?= 1
 OPENMMLAB ?= $(CURDIR)/.venv-openmmlab
 OPENMMLAB_PYTHON ?= $(shell command -v python3.11 || command -v python3.10 || echo $(BASE_PYTHON))
 
-.PHONY: help install test test-openmmlab lint check fuzz demo study pretrain clean
+.PHONY: help install test test-openmmlab lint check fuzz demo study pretrain pretrain-photos clean
 
 help:  ## these lines
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -56,6 +56,12 @@ study: install  ## install, re-run the thesis' study on the shapes world (hours,
 
 pretrain: install  ## make the small CLIP's weights again, from nothing
 	bash projects/shapes_world/pretrain.sh $(PRETRAIN_ARGS)
+
+PHOTO_SHARDS ?= ../shared/data/flickr8k
+pretrain-photos: install  ## make what the photographs' model has learnt again (PHOTO_SHARDS=folder of captioned shards)
+	$(PYTHON) projects/photos/pretrain.py --shards $(PHOTO_SHARDS)/train-*.tar $(PRETRAIN_ARGS)
+	$(PYTHON) projects/photos/make_benchmarks.py ../shared/data/coco_photos data/coco_photos
+	$(PYTHON) projects/photos/gates.py --held-out $(PHOTO_SHARDS)/heldout-*.tar
 
 clean:  ## remove what builds and tests leave (not .venv, data or work_dirs)
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache

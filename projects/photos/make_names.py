@@ -48,6 +48,7 @@ ENOUGH = 5  # captions with a noun, for it to count as seen
 HEADER = """# name <tab> rows of an ImageNet-1k classifier (ILSVRC order, from 0) beneath its synset
 # Made by projects/photos/make_names.py from WordNet 3.0 (WORDNET_LICENSE.txt beside this file).
 """
+NOUNS_HEADER = '# noun <tab> photographs that show it or what is beneath it <tab> nouns above it'
 
 
 class WordNet:
@@ -113,15 +114,29 @@ def rows_by_name(wordnet: WordNet, classes: list[str]) -> dict[str, list[int]]:
     }
 
 
-def caption_nouns(wordnet: WordNet, shards: list[str]) -> list[str]:
-    """Nouns, in the singular, of at least ``ENOUGH`` captions."""
-    counts = Counter()
+def caption_nouns(wordnet: WordNet, shards: list[str]) -> list[tuple[str, int, list[str]]]:
+    """Nouns, in the singular, of at least ``ENOUGH`` captions.
+
+    Each with how many photographs show it or what stands beneath it, and with the nouns among them
+    that stand above it, both by the first sense: a man is a person.
+    """
+    counts, photos = Counter(), []
     for sample in wds.WebDataset(shards, shardshuffle=False):
+        photos.append(set())
         for caption in json.loads(sample['json'])['captions']:
             words = set(re.findall(r'[a-z]+', caption.lower()))
             forms = [[f for f in singular_forms(word) if f in wordnet.senses] for word in words]
-            counts.update({of_word[-1] for of_word in forms if of_word})
-    return sorted(word for word, count in counts.items() if count >= ENOUGH)
+            named = {of_word[-1] for of_word in forms if of_word}
+            counts.update(named)
+            photos[-1] |= named
+    nouns = sorted(word for word, count in counts.items() if count >= ENOUGH)
+    first = {noun: wordnet.senses[noun][0] for noun in nouns}
+    over = {noun: wordnet.and_above(synset) for noun, synset in first.items()}
+    above = {n: [o for o in nouns if o != n and first[o] in over[n]] for n in nouns}
+    shown = Counter()
+    for named in photos:
+        shown.update({one for noun in named & above.keys() for one in (noun, *above[noun])})
+    return [(noun, shown[noun], above[noun]) for noun in nouns]
 
 
 def as_ranges(rows: list[int]) -> str:
@@ -147,7 +162,8 @@ def main() -> None:
     lines = [f'{name}\t{as_ranges(beneath)}\n' for name, beneath in rows.items()]
     write_text(IMAGENET_NAMES, HEADER + ''.join(lines))
     seen = caption_nouns(wordnet, args.shards)
-    write_text(CAPTION_NOUNS, ''.join(f'{noun}\n' for noun in seen))
+    lines = ['\t'.join([noun, str(shown), ' '.join(above)]) for noun, shown, above in seen]
+    write_text(CAPTION_NOUNS, '\n'.join([NOUNS_HEADER, *lines, '']))
     print(f'{len(rows)} names with rows, {len(seen)} nouns of captions')
 
 

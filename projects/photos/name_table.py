@@ -2,13 +2,13 @@
 
 The one rule. A name is read in lower case up to its first preposition ('bowl of soup' is a bowl).
 It stands for the rows of the longest run of its last words that the table knows, in the form given
-or in the singular: 'old dining tables' are dining tables, 'my table' is a table. Its embedding is
-the mean of that of the rows and of the text tower's for all of it; a name none of whose last words
-is known has the text tower's alone.
+or in the singular: 'old dining tables' are dining tables, 'my table' is a table. Words in front
+are lost thereby. A name none of whose last words is known goes through the text tower.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,15 +30,29 @@ class NameTable:
 
     Attributes:
         by_name (dict[str, tuple[int, ...]]): Name -> rows of the classifier, ILSVRC order.
-        nouns (frozenset[str]): Nouns of the captions that the text tower's head learnt from.
+        nouns (dict[str, int]): Nouns of the captions that the text tower's head learnt from -> how
+            many of the ``photos`` show such a thing.
+        above (dict[str, tuple[str, ...]]): Nouns -> those of them that stand above it in WordNet.
+        photos (int): How many photographs the captions are of.
     """
 
     by_name: dict[str, tuple[int, ...]]
-    nouns: frozenset[str]
+    nouns: dict[str, int]
+    above: dict[str, tuple[str, ...]]
+    photos: int = 6000
 
     def rows(self, name: str) -> tuple[int, ...]:
         """Rows that a name stands for by the rule above; empty where the text tower is asked."""
         return next((self.by_name[form] for form in _forms(name) if form in self.by_name), ())
+
+    def log_share(self, name: str) -> float:
+        """Logarithm of the share of photographs that show what a name says, as far as is known.
+
+        Captions seldom name what fills a photograph, such as sky and wall. What has no rows is
+        mostly of that kind: it counts twenty times.
+        """
+        shown = next((self.nouns[form] for form in _forms(name) if form in self.nouns), 0)
+        return math.log((shown / self.photos + 0.002) * (1 if self.rows(name) else 20))
 
     def unseen(self, names: Sequence[str]) -> list[str]:
         """Those of the names that no photograph was ever seen of: neither rows nor captions."""
@@ -58,7 +72,12 @@ def shipped_names() -> NameTable:
             name, ranges = line.split('\t')
             ends = [[int(end) for end in part.split('-')] for part in ranges.split()]
             by_name[name] = tuple(row for e in ends for row in range(e[0], e[-1] + 1))
-    return NameTable(by_name, frozenset(CAPTION_NOUNS.read_text('utf-8').split()))
+    nouns, above = {}, {}
+    for line in CAPTION_NOUNS.read_text('utf-8').splitlines():
+        if not line.startswith('#'):
+            noun, shown, over = line.split('\t')
+            nouns[noun], above[noun] = int(shown), tuple(over.split())
+    return NameTable(by_name, nouns, above)
 
 
 def plain(name: str) -> str:

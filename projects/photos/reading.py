@@ -25,23 +25,20 @@ from .name_table import centred_rows, shipped_names
 
 @MODELS.register_module()
 class RowsSegmentor(ZeroShotSegmentor):
-    """A ``ZeroShotSegmentor`` that embeds known names by rows of ImageNet's classifier, too.
+    """A ``ZeroShotSegmentor`` that embeds known names by rows of ImageNet's classifier.
 
-    Which names those are, and by which rows, says ``name_table.py``; others are embedded by the
-    text tower in ``templates`` alone. The ``backbone`` is an ``EfficientNetMiniLM``.
+    Which names those are, and by which rows, says ``name_table.py``; all others are embedded by the
+    text tower in ``templates``. The ``backbone`` is an ``EfficientNetMiniLM``.
 
     Args:
         whole_sides (Sequence[int]): Sides, in pixels, of squares as which the whole image is read
             besides, near those of ImageNet's training; for a ``WholeImageHead``.
-        text_gain (float): Factor on cosines with names that have no rows, which are smaller.
         *args, **kwargs: Those of ``ZeroShotSegmentor``.
     """
 
-    def __init__(
-        self, *args, whole_sides: Sequence[int] = (), text_gain: float = 1.0, **kwargs
-    ) -> None:
+    def __init__(self, *args, whole_sides: Sequence[int] = (), **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        self.whole_sides, self.text_gain = tuple(whole_sides), text_gain
+        self.whole_sides = tuple(whole_sides)
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Features of the cells [b, c, h, w], and of the whole images [b, c, 1, 1].
@@ -62,9 +59,7 @@ class RowsSegmentor(ZeroShotSegmentor):
             vocabulary = super().vocabulary
             phrases = [phrase for of_class in vocabulary.synonyms for phrase in of_class]
             _warn_of_unseen(phrases)
-            with torch.no_grad():
-                embeddings, known = by_rows(vocabulary.embeddings, phrases, self.backbone)
-            embeddings[~known] *= self.text_gain
+            embeddings = by_rows(vocabulary.embeddings, phrases, self.backbone)
             self._vocabulary = replace(vocabulary, embeddings=embeddings)
         return self._vocabulary
 
@@ -80,37 +75,34 @@ def _warn_of_unseen(names: Sequence[str]) -> None:
         )
 
 
-def by_rows(
-    embeddings: Tensor, names: Sequence[str], backbone: EfficientNetMiniLM
-) -> tuple[Tensor, Tensor]:
-    """Add rows to the embeddings of names that ``shipped_names`` knows.
+@torch.no_grad()
+def by_rows(embeddings: Tensor, names: Sequence[str], backbone: EfficientNetMiniLM) -> Tensor:
+    """Unit-length embeddings [n, c] of names, those that ``shipped_names`` knows by their rows.
 
-    Args:
-        embeddings (Tensor): Unit-length embeddings of the names by the text tower [n, c].
-        names (Sequence[str]): The n names.
-        backbone (EfficientNetMiniLM): Whose classifier's rows are taken: each less the mean of all
-            and at unit length; those of a name are averaged and brought to unit length.
-
-    Returns:
-        tuple[Tensor, Tensor]: The mean of both embeddings at unit length, or that of the text tower
-        where a name is not known [n, c]; and which names are known, bool [n].
+    The embedding of rows is their mean, each less the mean of all and at unit length; what is not
+    known keeps its embedding.
     """
-    centred = centred_rows(backbone.visual.class_weights)
-    found = [shipped_names().rows(name) for name in names]
-    rows = torch.stack([centred[list(known)].sum(dim=0) for known in found])  # 0 where none are
-    known = torch.tensor([bool(one) for one in found], device=embeddings.device)
-    return F.normalize(embeddings + F.normalize(rows, dim=-1), dim=-1), known
+    rows = centred_rows(backbone.visual.class_weights)
+    embeddings = embeddings.clone()
+    for place, name in enumerate(names):
+        if known := shipped_names().rows(name):
+            embeddings[place] = l2_normalize(rows[list(known)].mean(dim=0), dim=0)
+    return embeddings
 
 
 @MODELS.register_module()
 class RowsNounPrompt(NounContextPrompt):
-    """A ``NounContextPrompt`` that adds rows of ImageNet's classifier to the nouns it knows."""
+    """A ``NounContextPrompt`` that embeds the nouns it knows by rows of ImageNet's classifier.
+
+    Contexts are learnt from the other nouns; the rows stay.
+    """
 
     def forward(self, noun_ids: Tensor, backbone: EfficientNetMiniLM) -> Tensor:
         """Unit-length embeddings [n, c] of nouns [n, l_noun]."""
         embeddings = super().forward(noun_ids, backbone)
         names = [backbone.tokenizer.decode(ids) for ids in noun_ids.tolist()]
-        return by_rows(embeddings, names, backbone)[0]
+        known = by_rows(torch.zeros_like(embeddings), names, backbone)
+        return torch.where(known.any(dim=-1, keepdim=True), known, embeddings)
 
 
 @MODELS.register_module()
@@ -120,10 +112,13 @@ class WholeImageHead(ZeroShotHead):
     Whatever is in a photograph somewhere is likelier everywhere in it. That is told by the cosine
     of the whole image, the mean of the last input's features, and by that of the best cell. Both
     are added to every cell's; but a cell that does not look like the name itself gets none of it.
+    So is the logarithm of how many photographs show such a thing, by the training captions.
 
     Args:
         image_weight (float): Factor on the whole image's cosine, >= 0.
         best_cell_weight (float): Factor on the best cell's cosine, >= 0.
+        share_weight (float): Factor on the logarithm of the share of photographs, >= 0; the inverse
+            of the masks' scale makes it the prior of their softmax.
         least_cosine (float, optional): Masks are halved where the cell's own cosine is this, and
             fall by a factor of e every .05 below.
         upsampling (int): How many times as fine as the cells the grid of the masks is, on which a
@@ -136,17 +131,19 @@ class WholeImageHead(ZeroShotHead):
         *args,
         image_weight: float = 0.5,
         best_cell_weight: float = 0.5,
+        share_weight: float = 0.0,
         least_cosine: float | None = None,
         upsampling: int = 1,
         **kwargs,
     ) -> None:
         super().__init__(*args, **kwargs)
-        if min(image_weight, best_cell_weight) < 0:
+        if min(image_weight, best_cell_weight, share_weight) < 0:
             raise ValueError(
-                f'expected weights >= 0, but got image_weight={image_weight} and '
-                f'best_cell_weight={best_cell_weight}'
+                f'expected weights >= 0, but got image_weight={image_weight}, '
+                f'best_cell_weight={best_cell_weight} and share_weight={share_weight}'
             )
         self.image_weight, self.best_cell_weight = image_weight, best_cell_weight
+        self.share_weight = share_weight
         self.least_cosine, self.upsampling = least_cosine, upsampling
 
     def _masks(
@@ -155,6 +152,9 @@ class WholeImageHead(ZeroShotHead):
         cells = self._similarity(inputs, vocabulary)  # b phrases h w
         whole = l2_normalize(inputs[-1].mean(dim=(2, 3)), dim=1) @ vocabulary.embeddings.T
         there = self.image_weight * whole + self.best_cell_weight * cells.amax(dim=(2, 3))
+        phrases = [phrase for of_class in vocabulary.synonyms for phrase in of_class]
+        shares = [shipped_names().log_share(phrase) for phrase in phrases]
+        there = there + self.share_weight * there.new_tensor(shares)
         cells = F.interpolate(cells, scale_factor=self.upsampling, mode='bilinear')
         masks = similarity_to_mask(cells + there[..., None, None])
         if self.least_cosine is not None:

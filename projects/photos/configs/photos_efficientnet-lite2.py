@@ -18,15 +18,15 @@ model = dict(
     decode_head=dict(
         type='WholeImageHead',
         in_channels=1280,
-        image_weight=0.5,
-        best_cell_weight=0.5,
+        image_weight=0.75,
+        best_cell_weight=0.25,
+        share_weight=0.02,  # the inverse of the masks' scale: a prior
         least_cosine=0.12,
         upsampling=8,  # a quarter of the image's pixels on a side
         similarity_to_mask=dict(type='SoftmaxMask', scale=50.0),
         post_processor=dict(type='PAMR', num_iter=10, dilations=(1, 2, 4, 8)),
     ),
     whole_sides=[288, 224],
-    text_gain=1.5,
-    templates=['{}'],
+    templates=['{}', 'a {}', 'a photo of a {}'],
     test_cfg=dict(mode='whole'),
 )
