@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from evaluated_datasets import evaluated_datasets
 from mmengine.registry import DefaultScope
 from PIL import Image
 from safetensors.torch import save_file
@@ -13,7 +14,6 @@ from tiny_configs import PROJECTS, load
 from tiny_model import CAPTIONS, NOUNS, SELECTED, build, code_config, images
 
 from code_mm.apis import CoDeInferencer
-from code_mm.datasets.benchmarks.table import evaluated_datasets
 from code_mm.datasets.transforms import PackCaptionInputs, TokenizeCaption
 from code_mm.engine.config_check import check_config
 from code_mm.models.prompts import NounContextPrompt
