@@ -5,9 +5,12 @@ any hook can say where the data goes on.
 """
 
 import itertools
+import random
 from collections.abc import Iterator
 from functools import wraps
 
+import numpy as np
+import torch
 from mmengine.dataset import InfiniteSampler
 from mmengine.runner import IterBasedTrainLoop, loops
 from torch.utils.data import DataLoader
@@ -48,17 +51,25 @@ class _LazyIterator(loops._InfiniteDataloaderIterator):
     def __init__(self, dataloader: DataLoader) -> None:
         self._dataloader = dataloader
         self._iterator: Iterator | None = None
-        self._epoch = self._passed_over = 0
+        self._epoch = self._asked = 0
 
     def __next__(self):
+        self._asked += 1
         if self._iterator is None:
+            self._resumed_at, is_elsewhere = self.loop.iter, self.loop.fast_forward_on_resume
             sampler, batch_size = self._dataloader.sampler, self._dataloader.batch_size
-            resumed_at, is_elsewhere = self.loop.iter, self.loop.fast_forward_on_resume
             has_skip = hasattr(sampler, 'skip') and batch_size is not None
-            if self._passed_over < resumed_at and (is_elsewhere or has_skip):
-                self._passed_over += 1
+            if self._asked <= self._resumed_at and (is_elsewhere or has_skip):
                 return None
             if has_skip and not is_elsewhere:
-                sampler.skip(resumed_at * batch_size)
+                sampler.skip(self._resumed_at * batch_size)
             self._iterator = iter(self._dataloader)
-        return super().__next__()
+        if self._asked > self._resumed_at:
+            return super().__next__()
+        # what is loaded and discarded must not draw the numbers of the first batch in use
+        python, numpy = random.getstate(), np.random.get_state()
+        with torch.random.fork_rng([]):
+            batch = super().__next__()
+        random.setstate(python)
+        np.random.set_state(numpy)
+        return batch

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from code_mm.atomic_write import atomic_write
 from code_mm.ops import l2_normalize
 from code_mm.registry import MODELS
+from code_mm.weights.files import read_checkpoint
 from projects.photos.backbone import EfficientNetMiniLM, text_head
 from projects.photos.name_table import centred_rows, shipped_names
 from projects.photos.pretraining_data import (
@@ -219,7 +220,7 @@ def train(head: nn.Sequential, lessons: Lessons, checkpoint: Path, steps: int, s
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, steps, pct_start=0.1)
     done = 0
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
+        state = read_checkpoint(checkpoint)
         done = state['done']
         head.load_state_dict(state['head'])
         scales.data = state['scales']

@@ -79,7 +79,7 @@ def by_name(model_files, tmp_path, monkeypatch):
 def test_models_by_name(by_name, photos):
     expected = tiny_code().state_dict()
     ours = CoDeInferencer('trained', device='cpu', show_progress=False)
-    theirs = MMSegInferencer('trained', device='cpu', show_progress=False)
+    theirs = MMSegInferencer('trained', device='cpu')
     for model in (ours.model, theirs.model):
         for name, value in model.state_dict().items():
             assert torch.equal(value, expected[name]), name

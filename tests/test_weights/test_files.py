@@ -174,7 +174,8 @@ OPENINGS = re.compile(
     r'|(^|\.)(load_state_dict_from_url|load_url|fromstring|import_module|read_pickle)$'
 )
 NOT_OF_A_FILE = {
-    f'{file}: importlib.import_module' for file in ('compatibility.py', 'shard_opener.py')
+    f'{file}: importlib.import_module'
+    for file in ('compatibility.py', 'shard_opener.py', 'packages.py')
 } | {'shard_opener.py: import_module'}
 
 
