@@ -125,7 +125,8 @@ def read_rows(
 
 def _delimited(file, required, columns, dialect) -> Iterator[tuple[int, dict | Exception]]:
     csv.field_size_limit(_MAX_FIELD)
-    reader = csv.DictReader(file, columns, **dialect)
+    lines = (line.replace('\0', '\ufffd') for line in file)  # Python 3.10 reads no NUL
+    reader = csv.DictReader(lines, columns, **dialect)
     try:
         if columns is None:
             rows = (row for row in reader.reader if row and not row[0].startswith('#'))
